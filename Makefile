@@ -1,0 +1,103 @@
+# Every target that touches deployments is one meta-flows command; `make help` lists them.
+#   ENV=development|staging|production (or dev, staging, prod)   FLOW="rpa1 rpa2"   KIND=python   PATTERN="rpa1-*"
+#   PARAMS="batch_size=10"   VERBOSE=true   JSON=true   ADOPT=true   PYTHON=python3.12
+
+ENV ?=
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+OPTIONS = $(if $(filter true 1 yes,$(VERBOSE)),--verbose) $(if $(filter true 1 yes,$(JSON)),--json)
+TARGET = $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow)') \
+	$(foreach kind,$(KIND),--kind $(kind)) $(if $(PATTERN),--pattern '$(PATTERN)')
+CONFIG = $(foreach param,$(PARAMS),--parameter '$(param)') $(if $(filter true 1 yes,$(ADOPT)),--adopt)
+META_FLOWS = $(BIN)/meta-flows
+
+.DEFAULT_GOAL := help
+.PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
+	deploy-all deploy-python deploy-dev deploy-staging deploy-prod run worker server server-stop \
+	serve-flows serve-deployments test lint lock schemas docs
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+discover-flows: $(VENV)/run ## list every flow and what is wrong with it [FLOW= VERBOSE=true]
+	@$(META_FLOWS) discover $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
+
+validate-flows: $(VENV)/run ## check every flow [FLOW=]
+	@$(META_FLOWS) validate $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
+
+validate-deployments: $(VENV)/run ## check the configuration of every deployment [ENV= DEPLOYMENT=rpa1-python-dev]
+	@$(META_FLOWS) validate --environment $(or $(ENV),development) $(filter-out --environment $(ENV),$(TARGET)) \
+		$(if $(DEPLOYMENT),--deployment $(DEPLOYMENT)) $(OPTIONS)
+
+build-deployments: $(VENV)/run ## write build/prefect.<env>.yaml, which stock `prefect deploy --all` accepts [ENV=]
+	@$(META_FLOWS) build $(TARGET) $(OPTIONS)
+
+test-deployments: $(VENV)/run ## say what a deploy would change; nothing is written [ENV= FLOW= KIND= PATTERN=]
+	@$(META_FLOWS) deploy --dry-run $(TARGET) $(CONFIG) $(OPTIONS)
+
+deploy-all: $(VENV)/run ## deploy every flow, and verify it [ENV= FLOW= KIND= PATTERN= PARAMS= ADOPT=true]
+	@$(META_FLOWS) deploy $(TARGET) $(CONFIG) $(OPTIONS)
+
+deploy-python: $(VENV)/run ## deploy the python kind only [ENV= FLOW=]
+	@$(META_FLOWS) deploy $(TARGET) --kind python $(CONFIG) $(OPTIONS)
+
+deploy-dev: ; @$(MAKE) --no-print-directory deploy-all ENV=development ## deploy to development
+deploy-staging: ; @$(MAKE) --no-print-directory deploy-all ENV=staging ## deploy to staging
+deploy-prod: ; @$(MAKE) --no-print-directory deploy-all ENV=production ## deploy to production
+
+run: $(VENV)/run ## run a flow and follow it: FLOW=rpa1 [ENV= PARAMS="batch_size=10"]
+	@$(META_FLOWS) run $(or $(FLOW),$(error say which: make run FLOW=rpa1)) $(if $(ENV),--environment $(ENV)) \
+		$(if $(KIND),--kind $(KIND)) $(foreach param,$(PARAMS),--parameter '$(param)') $(OPTIONS)
+
+worker: $(VENV)/run ## run a worker for each work pool of the environment [ENV=]
+	@exec $(META_FLOWS) worker start $(if $(ENV),--environment $(ENV)) $(OPTIONS)
+
+server: $(VENV)/run ## start a local Prefect server in the background, if none answers
+	@$(META_FLOWS) server start $(if $(ENV),--environment $(ENV))
+
+server-stop: $(VENV)/run ## stop the server that `make server` or `make deploy-all` started
+	@$(META_FLOWS) server stop $(if $(ENV),--environment $(ENV))
+
+serve-flows serve-deployments: $(VENV)/run ## serve flows from one process, without a worker [FLOW=]
+	@exec $(META_FLOWS) serve $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
+
+serve-%: $(VENV)/run ## serve one flow, e.g. serve-rpa1
+	@exec $(META_FLOWS) serve --flow '$*' $(if $(ENV),--environment $(ENV)) $(OPTIONS)
+
+test: $(VENV)/dev ## run the tests [ARGS="-k plan"]
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/dev ## formatting, lint, types and the import contract
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+install: $(VENV)/dev ## install everything for working on this project
+
+# Installed from the hashed lock, with uv where it is there; a stamp for what is installed, renewed when the lock is.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "creating $(VENV) ..." >&2
+	@$(if $(UV),$(UV) venv --quiet --python $$(command -v $(PYTHON)) $(VENV),$(PYTHON) -m venv $(VENV))
+
+INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+
+$(VENV)/run: requirements.txt pyproject.toml | $(VENV)/bin/python
+	@test -e $(VENV)/dev || { echo "installing Prefect and what it needs ..." >&2; \
+		$(INSTALL) --require-hashes -r requirements.txt; }
+	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@
+
+$(VENV)/dev: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing the development tools ..." >&2
+	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@ $(VENV)/run
+
+lock: ## renew the locks; needs uv
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
+		pyproject.toml requirements.in -o requirements.txt
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
+		pyproject.toml requirements.in --group dev -o requirements-dev.txt
+
+docs: $(VENV)/dev ## renew the generated parts of docs/
+	@$(BIN)/python docs/generate.py

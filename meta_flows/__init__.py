@@ -1,0 +1,23 @@
+"""Meta-flows: Prefect flows that deploy a repository of Prefect flows.
+
+Everything public is imported when it is first used, so that `meta-flows discover` does not wait for Prefect.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meta_flows.connect import connect
+    from meta_flows.discovery import discover
+    from meta_flows.errors import MetaFlowsError
+    from meta_flows.flows import deploy_all
+
+__all__ = ["MetaFlowsError", "connect", "deploy_all", "discover"]
+
+_HOMES = {"MetaFlowsError": "errors", "connect": "connect", "deploy_all": "flows", "discover": "discovery"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

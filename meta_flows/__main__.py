@@ -1,0 +1,5 @@
+"""`python -m meta_flows` is the `meta-flows` command."""
+
+from meta_flows.cli import main
+
+main()

@@ -1,0 +1,56 @@
+"""Commands about the configuration."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from operator import attrgetter
+
+from rich.text import Text
+
+from meta_flows import discovery
+from meta_flows.commands.options import Common
+from meta_flows.commands.output import out, print_errors, print_json, table
+from meta_flows.configuration import Selection, Setting, configure, explain, load_environment
+from meta_flows.settings import Settings
+
+
+def show(*, environment: str | None = None, flow: str | None = None, common: Common = Common()) -> int:  # noqa: B008
+    """Print the resolved configuration of an environment, or of a flow in it, and where each value was said.
+
+    Args:
+        environment: Environment by its long or short name.
+        flow: Flow by its slug, name, function, folder or path.
+        common: What to work on, and how to speak.
+    """
+    settings, root = Settings(), common.root.resolve()
+    target = load_environment(root, environment or settings.deployment_env, settings.deployment_config_path)
+    resolved = {f"environment {target.name}": explain(target)}
+    if flow:
+        selection = Selection(flows=(flow,))
+        configured = configure(
+            root,
+            discovery.discover(root),
+            target,
+            selection,
+            parameters={},
+            config_path=settings.deployment_config_path,
+        )
+        print_errors(configured.refused)
+        resolved = {f"flow {item.flow.name} in {target.name}": explain(item.configuration) for item in configured.flows}
+    if common.json:
+        print_json({title: [setting._asdict() for setting in found] for title, found in resolved.items()})
+    else:
+        for title, found in resolved.items():
+            _print(title, found)
+    return 0 if resolved else 1
+
+
+def _print(title: str, found: list[Setting]) -> None:
+    out.print(Text(title, style="bold"))
+    shown = table("", "value", "said by")
+    for _, group in groupby(found, key=attrgetter("path")):
+        for setting in group:
+            shown.add_row(
+                setting.path, "" if setting.value is None else str(setting.value), Text(setting.origin, style="dim")
+            )
+    out.print(shown)

@@ -1,0 +1,142 @@
+"""Commands about the repository itself; none of them needs a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.text import Text
+
+from meta_flows import discovery
+from meta_flows.commands.options import Common, Target
+from meta_flows.commands.output import out, print_errors, print_json, table
+from meta_flows.models import FlowMetadata, ValidationError, ValidationResult
+
+if TYPE_CHECKING:  # Prefect takes longer to import than a thousand flows to discover
+    from meta_flows.configuration import Environment
+    from meta_flows.desired import Desired
+
+
+def discover(*, flow: tuple[str, ...] = (), common: Common = Common()) -> int:  # noqa: B008  # frozen
+    """List every flow of the repository, the broken ones with what is wrong.
+
+    Args:
+        flow: Only these flows: globs over names, functions, folders and paths.
+        common: What to work on, and how to speak.
+    """
+    flows = discovery.select(discovery.discover(common.root.resolve()), flow)
+    if common.json:
+        print_json({"flows": flows})
+    else:
+        _list(flows, verbose=common.verbose)
+    return 0 if all(item.is_valid for item in flows) else 1
+
+
+def _list(flows: tuple[FlowMetadata, ...], *, verbose: bool) -> None:
+    out.print("Discovering flows in flows/ directory...")
+    for item in flows:
+        if item.is_valid:
+            out.print(Text.assemble(("✓", "green"), f" {item.path} - {item.name}"))
+        for error in item.validation_errors:
+            line = f" (line {error.line_number})" if error.line_number else ""
+            out.print(Text.assemble(("✗", "red"), f" {item.path} - {error.message}{line}"))
+            out.print(Text(f"    {error.code}: {error.remedy}", style="dim"))
+        if verbose and item.is_valid:
+            out.print(_details(item))
+    valid = sum(item.is_valid for item in flows)
+    out.print(f"\nFound {_count(valid, 'valid')}, {_count(len(flows) - valid, 'invalid')}")
+
+
+def _details(item: FlowMetadata) -> object:
+    details = table("", "")
+    details.show_header = False
+    signature = ", ".join(
+        f"{parameter.name}{'' if parameter.required else f' = {parameter.default}'}" for parameter in item.parameters
+    )
+    for label, value in (
+        ("entrypoint", f"{item.path}:{item.line} {item.function_name}({signature})"),
+        ("modules", ", ".join(item.local_modules)),
+        ("dependencies", ", ".join(item.dependencies) or "none"),
+        ("configuration", item.deployment_file or "none"),
+        ("env files", ", ".join(item.env_files) or "none"),
+        ("Dockerfile", item.dockerfile_path or "none"),
+        ("digest", item.source_digest),
+    ):
+        details.add_row(Text(f"    {label}", style="dim"), Text(value))
+    return details
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word} flow{'' if number == 1 else 's'}"
+
+
+def validate(
+    *,
+    target: Target = Target(),  # noqa: B008  # frozen
+    deployment: Annotated[str | None, Parameter(help="Only this deployment, e.g. rpa1-python-dev.")] = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Check every flow and, for an environment, the configuration of every deployment; says everything at once."""
+    root = common.root.resolve()
+    if target.environment or deployment:
+        environment, desired = _desired(root, target, deployment)
+        errors, checked = desired.refused, f"{len(desired.deployments)} deployments of {environment.name}"
+    else:
+        flows = discovery.select(discovery.discover(root), target.flow)
+        errors = tuple(error for item in flows for error in item.validation_errors)
+        checked = f"{len(flows)} flows"
+    return _conclude(errors, checked, as_json=common.json)
+
+
+def _desired(root: Path, target: Target, deployment: str | None = None) -> tuple[Environment, Desired]:
+    from meta_flows.configuration import Selection
+    from meta_flows.desired import desired_offline
+    from meta_flows.settings import Settings
+
+    settings = Settings()
+    selection = Selection(flows=target.flow, kinds=target.kind, pattern=deployment or target.pattern)
+    name = target.environment or settings.deployment_env
+    return desired_offline(root, name, selection, settings.deployment_config_path)
+
+
+def _conclude(errors: tuple[ValidationError, ...], checked: str, *, as_json: bool) -> int:
+    result = ValidationResult(
+        errors=tuple(error for error in errors if error.severity == "error"),
+        warnings=tuple(error for error in errors if error.severity == "warning"),
+    )
+    if as_json:
+        print_json({"is_valid": result.is_valid, **result.model_dump()})
+    else:
+        print_errors(errors)
+        out.print(f"{checked} checked: {len(result.errors)} errors, {len(result.warnings)} warnings")
+    return 0 if result.is_valid else 1
+
+
+def build(
+    *,
+    target: Target = Target(),  # noqa: B008  # frozen
+    output: Path | None = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Write the deployments as a standard prefect.yaml, which stock `prefect deploy --all` accepts.
+
+    Args:
+        target: Which environment, and which of its deployments.
+        output: File to write; build/prefect.<environment>.yaml if not given.
+        common: What to work on, and how to speak.
+    """
+    from meta_flows.manifest import manifest
+
+    root = common.root.resolve()
+    environment, desired = _desired(root, target)
+    file = output or root / "build" / f"prefect.{environment.name}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(manifest(desired.deployments, f"environment {environment.name}"), encoding="utf-8")
+    print_errors(desired.refused)
+    if common.json:
+        print_json({"file": str(file), "deployments": [item.name for item in desired.deployments]})
+    else:
+        shown = file.relative_to(root) if file.is_relative_to(root) else file
+        out.print(f"{len(desired.deployments)} deployments in {shown}; `prefect deploy --all --prefect-file {shown}`")
+    return 1 if desired.refused else 0

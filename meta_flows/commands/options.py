@@ -1,0 +1,73 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from meta_flows.errors import refuse
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """What to work on, and how to speak.
+
+    Attributes:
+        root: The repository.
+        json: Print one JSON document on stdout, and nothing else there.
+        verbose: Show Prefect's own log lines too.
+    """
+
+    root: Path = Path()
+    json: bool = False
+    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"])] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Target:
+    """Which environment, and which of its deployments.
+
+    Attributes:
+        environment: Environment by its long or short name (shell: DEPLOYMENT_ENV).
+        flow: Only these flows: globs over slugs, names, functions, folders and paths.
+        kind: Only these kinds, e.g. python.
+        pattern: Only deployments whose name, or flow/name, matches this glob.
+    """
+
+    environment: Annotated[str | None, Parameter(name=["--environment", "-e"])] = None
+    flow: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    pattern: str | None = None
+
+
+ApiUrl = Annotated[str | None, Parameter(help="Server in place of the one the shell or the environment's file names.")]
+
+Parameters = Annotated[
+    tuple[str, ...],
+    Parameter(name="--parameter", help="KEY=VALUE, the value read as JSON if it is that; may be repeated."),
+]
+
+
+def parsed_parameters(texts: Sequence[str]) -> dict[str, Any]:
+    """Values from `KEY=VALUE`: JSON where it is JSON, text otherwise.
+
+    Raises:
+        MetaFlowsError: MF901, there is no `=`.
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise refuse("MF901", detail=f"'{text}' is not KEY=VALUE")
+        try:
+            values[key] = json.loads(value)
+        except ValueError:
+            values[key] = value
+    return values

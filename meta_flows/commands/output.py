@@ -1,0 +1,48 @@
+"""What the commands print: results on stdout, all else on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from meta_flows.models import ValidationError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+COLOURS = {
+    "Created": "green",
+    "Updated": "yellow",
+    "Failed": "red",
+    "ToCreate": "green",
+    "ToUpdate": "yellow",
+    "Unchanged": "dim",
+}
+
+
+def print_json(content: BaseModel | Mapping[str, Any]) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(TypeAdapter(Any).dump_json(content, indent=2).decode() + "\n")
+
+
+def print_errors(errors: Iterable[ValidationError]) -> None:
+    """List errors, each with its place, code and remedy, grouped by file."""
+    for error in sorted(errors, key=lambda item: (item.file_path or "", item.line_number or 0)):
+        place = f"{error.place}: " if error.place else ""
+        colour = "red" if error.severity == "error" else "yellow"
+        err.print(Text.assemble(("✗ ", colour), (place, "bold"), (error.code, colour), " ", error.message))
+        err.print(Text(f"    remedy: {error.remedy}", style="dim"))
+
+
+def table(*columns: str) -> Table:
+    """A table without a frame, whose cells are never cut off."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made

@@ -1,0 +1,147 @@
+"""Commands that run things: a flow, a worker, a local server, flows served without a worker."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.utilities.urls import url_for
+from rich.text import Text
+
+from meta_flows import planning, prefect_api, processes
+from meta_flows.commands.options import ApiUrl, Common, Parameters, parsed_parameters
+from meta_flows.commands.output import err, out, print_json
+from meta_flows.configuration import load_environment
+from meta_flows.connect import connect
+from meta_flows.errors import refuse
+from meta_flows.prefect_api import runs
+from meta_flows.prefect_api.connection import answers, choose_server
+from meta_flows.prefect_api.observe import has_live_worker, read_deployments
+from meta_flows.settings import Settings
+
+
+def run(
+    flow: str,
+    *,
+    environment: str | None = None,
+    kind: str = "python",
+    parameter: Parameters = (),
+    timeout: float = 3600,
+    logs: int = 20,
+    api_url: ApiUrl = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Trigger a deployment of this project, follow its run to the end, and print the end of its log.
+
+    Args:
+        flow: The flow's slug or name, or the deployment's name.
+        environment: Environment by its long or short name.
+        kind: Which of the flow's deployments, by kind.
+        parameter: Values for this run.
+        timeout: How long to wait for the run's end, in seconds.
+        logs: How many log lines to print at the end.
+        api_url: Server in place of the one the shell or the environment's file names.
+        common: What to work on, and how to speak.
+    """
+    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.client() as api:
+        owned = read_deployments(api, planning.ownership_tags(target.project, target.name), ())
+        wanted = (flow, f"{flow}-{kind}-{target.short_name}")
+        found = [
+            item
+            for item in owned.values()
+            if item.name in wanted or (item.flow_name == flow and f"-{kind}-" in item.name)
+        ]
+        if not found:
+            raise refuse("MF506", name=wanted[1], url=target.prefect_api_url)
+        deployment, pool = found[0], found[0].spec["work_pool_name"]
+        started = runs.start_run(api, deployment, parsed_parameters(parameter))
+        link = url_for("flow-run", obj_id=started.id)
+        err.print(f"{deployment.name}: run {started.name}\n{link}")
+        if not has_live_worker(api, pool):
+            err.print(Text(f"waiting: no worker polls work pool {pool} yet; `make worker` starts one", style="yellow"))
+        ended = runs.follow_run(api, started, pool, timedelta(seconds=timeout))
+        lines = runs.last_logs(api, ended, logs)
+    state = ended.state
+    completed = state is not None and state.is_completed()
+    if common.json:
+        outcome = {"run": ended.name, "id": ended.id, "state": state.name if state else None, "link": link}
+        print_json({**outcome, "logs": [line.message for line in lines]})
+    else:
+        for line in lines:
+            out.print(Text(f"{line.timestamp:%H:%M:%S} {line.message}"))
+        out.print(Text(f"{ended.name}: {state.name if state else 'no state'}", style="green" if completed else "red"))
+        out.print(link or "")
+    return 0 if completed else 1
+
+
+def worker_start(
+    *,
+    environment: str | None = None,
+    kind: tuple[str, ...] = (),
+    api_url: ApiUrl = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Run a worker for each of the environment's work pools, until stopped.
+
+    Args:
+        environment: Environment by its long or short name.
+        kind: Only for the pools of these kinds.
+        api_url: Server in place of the one the shell or the environment's file names.
+        common: What to work on, and how to speak.
+    """
+    with connect(environment, root=common.root, api_url=api_url) as target:
+        server = choose_server(target.name, target.prefect_api_url, api_url)
+        pools = {pool.name: pool.type for name, pool in target.work_pools.items() if not kind or name in kind}
+        return processes.run_workers(pools.items(), server.api_url)
+
+
+def server_start(*, environment: str | None = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+    """Start a local Prefect server in the background, if none answers."""
+    url = _server_url(environment, api_url, common)
+    out.print(f"{url} {'started' if processes.start_server(url) else 'was up already'}")
+    return 0
+
+
+def server_stop(*, environment: str | None = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+    """Stop the local Prefect server that `server start` or `deploy` started."""
+    url = _server_url(environment, api_url, common)
+    out.print(f"{url} {'stopped' if processes.stop_server(url) else 'was not started by us'}")
+    return 0
+
+
+def server_status(*, environment: str | None = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+    """Say whether the environment's server answers."""
+    url = _server_url(environment, api_url, common)
+    up = answers(url)
+    out.print(f"{url} {'answers' if up else 'does not answer'}")
+    return 0 if up else 1
+
+
+def _server_url(environment: str | None, api_url: str | None, common: Common) -> str:
+    settings = Settings()
+    name = environment or settings.deployment_env
+    target = load_environment(common.root.resolve(), name, settings.deployment_config_path)
+    return choose_server(target.name, target.prefect_api_url, api_url).api_url
+
+
+def serve(
+    *,
+    environment: str | None = None,
+    flow: tuple[str, ...] = (),
+    api_url: ApiUrl = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Serve flows from this process, without work pool or worker, until stopped.
+
+    They appear as `{slug}-served-{environment}`, without schedules: nothing runs twice beside the deployed ones.
+
+    Args:
+        environment: Environment by its long or short name.
+        flow: Only these flows: globs over slugs, names, functions, folders and paths.
+        api_url: Server in place of the one the shell or the environment's file names.
+        common: What to work on, and how to speak.
+    """
+    from meta_flows.serving import serve_flows
+
+    with connect(environment, root=common.root, api_url=api_url, start_local=True) as target:
+        serve_flows(common.root.resolve(), target, flow)
+    return 0

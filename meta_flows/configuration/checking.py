@@ -1,0 +1,135 @@
+"""Documents as models: everything that is wrong, at once, in plain words, each with its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar, get_args, get_origin
+
+import pydantic
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from meta_flows.configuration.documents import Document, KeyPath
+from meta_flows.configuration.secrets import looks_secret
+from meta_flows.errors import CATALOGUE, MetaFlowsError, did_you_mean, problem
+from meta_flows.models import ValidationError
+
+M = TypeVar("M", bound=pydantic.BaseModel)
+_Location = tuple[int | str, ...]
+
+_WORDS = {
+    "missing": "is required",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "dict_type": "must be a mapping of keys to values",
+    "model_type": "must be a mapping of keys to values",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_pattern_mismatch": "must be lower-case letters, digits and dashes: {pattern}",
+    "union_tag_not_found": "needs a `type`",
+    "union_tag_invalid": "has an unknown `type`; there are {expected_tags}",
+}
+_LONGEST_SHOWN = 60
+
+
+def validate(model_type: type[M], document: Document) -> M:
+    """Make a model of a document, strictly: no text for a number, no number for text.
+
+    Raises:
+        MetaFlowsError: With MF202 for each unknown key, what a validator chose with `wrong`, and else MF203.
+    """
+    try:
+        return model_type.model_validate_json(json.dumps(document.data), strict=True)
+    except pydantic.ValidationError as error:
+        found: dict[tuple[KeyPath, str], list[ErrorDetails]] = {}
+        for detail in error.errors(include_url=False):
+            path = _path(document.data, detail["loc"])
+            found.setdefault((path, _name(path, detail)), []).append(detail)
+        problems = [_problem(model_type, document, path, key, details) for (path, key), details in found.items()]
+        raise MetaFlowsError(
+            sorted(problems, key=lambda error: (error.file_path or "", error.line_number or 0))
+        ) from None
+
+
+def wrong(code: str, at: KeyPath = (), **facts: object) -> PydanticCustomError:
+    """What a pydantic validator raises to be reported as `code` of the catalogue.
+
+    Args:
+        code: Key of `CATALOGUE`.
+        at: Where below the validated value the fault is.
+        **facts: What the entry's format strings name.
+    """
+    return PydanticCustomError(code, "{facts}", {"facts": facts, "at": at})
+
+
+def _problem(
+    model_type: type[pydantic.BaseModel], document: Document, path: KeyPath, key: str, details: list[ErrorDetails]
+) -> ValidationError:
+    first = details[0]
+    if first["type"] in CATALOGUE:
+        return problem(first["type"], document.place(path + first["ctx"]["at"]), **first["ctx"]["facts"])
+    if first["type"] == "extra_forbidden":
+        known = sorted(_known_keys(model_type, first["loc"][:-1]))
+        suggestion = did_you_mean(key, known)
+        return problem("MF202", document.place(path), key=key, suggestion=suggestion, known=", ".join(known))
+    words = " or ".join(dict.fromkeys(_words(detail) for detail in details))
+    return problem("MF203", document.place(path), key=key, detail=words + _instead(key, first))
+
+
+def _path(data: Any, location: _Location) -> KeyPath:
+    """The part of pydantic's location that is in the data: it names members of unions, and `[key]`, as well."""
+    path: KeyPath = ()
+    for part in location:
+        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int)):
+            path, data = (*path, part), data[part]  # type: ignore[index]
+    return path
+
+
+def _name(path: KeyPath, detail: ErrorDetails) -> str:
+    names = [part for part in (detail["loc"] if detail["type"] == "missing" else path) if isinstance(part, str)]
+    return names[-1] if names else "the file"
+
+
+def _words(detail: ErrorDetails) -> str:
+    if detail["type"] in _WORDS:
+        return _WORDS[detail["type"]].format(**detail.get("ctx", {}))
+    return re.sub(r"^\w+ should", "must", detail["msg"].removeprefix("Value error, "))
+
+
+def _instead(key: str, detail: ErrorDetails) -> str:
+    """`, not X` for a value that is short and no secret."""
+    value = detail["input"]
+    if detail["type"] in ("missing", "value_error") or looks_secret(key, value):
+        return ""
+    kinds = {dict: "a mapping", list: "a list", type(None): "empty"}
+    shown = kinds.get(type(value)) or json.dumps(value)
+    return f", not {shown}" if len(shown) <= _LONGEST_SHOWN else ""
+
+
+def _known_keys(annotation: Any, location: _Location) -> set[str]:
+    """The fields of the model at one of pydantic's locations."""
+    for part in location:
+        annotation = _inside(annotation, part) or annotation
+    return {name for model in _models(annotation) for name in model.model_fields}
+
+
+def _inside(annotation: Any, part: int | str) -> Any:
+    """The annotation of what is under a key, an index or a union's tag; None if there is no such thing."""
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        fields = annotation.model_fields
+        tags = get_args(fields["type"].annotation) if "type" in fields else ()
+        return fields[str(part)].annotation if part in fields else annotation if part in tags else None
+    arguments = get_args(annotation)
+    if get_origin(annotation) in (dict, list, tuple):
+        return arguments[1] if get_origin(annotation) is dict else arguments[0]
+    return next((found for argument in arguments if (found := _inside(argument, part))), None)
+
+
+def _models(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)

@@ -1,0 +1,137 @@
+"""What a file in `environments/` may state: one Prefect server and how flows are deployed to it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from meta_flows.configuration.quantities import Cpu, Memory
+from meta_flows.configuration.secrets import looks_secret
+from meta_flows.configuration.sections import BUILT_IN, Resolved, Section
+from meta_flows.models import Kind
+
+SHORT_NAMES = {"development": "dev", "staging": "staging", "production": "prod"}
+"""Short names of the usual environments; any other one's is its name."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+
+
+class WorkPool(Section):
+    """The work pool that deployments of one kind go to; it is created when it is missing."""
+
+    name: str
+    """Name of the pool on the server."""
+    type: str = "process"
+    """Prefect's type of the pool; unless stated `process` for python, and for any other kind its own name."""
+    work_queue: str | None = None
+    """Queue of the pool; its default queue unless stated."""
+    base_job_template: dict[str, Any] | None = None
+    """Base job template, complete or in part; what is left out comes from the type's own template."""
+
+
+class ResourceLimits(Section):
+    """What one run may use; kinds that cannot enforce it say so."""
+
+    memory: Memory | None = None
+    """Memory as Kubernetes writes it: `512Mi`, `2Gi`."""
+    cpu: Cpu | None = None
+    """Processors as Kubernetes writes them: `500m`, `0.5`, `2`."""
+
+
+class DockerSettings(Section):
+    """Where images come from and go to."""
+
+    registry: str | None = None
+    """Registry, e.g. `registry.example.com/team`; images stay on this machine unless stated."""
+    namespace: str = "flows"
+    """First part of each image's name."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When a worker pulls the image."""
+    platform: str | None = None
+    """Platform to build for, e.g. `linux/amd64`; the builder's own unless stated."""
+
+
+class LocalSource(Section):
+    """Runs use the code in the folder that was deployed from."""
+
+    type: Literal["local"]
+    """The code is in a folder."""
+
+
+class GitSource(Section):
+    """Runs clone the code at the commit that was deployed."""
+
+    type: Literal["git"]
+    """The code is in a git repository."""
+    repository: str
+    """Address to clone from."""
+    branch: str | None = None
+    """Branch that a commit to deploy must be on."""
+    commit: str | None = None
+    """Commit to deploy; the one that is checked out unless stated."""
+    credentials: Annotated[str, Field(pattern=r"^\{\{ *prefect\.blocks\.[\w.-]+ *\}\}$")] | None = None
+    """Block to clone with, e.g. `{{ prefect.blocks.github-credentials.robot }}`."""
+
+
+def _pools(pools: Any) -> Any:
+    """Spell out `python: some-pool`, and the type that fits each kind."""
+    if not isinstance(pools, dict):
+        return pools
+    named = {kind: {"name": pool} if isinstance(pool, str) else pool for kind, pool in pools.items()}
+    types = {"python": "process"}
+    return {
+        kind: {"type": types.get(kind, kind)} | pool if isinstance(pool, dict) else pool for kind, pool in named.items()
+    }
+
+
+def _api_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("must be an http:// or https:// address that ends in /api")
+    if looks_secret("", url):
+        raise ValueError("must not hold a password: that belongs into PREFECT_API_AUTH_STRING")
+    return url.rstrip("/")
+
+
+class Environment(Resolved):
+    """One environment: a Prefect server and how flows are deployed to it.
+
+    Every key may stand in `defaults.yaml`, too, for all environments. Unless stated otherwise it is a
+    development environment on the local server.
+    """
+
+    name: Name = "development"
+    """Name of the environment, the same as the file's."""
+    short_name: Name = "dev"
+    """Last part of each deployment's name; `dev`, `staging` and `prod` for the usual environments."""
+    project: str = Field("flows", min_length=1)
+    """Who owns the deployments, as a tag on each; the repository's folder unless stated."""
+    prefect_api_url: Annotated[str, AfterValidator(_api_url)] = "http://127.0.0.1:4200/api"
+    """Address of the Prefect server's API."""
+    work_pools: Annotated[
+        dict[Kind, WorkPool], BeforeValidator(_pools, json_schema_input_type=dict[Kind, str | WorkPool])
+    ] = Field(default_factory=lambda: {"python": WorkPool(name="dev-python")})
+    """Work pool of each kind: a name, or more about it."""
+    default_parameters: dict[str, Any] = Field(default_factory=dict)
+    """Parameters for those flows that have them."""
+    resource_limits: ResourceLimits | None = None
+    """What one run may use, unless its flow says otherwise."""
+    docker: DockerSettings = DockerSettings()
+    """Where images come from and go to."""
+    source: LocalSource | GitSource = Field(LocalSource(type="local"), discriminator="type")
+    """Where runs get the code from: a local folder, or git at a pinned commit."""
+    strict: bool = False
+    """Whether one invalid flow refuses the whole deploy, instead of being left out."""
+    require_approval: bool = False
+    """Whether somebody has to approve a plan before it is applied."""
+    prune: bool = False
+    """Whether deployments are deleted whose flow is gone."""
+    schedules_active: bool | None = None
+    """Whether schedules run; unless stated they do when they are created, and then stay as an operator leaves them."""
+
+    @property
+    def project_stated(self) -> bool:
+        """Whether a file names the project; nothing is pruned under a guessed name."""
+        return self.origin("project") != BUILT_IN

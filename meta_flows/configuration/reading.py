@@ -1,0 +1,160 @@
+"""YAML files as documents: what `yaml.safe_load` gives, less its surprises, with the place of every key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meta_flows.configuration.documents import Document, KeyPath
+from meta_flows.errors import MetaFlowsError, problem, refuse
+from meta_flows.models import Place, ValidationError
+
+_DEEPEST = 50
+_LARGEST = 100_000
+_YAML = "tag:yaml.org,2002:"
+_PLAIN = {_YAML + name for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "map", "seq")}
+
+
+def load_document(path: Path, root: Path) -> Document:
+    """Read one YAML file, with its aliases and merge keys; an empty file is an empty mapping.
+
+    Keys, dates and times stay text as they are written: JSON has no other keys, and neither dates nor times.
+
+    Args:
+        path: The file.
+        root: Folder that places are relative to.
+
+    Raises:
+        MetaFlowsError: It cannot be read, is no YAML, holds a key twice, or is something else than a mapping.
+    """
+    name, text = place_path(path, root), read_text(path, root)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None or node.tag == _YAML + "null":
+            return Document(places={(): Place(path=name, line=1)})
+        if not isinstance(node, yaml.MappingNode):
+            raise refuse("MF203", _place(name, node), key=path.name, detail="must be a mapping of keys to values")
+        return _Reading(name).document(node)
+    except RecursionError:
+        raise refuse("MF201", Place(path=name), detail="nested too deeply, or an alias that contains itself") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(path=name, line=mark.line + 1, column=mark.column + 1) if mark else Place(path=name)
+        raise refuse("MF201", place, detail=error.problem or error.context) from None
+    except yaml.reader.ReaderError as error:
+        place = Place(path=name, line=text.count("\n", 0, error.position) + 1)
+        raise refuse("MF201", place, detail=error.reason) from None
+
+
+def read_text(path: Path, root: Path) -> str:
+    """The text of a file, or the error that says why there is none."""
+    name = place_path(path, root)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise refuse("MF215", what="the file", path=name) from None
+    except UnicodeDecodeError as error:
+        raise refuse("MF216", Place(path=name), detail=f"byte {error.start + 1} is not UTF-8") from None
+    except OSError as error:
+        raise refuse("MF216", Place(path=name), detail=error.strerror) from None
+
+
+def configuration_folder(root: Path, config_path: Path | None = None) -> Path:
+    """The folder of environments and templates: `environments/`, or the one that DEPLOYMENT_CONFIG_PATH names."""
+    if config_path is None:
+        return root / "environments"
+    folder = root / config_path
+    if not folder.is_dir():
+        raise refuse("MF215", what="the folder that DEPLOYMENT_CONFIG_PATH names", path=place_path(folder, root))
+    return folder
+
+
+def place_path(path: Path, root: Path) -> str:
+    """What a file is called in places: its path from the root, where it is inside."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+class _Reading:
+    """The reading of one file: turns nodes into data and collects places and errors on the way."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.places: dict[KeyPath, Place] = {(): Place(path=name, line=1)}
+        self.errors: dict[Place, ValidationError] = {}
+        self.scalars = yaml.constructor.SafeConstructor()
+        self.visited = 0
+
+    def document(self, node: yaml.MappingNode) -> Document:
+        data = self.value(node, ())
+        if self.errors:
+            raise MetaFlowsError(self.errors.values())
+        return Document(data, self.places)
+
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
+        self.visit()
+        if len(path) > _DEEPEST:
+            raise RecursionError
+        if node.tag not in _PLAIN:
+            return self.fail("MF201", node, detail=f"the tag {node.tag.replace(_YAML, '!!')} is not supported")
+        if isinstance(node, yaml.MappingNode):
+            pairs = {key.value: (_place(self.name, key), value) for key, value in self.pairs(node).values()}
+            self.places.update({(*path, key): place for key, (place, _) in pairs.items()})
+            return {key: self.value(value, (*path, key)) for key, (_, value) in pairs.items()}
+        if isinstance(node, yaml.SequenceNode):
+            self.places.update({(*path, index): _place(self.name, item) for index, item in enumerate(node.value)})
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self.scalar(node)
+
+    def pairs(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """A mapping's own pairs and those it merges with `<<`: its own win, then the first merged."""
+        own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            self.visit()
+            if not isinstance(key, yaml.ScalarNode) or not _encodable(key.value):
+                self.fail("MF201", key, detail="a key must be text")
+            elif key.tag == _YAML + "merge":
+                for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    if isinstance(source, yaml.MappingNode):
+                        merged = self.pairs(source) | merged
+                    else:
+                        self.fail("MF201", source, detail="'<<' merges mappings only")
+            elif key.value in own:
+                self.fail("MF208", key, key=key.value, first=own[key.value][0].start_mark.line + 1)
+            else:
+                own[key.value] = (key, value)
+        return merged | own
+
+    def scalar(self, node: yaml.Node) -> Any:
+        kind = node.tag.removeprefix(_YAML)
+        clock = kind in ("int", "float") and ":" in node.value  # YAML 1.1 reads 10:30 as 630
+        try:
+            if kind not in ("str", "timestamp", "value") and not clock:
+                value = self.scalars.construct_object(node)
+                json.dumps(value, allow_nan=False)
+                return value
+            if _encodable(node.value):
+                return node.value
+        except (yaml.YAMLError, ValueError, LookupError):
+            pass
+        return self.fail("MF201", node, detail=f"{node.value!r} is no {kind} that JSON can hold")
+
+    def visit(self) -> None:
+        self.visited += 1
+        if self.visited > _LARGEST:
+            raise refuse("MF201", Place(path=self.name), detail=f"over {_LARGEST:,} values, once aliases are expanded")
+
+    def fail(self, code: str, node: yaml.Node, **facts: object) -> None:
+        place = _place(self.name, node)
+        self.errors[place] = problem(code, place, **facts)
+
+
+def _place(name: str, node: yaml.Node) -> Place:
+    return Place(path=name, line=node.start_mark.line + 1, column=node.start_mark.column + 1)
+
+
+def _encodable(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

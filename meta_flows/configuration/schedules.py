@@ -1,0 +1,120 @@
+"""Schedules: what a flow's file may state, and what Prefect makes of it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from meta_flows.configuration.checking import wrong
+from meta_flows.configuration.sections import Section
+from meta_flows.errors import did_you_mean
+
+ANCHOR_DATE = "2020-01-01T00:00:00Z"
+"""Where intervals are counted from unless stated: Prefect would take the moment of the deploy, another each time."""
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+_TAKEN = {
+    "cron": "is no cron expression that Prefect takes",
+    "interval": "must be seconds, HH:MM:SS or an ISO 8601 duration such as PT1H, and more than nothing",
+    "rrule": "is no recurrence rule of RFC 5545, such as FREQ=WEEKLY;BYDAY=MO",
+    "anchor_date": f"is no moment such as {ANCHOR_DATE}",
+}
+
+
+class Schedule(Section):
+    """When runs start: exactly one of `cron`, `interval` and `rrule`."""
+
+    slug: Slug = "default"
+    """What tells it from the flow's other schedules; its runs survive a change of anything else."""
+    cron: str | None = None
+    """Cron expression, e.g. `0 6 * * 1-5`."""
+    interval: float | str | None = None
+    """Seconds, `HH:MM:SS` or an ISO 8601 duration such as `PT1H`."""
+    rrule: str | None = None
+    """Recurrence rule of RFC 5545, e.g. `FREQ=WEEKLY;BYDAY=MO`."""
+    timezone: str = "UTC"
+    """IANA time zone that it is meant in, e.g. `Europe/Berlin`."""
+    day_or: bool = True
+    """Whether a day has to fit cron's day of month or its day of week (`true`), or both (`false`)."""
+    anchor_date: str = ANCHOR_DATE
+    """Moment that intervals are counted from."""
+    active: bool | None = None
+    """Whether it runs; unless stated it does when it is created, and then stays as an operator leaves it."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Parameters of its runs, on top of the deployment's."""
+    max_scheduled_runs: Annotated[int, Field(gt=0)] | None = None
+    """How many runs Prefect plans ahead."""
+
+    def timing(self) -> dict[str, Any]:
+        """The schedule as Prefect's API has it, in the form that the API gives back unchanged.
+
+        The server adds a DTSTART to a rule that has none; it is stated here, so that what is read equals what is sent.
+        """
+        if self.cron is not None:
+            return {**_cron(self.cron, self.day_or), "timezone": self.timezone}
+        if self.rrule is not None:
+            return {**_rrule(self.rrule, self.timezone)}
+        return {**_interval(self.interval, self.anchor_date, self.timezone)}
+
+    @model_validator(mode="after")
+    def _is_one_that_prefect_takes(self) -> Self:
+        rules = [name for name in ("cron", "interval", "rrule") if getattr(self, name) is not None]
+        if len(rules) != 1:
+            raise wrong("MF205", schedule=self.slug, detail="needs exactly one of cron, interval and rrule")
+        for option, rule in (("day_or", "cron"), ("anchor_date", "interval")):
+            if option in self.model_fields_set and rules != [rule]:
+                raise wrong("MF205", (option,), schedule=self.slug, detail=f"{option} belongs to {rule} only")
+        if self.timezone not in _timezones():
+            suggestion = did_you_mean(self.timezone, _timezones())
+            raise wrong("MF206", ("timezone",), timezone=self.timezone, suggestion=suggestion)
+        if self.rrule and re.search("FREQ=(MINUTE|SECOND)LY", rule := self.rrule.upper()) and "DTSTART" not in rule:
+            detail = "a rule by the minute or second needs a recent DTSTART, or it is counted from 2020; use interval"
+            raise wrong("MF205", ("rrule",), schedule=self.slug, detail=detail)
+        try:
+            self.timing()
+        except Exception as error:  # noqa: BLE001 - whatever Prefect's parsers stumble over was written wrong
+            at = str(error.errors()[0]["loc"][0]) if isinstance(error, pydantic.ValidationError) else rules[0]
+            raise wrong(
+                "MF205", (at,), schedule=self.slug, detail=f"{at} {_TAKEN.get(at, 'is refused by Prefect')}"
+            ) from None
+        return self
+
+
+# Prefect reads the list of time zones from disk for each schedule with one: hence the caches.
+
+
+@cache
+def _cron(cron: str, day_or: bool) -> dict[str, Any]:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    return CronSchedule(cron=cron, day_or=day_or).model_dump(mode="json")
+
+
+@cache
+def _interval(interval: float | str | None, anchor_date: str, timezone: str) -> dict[str, Any]:
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    fields = {"interval": interval, "anchor_date": anchor_date, "timezone": timezone}
+    return IntervalSchedule.model_validate(fields).model_dump(mode="json")
+
+
+@cache
+def _rrule(rrule: str, timezone: str) -> dict[str, Any]:
+    from prefect.client.schemas.schedules import RRuleSchedule
+
+    start = "" if "DTSTART" in rrule.upper() else "DTSTART:20200101T000000\n"
+    return RRuleSchedule(rrule=start + rrule, timezone=timezone).model_dump(mode="json")
+
+
+@cache
+def _timezones() -> frozenset[str]:
+    from zoneinfo import available_timezones
+
+    return frozenset(available_timezones())

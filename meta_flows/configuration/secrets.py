@@ -1,0 +1,76 @@
+"""Telling secrets from other values by their names and their looks, without crying wolf."""
+
+from __future__ import annotations
+
+import re
+
+_SECRET = re.compile(
+    r"""(^|_)(PASSWORDS?|PASSWD|PASSPHRASE|SECRETS?|TOKEN|CREDENTIALS?|APIKEY|AUTH_STRING|BASIC_AUTH
+    |(API|ACCESS|PRIVATE|SECRET|ENCRYPTION|SIGNING|MASTER|ACCOUNT)_KEY)(_|$) | PASSW(OR)?D(_|$)""",
+    re.VERBOSE,
+)
+_SHORT_PASSWORD = re.compile(r"._(PASS|PWD)$")
+_SUSPICIOUS = re.compile(r"(^|_)(KEYS?|TOKENS|AUTH|AUTHORIZATION|JWT|COOKIE|SALT|PAT)(_|$)")
+_OPEN = re.compile(r"(^|_)(COMMIT|SHA|REVISION|DIGEST|HASH|CHECKSUM|ETAG|PUBLIC|ID|VERSION)(_|$)")
+_ABOUT_A_SECRET = re.compile(
+    r"""^(MAX|MIN|NUM|USE|HAS|ENABLE)_ | _(FILE|PATH|DIR|FOLDER|URL|URI|ENDPOINT|HOST|PORT|NAME|ID|HEADER|FIELD|COLUMN
+    |BLOCK|LENGTH|LIMIT|COUNT|SIZE|DAYS|HOURS|MINUTES|SECONDS|TTL|TIMEOUT|EXPIRY|TYPE|MODE|ENABLED|REQUIRED|POLICY
+    |ALGORITHM|FORMAT|VERSION|MODEL)$""",
+    re.VERBOSE,
+)
+
+_FILLED_IN_LATER = re.compile(r"\{\{.*?\}\}|\$\{\w+\}|\$\w+$", re.DOTALL)
+_FLAG = re.compile(r"(?i)true|false|yes|no|on|off|none|null")
+_NAMED_RANDOM = re.compile(r"(?i)\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(sha\d+|md5):[0-9a-f]+")
+_NO_SECRET = re.compile(r"[/~.]|[A-Za-z]:\\|\w+://")
+_KNOWN = re.compile(
+    r"""-----BEGIN\ [A-Z ]*PRIVATE\ KEY-----
+    | \b(AKIA|ASIA)[A-Z0-9]{16}\b                                # AWS
+    | \bgh[pousr]_\w{20} | \bgithub_pat_\w{20} | \bglpat-[\w-]{16}
+    | \bxox[abeoprs]-[\w-]{8} | //hooks\.slack\.com/services/\w
+    | \bsk-[\w-]{16} | \b[rs]k_(live|test)_\w{8}                 # OpenAI, Anthropic, Stripe
+    | \bAIza[\w-]{30} | \bpn[ub]_\w{16} | \bnpm_\w{20} | \bpypi-[\w-]{20} | \bhf_\w{20}
+    | \beyJ[\w-]{8,}\.[\w-]{8}                                   # JSON web token
+    | (?i:\b(bearer|basic)\ +[\w+/=.~-]{8})
+    | ://[^/\s:@]*:[^/\s@]+@                                     # user:password@host
+    | (?i:\b(password|passwd|pwd|secret|token|sig|signature|api_?key|access_?key|accountkey)=[^&;\s])
+    """,
+    re.VERBOSE,
+)
+_LONG, _LONG_AND_SUSPICIOUS = 20, 12
+_RESTLESS = 0.25
+
+
+def looks_secret(name: str, value: object) -> bool:
+    """Whether a value is one that nobody should read.
+
+    A name counts by its words: `DB_PASSWORD` and `apiKey`, but neither `KEYBOARD` nor `TOKEN_URL`. A value counts
+    by what only secrets look like: known prefixes, private keys, passwords in addresses, long random text. What is
+    filled in later is none: `{{ prefect.blocks... }}`, `${VARIABLE}`.
+
+    Args:
+        name: Name of a variable or a parameter; of a dotted path the last part counts.
+        value: Text or a number; nothing else is secret.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return False
+    text = _FILLED_IN_LATER.sub("", str(value)).strip()
+    name = "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name.rpartition(".")[2])).upper()
+    if not text or _FLAG.fullmatch(text):
+        return False
+    longest = _LONG_AND_SUSPICIOUS if _SUSPICIOUS.search(name) else _LONG
+    random = not _OPEN.search(name) and any(_is_random(part, longest) for part in re.split(r"[\s,;|]+", text))
+    named = _SECRET.search(name) or (_SHORT_PASSWORD.search(name) and not text.isdecimal())
+    return bool(_KNOWN.search(text)) or random or (bool(named) and not _ABOUT_A_SECRET.search(name))
+
+
+def _is_random(text: str, longest: int) -> bool:
+    """Whether letters and digits alternate as in no word, date or version; addresses and paths do not count."""
+    if _NO_SECRET.match(text):
+        return False
+    for part in re.split(r"[-_.:]", _NAMED_RANDOM.sub("", text)):
+        changes = re.findall(r"[a-z](?=[A-Z0-9])|[A-Z](?=[0-9])|[0-9](?=[A-Za-z])", part)
+        mixed = any(map(str.isdigit, part)) and any(map(str.isalpha, part))
+        if len(part) >= longest and mixed and len(changes) >= _RESTLESS * len(part):
+            return True
+    return False

@@ -1,0 +1,56 @@
+"""Templates: what all deployments of a kind have in common, as `environments/templates/<kind>.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from meta_flows.configuration.documents import Document
+from meta_flows.configuration.reading import configuration_folder, load_document, place_path
+from meta_flows.configuration.sections import Resolved
+from meta_flows.errors import refuse
+
+BUILT_IN: dict[str, dict[str, Any]] = {
+    "python": {
+        "work_pool": "{{ environment.work_pools.python.name }}",
+        "job_variables": {"env": {"META_FLOWS_ENVIRONMENT": "{{ environment.name }}"}},
+    }
+}
+
+
+class Template(Resolved):
+    """What all deployments of a kind have in common. Text may hold `{{ }}` placeholders."""
+
+    work_pool: str
+    """Name of the work pool."""
+    job_variables: dict[str, Any] = Field(default_factory=dict)
+    """Variables of the work pool's job template."""
+    pull: list[dict[str, Any]] | None = None
+    """Prefect's steps that fetch the code; unless stated, those that fit the environment's source."""
+    tags: list[str] = Field(default_factory=list)
+    """Tags of every deployment."""
+
+
+def has_template(root: Path, kind: str, config_path: Path | None = None) -> bool:
+    """Whether there is a template for a kind."""
+    return kind in BUILT_IN or _file(root, kind, config_path).is_file()
+
+
+def load_template(root: Path, kind: str, config_path: Path | None = None) -> Template:
+    """The template of a kind, checked, with its placeholders as they are; python has a built-in one.
+
+    Raises:
+        MetaFlowsError: There is none, or something is wrong with it.
+    """
+    path = _file(root, kind, config_path)
+    if path.is_file():
+        return Template.of(load_document(path, root))
+    if kind in BUILT_IN:
+        return Template.of(Document(BUILT_IN[kind]))
+    raise refuse("MF210", kind=kind, missing=f"a template: {place_path(path, root)}")
+
+
+def _file(root: Path, kind: str, config_path: Path | None) -> Path:
+    return configuration_folder(root, config_path) / "templates" / f"{kind}.yaml"

@@ -1,0 +1,42 @@
+"""`connect`: be on the server of an environment, from the command line or from a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from meta_flows.configuration import Environment, load_environment
+from meta_flows.prefect_api.connection import choose_server, connected
+from meta_flows.processes import is_local, start_server
+from meta_flows.settings import Settings
+
+
+@contextmanager
+def connect(
+    environment: str | None = None,
+    *,
+    root: Path | None = None,
+    api_url: str | None = None,
+    start_local: bool = False,
+) -> Iterator[Environment]:
+    """Make the server of an environment the one in use, for our meta-flows and for Prefect itself.
+
+    Args:
+        environment: Long or short name; what `DEPLOYMENT_ENV` says, or development, if not given.
+        root: The repository; the working directory if not given.
+        api_url: Server in place of the one that the shell or the environment's file names.
+        start_local: Start a server if none answers and the environment's own is on this machine.
+
+    Raises:
+        MetaFlowsError: MF204, no such environment; MF401 to MF406, no usable server.
+    """
+    settings = Settings()
+    target = load_environment(
+        (root or Path()).resolve(), environment or settings.deployment_env, settings.deployment_config_path
+    )
+    server = choose_server(target.name, target.prefect_api_url, api_url)
+    if start_local and server.api_url == target.prefect_api_url.rstrip("/") and is_local(server.api_url):
+        start_server(server.api_url)
+    with connected(server.api_url):
+        yield target

@@ -1,0 +1,191 @@
+"""The flows that a syntax tree defines, told as Prefect would tell them after an import."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from meta_flows.errors import problem
+from meta_flows.models import FlowMetadata, FlowParameter, Place, ValidationError
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+FLOW_DECORATORS = frozenset({"prefect.flow", "prefect.flows.flow", "prefect.main.flow"})
+BANNED_IN_NAMES = frozenset("/%&><")
+
+
+def flows(path: str, tree: ast.Module, text: str) -> Iterator[FlowMetadata]:
+    """What a file tells about each of its flows.
+
+    Args:
+        path: Where the file stands.
+        tree: The file, parsed.
+        text: The file, decoded.
+    """
+    if "prefect" not in text:
+        return
+    lines = text.split("\n")
+    # As when Python runs the file, a second definition of one name replaces the first.
+    found = {owner + node.name: (node, decorator) for owner, node, decorator in _definitions(tree.body, {})}
+    for function_name, (node, decorator) in found.items():
+        keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+        name, error = _name(path, node, keywords, lines)
+        metadata = dict(_literals(keywords))
+        description = metadata.get("description") or ast.get_docstring(node)
+        yield FlowMetadata(
+            name=_unicode(name),
+            path=path,
+            module_path=module_path(path),
+            function_name=function_name,
+            line=node.lineno,
+            description=_unicode(description) if isinstance(description, str) else None,
+            parameters=tuple(_parameters(node.args, lines)),
+            is_valid=error is None,
+            validation_errors=(error,) if error else (),
+            metadata=metadata,
+        )
+
+
+def module_path(path: str) -> str:
+    """The dotted module of a file."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
+    """The statements directly inside a statement, block by block."""
+    for field in ("body", "orelse", "finalbody"):
+        if block := getattr(node, field, None):
+            yield block
+    for part in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+        yield part.body
+
+
+def _definitions(  # noqa: PLR0912 - a case for each kind of statement
+    body: Sequence[ast.stmt], names: dict[str, str], owner: str = ""
+) -> Iterator[tuple[str, Function, ast.expr]]:
+    """The flows that exist once Python has imported the file, each with its class and its decorator.
+
+    Args:
+        body: Statements, in the order in which they run.
+        names: What is bound to something importable so far, by qualified name; changed along the way.
+        owner: The class they stand in, with a dot at its end. Only its static methods can be deployed: a run of any
+            other has nothing to pass for `self` or `cls`.
+    """
+    for node in body:
+        match node:
+            case ast.Import(aliases):
+                for alias in aliases:
+                    head = alias.name.partition(".")[0]
+                    names[alias.asname or head] = alias.name if alias.asname else head
+            case ast.ImportFrom(module, aliases, level):
+                for alias in aliases:
+                    name = alias.name
+                    if name == "*" and f"{module}.flow" in FLOW_DECORATORS:
+                        name = "flow"
+                    names[alias.asname or name] = f"{'.' * level}{module}.{name}"
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name):
+                decorators = {
+                    _qualified(item.func if isinstance(item, ast.Call) else item, names): item
+                    for item in node.decorator_list
+                }
+                flow = next((item for known, item in decorators.items() if known in FLOW_DECORATORS), None)
+                if flow and (not owner or "staticmethod" in decorators):
+                    yield owner, node, flow
+                names.pop(name, None)
+            case ast.ClassDef(name):
+                yield from _definitions(node.body, dict(names), f"{owner}{name}.")
+                names.pop(name, None)
+            case ast.Assign([ast.Name(name)], value) | ast.AnnAssign(ast.Name(name), value=value):
+                names[name] = _qualified(value, names)
+            case _:
+                for block in blocks(node):
+                    if isinstance(node, ast.If) and block is node.body and not _runs_on_import(node.test):
+                        continue
+                    inner = dict(names)
+                    yield from _definitions(block, inner, owner)
+                    # A branch may bind Prefect's `flow`; only straight-line code takes it away.
+                    names |= {name: value for name, value in inner.items() if value.startswith("prefect")}
+
+
+def _runs_on_import(test: ast.expr) -> bool:
+    match test:
+        case ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
+            return False
+        case ast.Compare(ast.Name("__name__") | ast.Constant("__main__"), [ast.Eq()], [ast.Name() | ast.Constant()]):
+            return False
+    return True
+
+
+def _qualified(node: ast.expr | None, names: dict[str, str]) -> str:
+    """What a name or an attribute refers to; empty if that is not known."""
+    match node:
+        case ast.Attribute(value, name):
+            return f"{_qualified(value, names)}.{name}"
+        case ast.Name(name):
+            return names.get(name, name if name == "staticmethod" else "")
+    return ""
+
+
+def _name(
+    path: str, node: Function, keywords: Sequence[ast.keyword], lines: Sequence[str]
+) -> tuple[str, ValidationError | None]:
+    """The flow's name as Prefect has it; where that is not known, the function's, and why."""
+    default = node.name.replace("_", "-")
+    given = {keyword.arg: keyword.value for keyword in keywords}
+    value = given.get("name", given.get(None))  # None is `**options`, which may hold a name
+    if value is None:
+        return default, None
+    place = Place(path=path, line=value.lineno, column=value.col_offset + 1)
+    if not isinstance(value, ast.Constant):
+        expression = ("" if "name" in given else "**") + _segment(value, lines)
+        return default, problem("MF104", place, function=node.name, expression=expression)
+    name = value.value or default
+    if not isinstance(name, str):
+        return str(name), problem("MF105", place, name=name, detail="it is not a string")
+    if banned := sorted(BANNED_IN_NAMES.intersection(name)):
+        return name, problem("MF105", place, name=name, detail=f"it contains {' '.join(banned)}")
+    return name, None if name == _unicode(name) else problem("MF105", place, name=name, detail="it is not Unicode")
+
+
+def _literals(keywords: Sequence[ast.keyword]) -> Iterator[tuple[str, Any]]:
+    """The keyword arguments that are literals, as JSON has them."""
+    for keyword in keywords:
+        try:
+            text = json.dumps(ast.literal_eval(keyword.value), allow_nan=False, ensure_ascii=False)
+            if keyword.arg:
+                yield keyword.arg, json.loads(text.encode())
+        except (ValueError, TypeError, RecursionError, MemoryError):  # noqa: PERF203
+            continue  # computed, or nothing that JSON can hold
+
+
+def _parameters(arguments: ast.arguments, lines: Sequence[str]) -> Iterator[FlowParameter]:
+    def parameter(argument: ast.arg, default: ast.expr | None = None, *, variadic: bool = False) -> FlowParameter:
+        return FlowParameter(
+            name=argument.arg,
+            annotation=_segment(argument.annotation, lines) if argument.annotation else None,
+            default=_segment(default, lines) if default else None,
+            variadic=variadic,
+        )
+
+    positional = [*arguments.posonlyargs, *arguments.args]
+    required = len(positional) - len(arguments.defaults)
+    yield from map(parameter, positional, (*[None] * required, *arguments.defaults))
+    if arguments.vararg:
+        yield parameter(arguments.vararg, variadic=True)
+    yield from map(parameter, arguments.kwonlyargs, arguments.kw_defaults)
+    if arguments.kwarg:
+        yield parameter(arguments.kwarg, variadic=True)
+
+
+def _segment(node: ast.expr, lines: Sequence[str]) -> str:
+    """The source text of an expression; `ast.get_source_segment` would split the whole file each time."""
+    part = [line.encode() for line in lines[node.lineno - 1 : node.end_lineno]]  # columns count UTF-8 bytes
+    part[-1] = part[-1][: node.end_col_offset]
+    part[0] = part[0][node.col_offset :]
+    return b"\n".join(part).decode()
+
+
+def _unicode(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,126 @@
+"""What one Python file says by its syntax tree: its imports and its flows, or why it cannot be parsed."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from importlib.util import decode_source
+from typing import NamedTuple
+
+from meta_flows.discovery.definitions import blocks, flows, module_path
+from meta_flows.errors import problem
+from meta_flows.models import FlowMetadata, Place, ValidationError
+
+
+class Import(NamedTuple):
+    """One import: `from ..a.b import c` is `Import(2, "a.b", ("c",))`, `import a.b` is `Import(0, "a.b")`."""
+
+    level: int
+    module: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def head(self) -> str:
+        """The top-level name of an absolute import; empty for a relative one."""
+        return "" if self.level else self.module.partition(".")[0]
+
+
+class Source(NamedTuple):
+    """One file, parsed.
+
+    Attributes:
+        digest: SHA-256 of its content.
+        heads: The top-level names of its absolute imports.
+        flows: What it alone tells about each of its flows; one invalid entry if it cannot be parsed.
+        error: Why it cannot be parsed.
+    """
+
+    digest: str
+    imports: tuple[Import, ...] = ()
+    heads: frozenset[str] = frozenset()
+    flows: tuple[FlowMetadata, ...] = ()
+    error: ValidationError | None = None
+
+
+def parse(path: str, content: bytes | OSError) -> Source:
+    """Parse one file; never raises, whatever the content.
+
+    Args:
+        path: Where it stands, for names and messages.
+        content: Its bytes, or why they could not be read.
+    """
+    if isinstance(content, OSError):
+        return _broken("", "MF102", Place(path=path), content.strerror or str(content))
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        text = _decode(content)
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        column = error.start - error.object.rfind(b"\n", 0, error.start)
+        place = Place(path=path, line=line, column=column)
+        return _broken(digest, "MF102", place, f"not {error.encoding}: {error.reason}")
+    except (SyntaxError, LookupError, ValueError) as error:
+        return _broken(digest, "MF102", Place(path=path), str(error))
+    try:
+        tree = ast.parse(text, path)
+        imports = tuple(dict.fromkeys(_imports(path, tree, text)))
+        return Source(digest, imports, frozenset(item.head for item in imports), tuple(flows(path, tree, text)))
+    except SyntaxError as error:
+        place = Place(path=path, line=error.lineno or None, column=error.offset or None)
+        return _broken(digest, "MF101", place, error.msg)
+    except (RecursionError, MemoryError):
+        return _broken(digest, "MF101", Place(path=path), "nested too deeply for Python to parse")
+
+
+def _decode(content: bytes) -> str:
+    """The text, decoded as Python does: by byte order mark or the encoding that the file declares, else UTF-8."""
+    try:
+        text = decode_source(content)
+    except SyntaxError:
+        content.decode()  # unlike the tokenizer, it says where the bytes are wrong
+        raise
+    if "\0" in text:
+        raise ValueError("it contains null bytes")
+    text.encode()  # refuses the lone surrogates that some codecs produce, as the parser does
+    return text
+
+
+def _broken(digest: str, code: str, place: Place, detail: str) -> Source:
+    error = problem(code, place, detail=detail, path=place.path)
+    entry = FlowMetadata(
+        name=place.path,
+        path=place.path,
+        module_path=module_path(place.path),
+        function_name="",
+        line=place.line or 1,
+        is_valid=False,
+        validation_errors=(error,),
+    )
+    return Source(digest, flows=(entry,), error=error)
+
+
+def _imports(path: str, tree: ast.Module, text: str) -> Iterator[Import]:
+    """All imports, wherever they stand; they are statements, so that expressions need not be looked at."""
+    is_package = path.endswith("__init__.py")
+    todo: list[ast.stmt] = [*tree.body]
+    while todo:
+        match node := todo.pop():
+            case ast.Import(names):
+                yield from (Import(0, alias.name) for alias in names)
+            case ast.ImportFrom(module, names, level):
+                yield Import(level, module or "", tuple(alias.name for alias in names))
+            case ast.Assign([ast.Name("__all__")], ast.List(items) | ast.Tuple(items)) if is_package:
+                # `from package import *` imports the submodules that are named here
+                yield Import(1, "", tuple(str(item.value) for item in items if isinstance(item, ast.Constant)))
+            case _:
+                todo += (statement for block in blocks(node) for statement in block)
+    if "import_module" in text or "__import__" in text:
+        for call in ast.walk(tree):
+            match call:
+                case ast.Call(
+                    ast.Name("import_module" | "__import__") | ast.Attribute(attr="import_module"),
+                    [ast.Constant(str(name)), *_],
+                ):
+                    module = name.lstrip(".")
+                    yield Import(len(name) - len(module), module)

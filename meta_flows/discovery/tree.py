@@ -1,0 +1,142 @@
+"""The repository on disk: which of its files count as code, and what lies around a flow."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from meta_flows.errors import refuse
+from meta_flows.models import Place
+
+IGNORE_FILE = ".prefectignore"
+NEVER_CODE = frozenset({"__pycache__", "node_modules", "site-packages", "tests", "test"})
+
+
+class Listing(NamedTuple):
+    """The names in one folder; a link to a folder stands in both `folders` and `links`."""
+
+    files: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()
+    links: frozenset[str] = frozenset()
+    unreadable: bool = False
+
+
+def join(folder: str, name: str) -> str:
+    """The path of `name` in `folder`; the root itself is the empty path."""
+    return f"{folder}/{name}" if folder else name
+
+
+def parent(path: str) -> str:
+    """The folder of a path."""
+    return path.rpartition("/")[0]
+
+
+class Tree:
+    """A repository on disk: paths are POSIX and relative to its root, and each folder is listed only once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._ignored = _ignore_rules(root)
+        self._listings: dict[str, Listing] = {}
+        self._digests: dict[str, str] = {}
+
+    def listing(self, folder: str) -> Listing:
+        """What a folder holds; nothing where it is missing or cannot be read."""
+        if folder not in self._listings:
+            self._listings[folder] = _listing(f"{self.root}/{folder}")
+        return self._listings[folder]
+
+    def read(self, path: str) -> bytes:
+        """The content of a file; raises OSError."""
+        with open(f"{self.root}/{path}", "rb") as file:  # noqa: PTH123 - pathlib doubles the time for 1,000 files
+            return file.read()
+
+    def digest(self, path: str) -> str:
+        """SHA-256 of a file's content, empty for one that cannot be read."""
+        if path not in self._digests:
+            try:
+                self._digests[path] = hashlib.sha256(self.read(path)).hexdigest()
+            except OSError:
+                self._digests[path] = ""
+        return self._digests[path]
+
+    def walk(self, top: str, skip: Collection[str] = NEVER_CODE, stop: Collection[str] = ()) -> Iterator[str]:
+        """Every file at or below `top`, leaving out what is hidden, ignored, or in a virtual environment.
+
+        Links to folders are not followed, so there is no loop. A folder that cannot be read is yielded itself, with a
+        slash at its end: whoever reads it gets the error.
+
+        Args:
+            top: Where to begin.
+            skip: Names of folders to leave out.
+            stop: Paths of folders to leave out.
+        """
+        todo = [top]
+        while todo:
+            folder = todo.pop()
+            files, folders, links, unreadable = self.listing(folder)
+            if unreadable:
+                yield f"{folder}/"
+            if "pyvenv.cfg" in files:
+                continue
+            for name in files:
+                if not name.startswith(".") and not self._ignored(path := join(folder, name)):
+                    yield path
+            for name in folders - links:
+                path = join(folder, name)
+                if not name.startswith(".") and name not in skip and path not in stop and not self._ignored(f"{path}/"):
+                    todo.append(path)
+
+    def nearest(self, folder: str, names: Collection[str], top: str) -> str | None:
+        """The first of `names` in `folder` or else in the nearest folder above it, up to and including `top`."""
+        while True:
+            if found := next((name for name in names if name in self.listing(folder).files), None):
+                return join(folder, found)
+            if folder in ("", top):
+                return None
+            folder = parent(folder)
+
+
+def _listing(path: str) -> Listing:
+    files, folders, links = set(), set(), set()
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                # A name that is no Unicode becomes one that does not exist: reported as unreadable, not a crash.
+                name = entry.name.encode("utf-8", "replace").decode()
+                if entry.is_dir(follow_symlinks=False):
+                    folders.add(name)
+                elif entry.is_file(follow_symlinks=False):
+                    files.add(name)
+                elif entry.is_symlink() and Path(entry.path).is_dir():
+                    folders.add(name)
+                    links.add(name)
+                elif entry.is_symlink():  # a broken link as well: reading it says so
+                    files.add(name)
+    except (FileNotFoundError, NotADirectoryError):
+        return Listing()
+    except OSError:
+        return Listing(unreadable=True)
+    return Listing(frozenset(files), frozenset(folders), frozenset(links))
+
+
+def _ignore_rules(root: Path) -> Callable[[str], bool]:
+    try:
+        lines = (root / IGNORE_FILE).read_text("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return lambda path: False
+    except OSError as error:
+        raise refuse("MF102", Place(path=IGNORE_FILE), detail=error.strerror) from error
+    from pathspec import GitIgnoreSpec
+
+    for number, line in enumerate(lines, 1):
+        try:
+            GitIgnoreSpec.from_lines([line])
+        except (ValueError, re.error) as error:  # noqa: PERF203 - which line it is matters here
+            place = Place(path=IGNORE_FILE, line=number)
+            raise refuse("MF111", place, pattern=line.strip(), detail=error) from error
+    return GitIgnoreSpec.from_lines(lines).match_file

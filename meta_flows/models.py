@@ -1,0 +1,346 @@
+"""The nouns of the project, as frozen pydantic models; see docs/concepts.md for what each word means."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+"""How a deployment runs: the name of a template file, `python` or `docker` among those shipped."""
+
+
+class Model(BaseModel):
+    """Base of every noun: immutable, and strict about what it is made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Place(Model):
+    """Where something stands in the repository.
+
+    Attributes:
+        path: POSIX path relative to the repository's root.
+        line: One-based line, if one is known.
+        column: One-based column, if one is known.
+    """
+
+    path: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
+
+
+class ValidationError(Model):
+    """One thing that is wrong: what, where, and how to mend it.
+
+    Attributes:
+        code: Stable code, a key of `meta_flows.errors.CATALOGUE`.
+        severity: An `error` refuses the thing it names, a `warning` only tells.
+    """
+
+    code: str
+    message: str
+    remedy: str
+    file_path: str | None = None
+    line_number: int | None = None
+    column_number: int | None = None
+    severity: Literal["error", "warning"] = "error"
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is, or None for something that stands in no file."""
+        if self.file_path is None:
+            return None
+        return Place(path=self.file_path, line=self.line_number, column=self.column_number)
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        return f"{where}{self.code} {self.message}\n    remedy: {self.remedy}"
+
+
+class ValidationResult(Model):
+    """Everything that a validation found, not only the first of it."""
+
+    errors: tuple[ValidationError, ...] = ()
+    warnings: tuple[ValidationError, ...] = ()
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nothing that was found refuses anything."""
+        return not self.errors
+
+
+class FlowParameter(Model):
+    """One parameter of a flow function, as written in its signature.
+
+    Attributes:
+        annotation: Source text of the annotation.
+        default: Source text of the default value; None where the parameter is required.
+        variadic: Whether it is `*args` or `**kwargs`.
+    """
+
+    name: str
+    annotation: str | None = None
+    default: str | None = None
+    variadic: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether a run must be given a value for it."""
+        return self.default is None and not self.variadic
+
+
+class FlowMetadata(Model):
+    """What reading a flow's source tells about it, without importing it.
+
+    All paths are POSIX paths relative to the repository's root, so that two checkouts of one commit agree.
+
+    Attributes:
+        name: The flow's name in Prefect; for a file that cannot be parsed, its path.
+        path: The file that defines it.
+        module_path: Dotted module, e.g. `flows.rpa1.workflow`.
+        function_name: Function, or `Class.method` for a static method; empty for a file that cannot be parsed.
+        line: Line of the function's `def`.
+        description: The decorator's `description`, else the docstring, as Prefect would show it.
+        dependencies: Third-party distributions that the flow and its local modules import.
+        local_modules: Files of the repository that it imports, directly or not, itself included.
+        source_digest: SHA-256 over `local_modules` and the flow's own files, in hexadecimal.
+        deployment_file: The nearest `deployment.yaml` at or above the flow's folder.
+        metadata: The decorator's arguments that are literals.
+    """
+
+    name: str
+    path: str
+    module_path: str
+    function_name: str
+    line: int = 1
+    description: str | None = None
+    parameters: tuple[FlowParameter, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    local_modules: tuple[str, ...] = ()
+    source_digest: str = ""
+    dockerfile_path: str | None = None
+    env_files: tuple[str, ...] = ()
+    deployment_file: str | None = None
+    is_valid: bool = True
+    validation_errors: tuple[ValidationError, ...] = ()
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def entrypoint(self) -> str:
+        """What Prefect loads the flow by: `path/to/file.py:function`."""
+        return f"{self.path}:{self.function_name}"
+
+    @property
+    def place(self) -> Place:
+        """The line of its `def`."""
+        return Place(path=self.path, line=self.line)
+
+
+Action = Literal["create", "update", "delete", "unchanged"]
+
+
+class Deployment(Model):
+    """One deployment that the repository asks for, rendered completely.
+
+    Attributes:
+        slug: Short name of the flow, the first part of the deployment's name.
+        spec: The body of the deployment as the Prefect API has it, without ids; `schedules` is a mapping by slug.
+    """
+
+    flow_name: str
+    name: str
+    slug: str
+    kind: str
+    environment: str
+    spec: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """What identifies it on a server: `flow/deployment`."""
+        return f"{self.flow_name}/{self.name}"
+
+
+class LiveDeployment(Model):
+    """One deployment as the server has it.
+
+    Attributes:
+        spec: Same shape as `Deployment.spec`, with every field the server returns that a spec can state.
+        schedule_ids: Id of each schedule by its key in `spec["schedules"]`.
+    """
+
+    id: str
+    flow_id: str
+    flow_name: str
+    name: str
+    spec: dict[str, Any]
+    schedule_ids: dict[str, str] = Field(default_factory=dict)
+    status: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What identifies it on a server: `flow/deployment`."""
+        return f"{self.flow_name}/{self.name}"
+
+
+class FieldChange(Model):
+    """One field that differs; what looks like a secret is named, its values are not held.
+
+    Attributes:
+        path: Dotted path within the spec, e.g. `schedules.daily.schedule`.
+        drift: Whether the live value is not what the last release put there.
+    """
+
+    path: str
+    old: Any = None
+    new: Any = None
+    drift: bool = False
+
+
+class Change(Model):
+    """What a plan does to one deployment.
+
+    Attributes:
+        target: The complete spec to reach; never serialised, since it can hold what operators typed.
+        live: The deployment it starts from; likewise.
+    """
+
+    action: Action
+    flow_name: str
+    name: str
+    kind: str = ""
+    slug: str = ""
+    fields: tuple[FieldChange, ...] = ()
+    adopt: bool = False
+    target: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+    live: LiveDeployment | None = Field(default=None, exclude=True, repr=False)
+
+    @property
+    def key(self) -> str:
+        """What identifies the deployment on a server: `flow/deployment`."""
+        return f"{self.flow_name}/{self.name}"
+
+
+class WorkPoolCreation(Model):
+    """A work pool that the environment names and the server lacks; an existing one is never changed.
+
+    Attributes:
+        base_job_template: What the environment's file says of it; merged over the default of the pool's type.
+    """
+
+    name: str
+    type: str
+    base_job_template: dict[str, Any] | None = None
+
+
+class Plan(Model):
+    """The changes that bring an environment's live state in line with the desired one.
+
+    Attributes:
+        digest: Hash over what would be changed and from what; another live state gives another digest.
+        refused: Why deployments were left out of it, e.g. because somebody else owns them.
+    """
+
+    project: str
+    environment: str
+    work_pools: tuple[WorkPoolCreation, ...] = ()
+    changes: tuple[Change, ...] = ()
+    refused: tuple[ValidationError, ...] = ()
+    digest: str = ""
+
+    @property
+    def pending(self) -> tuple[Change, ...]:
+        """The changes that write something."""
+        return tuple(change for change in self.changes if change.action != "unchanged")
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.pending and not self.work_pools
+
+    def counts(self) -> dict[str, int]:
+        """How many deployments there are of each action that occurs."""
+        counted: dict[str, int] = {}
+        for change in self.changes:
+            counted[change.action] = counted.get(change.action, 0) + 1
+        return counted
+
+
+class Release(Model):
+    """One applied plan: what it put on the server, and what was there before.
+
+    Attributes:
+        id: Sorts by time.
+        specs: What is released once it has succeeded: the rendered spec of every deployment of the environment.
+        previous: What was released before it of the deployments that it changes.
+        preimages: What was live of those deployments before the first write; None for those it creates.
+        failures: Why each deployment that was not changed as planned was not.
+        flow_run_id: The meta-flow's run.
+        dirty: Whether the checkout had uncommitted changes; None outside a git checkout.
+    """
+
+    id: str
+    project: str
+    environment: str
+    state: Literal["applying", "succeeded", "failed"] = "applying"
+    started: datetime
+    finished: datetime | None = None
+    author: str = ""
+    commit: str | None = None
+    dirty: bool | None = None
+    flow_run_id: str | None = None
+    plan: Plan
+    specs: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    previous: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    preimages: dict[str, LiveDeployment | None] = Field(default_factory=dict)
+    failures: dict[str, str] = Field(default_factory=dict)
+
+
+class Outcome(Model):
+    """What became of one deployment in one run of a meta-flow.
+
+    Attributes:
+        state: Name of its task run's state, e.g. `Created` or `Failed`; in a dry run `ToCreate` and the like.
+        link: Its page in the Prefect UI; None while it does not exist.
+        schedules: Its schedules in words, by slug.
+    """
+
+    flow_name: str
+    name: str
+    kind: str
+    state: str
+    fields: tuple[FieldChange, ...] = ()
+    link: str | None = None
+    schedules: dict[str, str] = Field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What identifies the deployment on a server: `flow/deployment`."""
+        return f"{self.flow_name}/{self.name}"
+
+
+class DeployResult(Model):
+    """How a deploy ended.
+
+    Attributes:
+        state: Name of the run's final state: `InSync`, `Deployed`, `Planned` or `Incomplete`.
+        message: Counts, in words.
+        refused: What was left out, and why.
+        notes: What is worth knowing and refuses nothing.
+        release: Id of the release that was recorded; None when nothing was to be recorded.
+    """
+
+    environment: str
+    state: str
+    message: str
+    outcomes: tuple[Outcome, ...] = ()
+    refused: tuple[ValidationError, ...] = ()
+    notes: tuple[str, ...] = ()
+    release: str | None = None
+    run_link: str | None = None
+    ui_url: str | None = None

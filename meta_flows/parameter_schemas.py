@@ -1,0 +1,102 @@
+"""Parameter schemas as stock Prefect computes them, in a process of their own.
+
+A schema needs the flow's imports, custom parameter types included. They do not belong into the meta-flow's process: it
+may be long-lived, and two flows may each import another `helpers`. Run as a module, this is that other process: it
+reads entrypoints as a JSON list and answers with a JSON object a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_SECONDS = 60.0
+"""How long the import of one flow may take, Prefect's own included for the first."""
+
+
+def parameter_schemas(root: Path, entrypoints: Sequence[str]) -> dict[str, dict[str, Any] | str]:
+    """The schema of each entrypoint, or one line on why there is none.
+
+    Args:
+        root: The repository; flows are loaded from there.
+        entrypoints: `path/to/file.py:function`, relative to it.
+    """
+    found: dict[str, dict[str, Any] | str] = {}
+    remaining = list(dict.fromkeys(entrypoints))
+    while remaining:
+        for answer in _ask(root, remaining):
+            found[answer["entrypoint"]] = answer.get("schema", answer.get("error"))
+        remaining = [entrypoint for entrypoint in remaining if entrypoint not in found]
+    return found
+
+
+def _ask(root: Path, entrypoints: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """Answers until the child ends; when it ends early, the last one is about the flow that ended it."""
+    command = [sys.executable, "-m", "meta_flows.parameter_schemas"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+    }
+    with subprocess.Popen(
+        command, cwd=root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None  # noqa: S101  # both are pipes
+        child.stdin.write(json.dumps(list(entrypoints)).encode())
+        child.stdin.close()
+        for entrypoint in entrypoints:
+            asked = time.monotonic()
+            watchdog = threading.Timer(TIMEOUT_SECONDS, child.kill)
+            watchdog.start()
+            line = child.stdout.readline()
+            watchdog.cancel()
+            if line:
+                yield json.loads(line)
+                continue
+            late = time.monotonic() - asked >= TIMEOUT_SECONDS
+            reason = f"takes over {TIMEOUT_SECONDS:.0f} s" if late else f"ends Python (exit code {child.wait()})"
+            yield {"entrypoint": entrypoint, "error": f"importing it {reason}"}
+            return
+
+
+def _answer_all() -> None:
+    entrypoints = json.load(sys.stdin)
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+        os.dup2(2, 1)  # what flows print when imported is not an answer
+        warnings.simplefilter("ignore")
+        for entrypoint in entrypoints:
+            answers.write(json.dumps({"entrypoint": entrypoint, **_load(entrypoint)}) + "\n")
+            answers.flush()
+            _forget_modules_of(Path.cwd())
+
+
+def _load(entrypoint: str) -> dict[str, Any]:
+    from prefect.flows import Flow, load_flow_from_entrypoint
+    from prefect.utilities.callables import parameter_schema
+
+    try:
+        flow: Flow[..., Any] = load_flow_from_entrypoint(entrypoint)
+        return {"schema": parameter_schema(flow).model_dump(mode="json", exclude_unset=True)}
+    except Exception as error:  # noqa: BLE001  # whatever a flow's code raises is an answer
+        cause = error.__cause__ or getattr(error, "user_exc", None) or error
+        return {"error": f"{type(cause).__name__}: {cause}".splitlines()[0]}
+
+
+def _forget_modules_of(root: Path) -> None:
+    """Let the next flow import its own modules, while the libraries stay loaded."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and name != "__main__" and Path(file).is_relative_to(root) and "site-packages" not in file:
+            del sys.modules[name]
+
+
+if __name__ == "__main__":
+    _answer_all()

@@ -1,0 +1,15 @@
+"""What would change, and why: a pure three-way comparison of desired, released and live.
+
+*Desired* is what the repository says, *released* what the last release rendered, *live* what the server has. With the
+released state at hand, "we no longer state this" (take it away) can be told from "an operator added this" (leave it),
+and drift, which is live differing from released, can be named.
+
+`merge` combines the three into the spec to reach, `difference` lists what that changes in the live one, `make_plan`
+does both for every deployment.
+"""
+
+from meta_flows.planning.differences import difference
+from meta_flows.planning.merging import either, merge
+from meta_flows.planning.plans import make_plan, ownership_tags
+
+__all__ = ["difference", "either", "make_plan", "merge", "ownership_tags"]

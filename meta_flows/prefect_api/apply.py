@@ -1,0 +1,76 @@
+"""Writes: one deployment at a time, and of it only what differs.
+
+Any PATCH of a deployment or a schedule, an empty one included, deletes all its scheduled runs, and POST on an existing
+deployment recreates its schedules. So: POST only creates, PATCH only sends what differs, schedules go one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect.utilities.asyncutils import run_coro_as_sync
+from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
+
+from meta_flows.models import LiveDeployment
+from meta_flows.prefect_api.connection import Api
+
+Spec = Mapping[str, Any]
+
+
+def create_flow(api: Api, name: str) -> str:
+    """The id of the flow of this name, made if it is new."""
+    return str(api.create_flow_from_name(name))
+
+
+def create_deployment(api: Api, flow_id: str, name: str, target: Spec) -> str:
+    """Make a deployment with all that its spec states; its id."""
+    stated = {key: value for key, value in target.items() if value is not None}
+    body = {**stated, "flow_id": flow_id, "name": name, "schedules": list(target["schedules"].values())}
+    return str(api.request("POST", "/deployments/", json=body).json()["id"])
+
+
+def update_deployment(api: Api, live: LiveDeployment, target: Spec) -> None:
+    """Bring a deployment from what is live to its target, in as few requests as there are parts that differ."""
+    fields = {key: value for key, value in target.items() if key != "schedules" and value != live.spec.get(key)}
+    if "job_variables" in fields:  # the server checks them only against a pool named in the same request
+        fields["work_pool_name"] = target["work_pool_name"]
+    if fields:
+        _send(api, "PATCH", f"/deployments/{live.id}", fields)
+    _update_schedules(api, live, target["schedules"])
+
+
+def _update_schedules(api: Api, live: LiveDeployment, target: Mapping[str, Spec]) -> None:
+    path = f"/deployments/{live.id}/schedules"
+    for slug, schedule in live.spec["schedules"].items():
+        if slug not in target:
+            _send(api, "DELETE", f"{path}/{live.schedule_ids[slug]}")
+            continue
+        changed = {key: value for key, value in target[slug].items() if value != schedule.get(key)}
+        if changed:
+            _send(api, "PATCH", f"{path}/{live.schedule_ids[slug]}", changed)
+    added = [schedule for slug, schedule in target.items() if slug not in live.spec["schedules"]]
+    if added:
+        _send(api, "POST", path, added)
+
+
+def _send(api: Api, method: str, path: str, body: Any = None) -> None:
+    api.request(method, path, json=body)  # type: ignore[arg-type]  # the client types only its own literal routes
+
+
+def create_work_pool(api: Api, name: str, pool_type: str, base_job_template: Mapping[str, Any] | None) -> None:
+    """Make a work pool, its base job template being the type's default with ours merged over it.
+
+    The server refuses a partial template (422).
+    """
+    default = run_coro_as_sync(get_default_base_job_template_for_infrastructure_type(pool_type)) or {}
+    body = {"name": name, "type": pool_type, "base_job_template": _deep_merge(default, base_job_template or {})}
+    _send(api, "POST", "/work_pools/", body)
+
+
+def _deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = base.get(key)
+        merged[key] = _deep_merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

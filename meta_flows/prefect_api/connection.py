@@ -1,0 +1,195 @@
+"""Which server to talk to, and how its refusals read."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, NamedTuple
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
+
+from meta_flows.errors import refuse
+from meta_flows.models import ValidationError
+
+Api = SyncPrefectClient
+"""A client of the server in use."""
+
+TRANSIENT_STATUSES = frozenset({408, 429, 502, 503, 504})
+
+
+class Server(NamedTuple):
+    """A Prefect server and who named it.
+
+    Attributes:
+        chosen_by: `run` is the server that started this very run.
+    """
+
+    api_url: str
+    chosen_by: Literal["run", "flag", "shell", "environment"]
+
+
+def choose_server(environment: str, environment_url: str, flag: str | None = None) -> Server:
+    """The server to deploy to: a worker-started run's own, else flag, else shell or profile, else the environment file.
+
+    Args:
+        environment: Long name, for the message.
+        environment_url: What the environment's file says.
+        flag: What the command line says.
+
+    Raises:
+        MetaFlowsError: MF403, shell and file disagree; in development the shell just wins.
+    """
+    shell = get_current_settings().api.url
+    if "PREFECT__FLOW_RUN_ID" in os.environ and shell:
+        return Server(shell, "run")
+    if flag:
+        return Server(flag.rstrip("/"), "flag")
+    if shell:
+        if environment != "development" and shell.rstrip("/") != environment_url.rstrip("/"):
+            raise refuse("MF403", shell=shell, environment=environment, file=environment_url)
+        return Server(shell.rstrip("/"), "shell")
+    return Server(environment_url.rstrip("/"), "environment")
+
+
+_connected_to: ContextVar[str | None] = ContextVar("connected_to", default=None)
+
+
+def ensure_on_server_of(environment: str, environment_url: str) -> str:
+    """The address of the server in use, if it was chosen for this environment; a run lives where it deploys to.
+
+    Raises:
+        MetaFlowsError: MF405 when Prefect would start a server just for this run, MF403 when the shell's is another.
+    """
+    in_use = get_current_settings().api.url
+    if not in_use:
+        raise refuse("MF405", environment=environment)
+    if _connected_to.get() != in_use:
+        choose_server(environment, environment_url)
+    return in_use
+
+
+@contextmanager
+def connected(api_url: str) -> Iterator[None]:
+    """Make a server the one that Prefect uses: for its runs, logs and events as for our own requests.
+
+    Links that Prefect and we print lead to the UI that this server shows by default; `PREFECT_UI_URL`, where set,
+    says where people reach it.
+
+    Raises:
+        MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us.
+    """
+    updates: dict[Any, Any] = {PREFECT_API_URL: api_url}
+    if not PREFECT_UI_URL.value():
+        updates[PREFECT_UI_URL] = ui_url(api_url)
+    with temporary_settings(updates=updates), speaking_plainly(api_url):
+        check(api_url)
+        token = _connected_to.set(api_url)
+        try:
+            yield
+        finally:
+            _connected_to.reset(token)
+
+
+def check(api_url: str) -> None:
+    """Make sure that the server answers and lets us in, at the cost of one request and no retries."""
+    settings = get_current_settings().api
+    headers = {}
+    auth: httpx.BasicAuth | None = None
+    if settings.key:
+        headers["Authorization"] = f"Bearer {settings.key.get_secret_value()}"
+    elif settings.auth_string:
+        user, _, password = settings.auth_string.get_secret_value().partition(":")
+        auth = httpx.BasicAuth(user, password)
+    with speaking_plainly(api_url):
+        httpx.get(f"{api_url}/admin/version", headers=headers, auth=auth, timeout=10).raise_for_status()
+
+
+def answers(api_url: str) -> bool:
+    """Whether a Prefect server is up at this address, whatever it thinks of us."""
+    try:
+        return httpx.get(f"{api_url}/health", timeout=2).status_code in (200, 401, 403)
+    except httpx.HTTPError:
+        return False
+
+
+def ui_url(api_url: str) -> str:
+    """Where this server's default UI is; two ship with Prefect 3, and its own links lead to the older one."""
+    root = api_url.removesuffix("/api")
+    try:
+        settings = httpx.get(f"{root}/ui-settings", timeout=5).json()
+        return f"{root}{settings['v2_base_url']}" if settings["default_ui"] == "v2" else root
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return root
+
+
+class _QuickRetry(httpx.HTTPTransport):
+    """Tries again soon when the server's SQLite is locked.
+
+    SQLite refuses a write at once (503) if another one came in between, which the events of our own task runs do all
+    the time. Prefect's client would wait for two seconds, and does so after these tries.
+    """
+
+    PAUSES_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        for pause in self.PAUSES_SECONDS:
+            response = super().handle_request(request)
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return response
+            response.close()
+            time.sleep(pause)
+        return super().handle_request(request)
+
+
+@contextmanager
+def client() -> Iterator[Api]:
+    """A client of the connected server; requests that it refuses become errors of ours."""
+    with speaking_plainly(), get_client(sync_client=True, httpx_settings={"transport": _QuickRetry()}) as api:
+        yield api
+
+
+@contextmanager
+def speaking_plainly(server: str | None = None) -> Iterator[None]:
+    """Turn what the HTTP client raises into errors with a code, a cause and a remedy."""
+    api_url = server or str(get_current_settings().api.url)
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise refuse("MF402", url=api_url, detail=f"HTTP {status}") from error
+        if status in TRANSIENT_STATUSES and not isinstance(error, PrefectHTTPStatusError):
+            raise refuse("MF401", url=api_url, detail=f"HTTP {status}") from error
+        request = f"{error.request.method} {error.request.url.path}"
+        raise refuse("MF404", request=request, detail=_detail(error.response)) from error
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise refuse("MF401", url=api_url, detail=str(error) or type(error).__name__) from error
+
+
+def is_transient(error: Any) -> bool:
+    """Whether trying again can help: the network failed, or the server says it is busy."""
+    cause = getattr(error, "__cause__", None) or error
+    if isinstance(cause, httpx.HTTPStatusError):
+        return cause.response.status_code in TRANSIENT_STATUSES
+    return isinstance(cause, httpx.TransportError)
+
+
+def plain_reason(error: Any) -> str:
+    """What went wrong, in one line."""
+    errors: tuple[ValidationError, ...] = getattr(error, "errors", ())
+    return "; ".join(item.message for item in errors) or f"{type(error).__name__}: {error}"
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        body = response.json()
+    except ValueError:
+        return f"HTTP {response.status_code} {response.text[:200]}"
+    detail = body.get("detail") or body.get("exception_detail") or body if isinstance(body, dict) else body
+    return f"HTTP {response.status_code} {detail}"

@@ -1,0 +1,108 @@
+"""Reads: what the server has, in bulk, in the shape that the planner compares."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from meta_flows.models import LiveDeployment
+from meta_flows.prefect_api.connection import Api
+
+PAGE = 200
+"""The most that one filter request returns; more is refused with 422."""
+
+STATED_FIELDS = (
+    "version",
+    "description",
+    "entrypoint",
+    "path",
+    "parameters",
+    "parameter_openapi_schema",
+    "enforce_parameter_schema",
+    "pull_steps",
+    "work_pool_name",
+    "work_queue_name",
+    "job_variables",
+    "paused",
+)
+"""Fields of a deployment that a spec can state as the API returns them; the rest are told differently."""
+
+SCHEDULE_FIELDS = ("slug", "schedule", "active", "parameters", "max_scheduled_runs")
+
+
+def read_all(api: Api, collection: str, **body: Any) -> Iterator[dict[str, Any]]:
+    """Every object that a filter finds, page by page."""
+    offset = 0
+    while True:
+        page = api.request("POST", f"/{collection}/filter", json={"limit": PAGE, "offset": offset, **body}).json()  # type: ignore[arg-type]  # the client types only its own literal routes
+        yield from page
+        if len(page) < PAGE:
+            return
+        offset += PAGE
+
+
+def read_deployments(api: Api, tags: Collection[str], names: Collection[str]) -> dict[str, LiveDeployment]:
+    """The deployments that carry all the tags, and those of the given names whoever owns them, by key.
+
+    Two paged reads, however many there are: one of deployments, one of their flows, since a deployment knows its flow
+    by id only.
+    """
+    found = {"operator": "or_", "tags": {"all_": sorted(tags)}, "name": {"any_": sorted(names)}}
+    bodies = list(read_all(api, "deployments", deployments=found, sort="NAME_ASC"))
+    flow_ids = sorted({body["flow_id"] for body in bodies})
+    flows = (
+        {flow["id"]: flow["name"] for flow in read_all(api, "flows", flows={"id": {"any_": flow_ids}})}
+        if bodies
+        else {}
+    )
+    live = (live_deployment(body, flows[body["flow_id"]]) for body in bodies)
+    return {deployment.key: deployment for deployment in live}
+
+
+def read_deployment(api: Api, flow_name: str, name: str) -> LiveDeployment | None:
+    """One deployment as it is now, or None."""
+    found = {"name": {"any_": [name]}}
+    for body in read_all(api, "deployments", deployments=found, flows={"name": {"any_": [flow_name]}}):
+        return live_deployment(body, flow_name)
+    return None
+
+
+def read_flow_ids(api: Api, names: Collection[str]) -> dict[str, str]:
+    """Ids of the flows of these names that the server knows."""
+    return {flow["name"]: flow["id"] for flow in read_all(api, "flows", flows={"name": {"any_": sorted(names)}})}
+
+
+def read_work_pools(api: Api, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The work pools of these names that the server has."""
+    return {pool["name"]: pool for pool in read_all(api, "work_pools", work_pools={"name": {"any_": sorted(names)}})}
+
+
+def has_live_worker(api: Api, pool: str) -> bool:
+    """Whether any worker polls a work pool now."""
+    body = {"workers": {"status": {"any_": ["ONLINE"]}}, "limit": 1}
+    response = api.request("POST", f"/work_pools/{pool}/workers/filter", json=body)  # type: ignore[arg-type]
+    return bool(response.json())
+
+
+def live_deployment(body: dict[str, Any], flow_name: str) -> LiveDeployment:
+    """A deployment in the planner's shape, from the API's."""
+    schedules = {schedule["slug"] or f"~{schedule['id']}": schedule for schedule in body["schedules"]}
+    limit = body["global_concurrency_limit"]  # `concurrency_limit` itself is always null in answers
+    options = {key: value for key, value in (body["concurrency_options"] or {}).items() if value is not None}
+    return LiveDeployment(
+        id=body["id"],
+        flow_id=body["flow_id"],
+        flow_name=flow_name,
+        name=body["name"],
+        status=body["status"],
+        spec={
+            **{field: body[field] for field in STATED_FIELDS},
+            "tags": sorted(body["tags"]),
+            "concurrency_limit": limit["limit"] if limit else None,
+            "concurrency_options": options or None,
+            "schedules": {
+                slug: {field: schedule[field] for field in SCHEDULE_FIELDS} for slug, schedule in schedules.items()
+            },
+        },
+        schedule_ids={slug: schedule["id"] for slug, schedule in schedules.items()},
+    )

@@ -1,0 +1,131 @@
+"""From a flow and its configuration to the complete body of a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect.utilities.templating import PlaceholderType, apply_values, find_placeholders
+
+from meta_flows.configuration import ConfiguredFlow, Environment, Schedule, Template, deployment_name
+from meta_flows.errors import MetaFlowsError, did_you_mean, problem
+from meta_flows.models import Deployment, FlowMetadata, Place
+from meta_flows.planning import ownership_tags
+from meta_flows.sources import PullSteps
+
+VERSION_LENGTH = 12
+"""Hexadecimal digits of the source digest that make a version: enough to be unique, short enough to read."""
+
+RUN_TIME_PREFIX = "ctx."
+"""Placeholders that the worker fills in for each run."""
+
+
+def version(flow: FlowMetadata) -> str:
+    """The version of all deployments of a flow: it changes exactly when the flow's code does."""
+    return flow.source_digest[:VERSION_LENGTH]
+
+
+def render(
+    item: ConfiguredFlow,
+    kind: str,
+    template: Template,
+    *,
+    environment: Environment,
+    root: Path,
+    pull_steps: PullSteps,
+    schema: Mapping[str, Any],
+) -> Deployment:
+    """Render one deployment; block and variable references stay as they are, for the run to resolve.
+
+    Args:
+        item: The flow, and what its files say for this environment.
+        kind: Which of its kinds.
+        template: The kind's template.
+        environment: Where it goes.
+        root: The repository, for placeholders.
+        pull_steps: How a run gets the flow's code.
+        schema: Parameter schema, as Prefect computes it.
+
+    Raises:
+        MetaFlowsError: MF209 for every placeholder that names nothing.
+    """
+    flow, configuration = item.flow, item.configuration
+    options = configuration.kinds[kind]
+    values = {
+        "environment": environment.model_dump(mode="json"),
+        "flow": {"name": flow.name, "slug": configuration.slug, "path": flow.path, "function": flow.function_name},
+        "root": str(root),
+    }
+    env_file = {"env": dict(item.env_file)} if item.env_file else {}
+    parts = {
+        "work_pool": template.work_pool,
+        "job_variables": _merged(template.job_variables, env_file, options.job_variables),
+        "tags": template.tags,
+        "pull": template.pull,
+    }
+    filled = _filled(parts, values, flow.place)
+    limit = configuration.concurrency_limit
+    spec: dict[str, Any] = {
+        "version": version(flow),
+        "description": configuration.description,
+        "entrypoint": flow.entrypoint,
+        "path": None,
+        "tags": sorted({*filled["tags"], *configuration.tags, *ownership_tags(environment.project, environment.name)}),
+        "parameters": dict(configuration.parameters),
+        "parameter_openapi_schema": dict(schema),
+        "enforce_parameter_schema": configuration.enforce_parameter_schema,
+        "pull_steps": filled["pull"] if template.pull is not None else list(pull_steps),
+        "work_pool_name": filled["work_pool"],
+        "job_variables": filled["job_variables"],
+        "concurrency_limit": limit.limit if limit else None,
+        "concurrency_options": limit.model_dump(exclude={"limit"}, exclude_none=True) if limit else None,
+        "schedules": {schedule.slug: _schedule(schedule, environment) for schedule in configuration.schedules},
+    }
+    optional = {"paused": configuration.paused, "work_queue_name": options.work_queue}
+    spec.update({key: value for key, value in optional.items() if value is not None})
+    return Deployment(
+        flow_name=flow.name,
+        name=deployment_name(configuration.slug, kind, environment),
+        slug=configuration.slug,
+        kind=kind,
+        environment=environment.name,
+        spec=spec,
+    )
+
+
+def _schedule(schedule: Schedule, environment: Environment) -> dict[str, Any]:
+    active = schedule.active if schedule.active is not None else environment.schedules_active
+    stated = {"active": active, "max_scheduled_runs": schedule.max_scheduled_runs}
+    return {
+        "slug": schedule.slug,
+        "schedule": schedule.timing(),
+        "parameters": dict(schedule.parameters),
+        **{key: value for key, value in stated.items() if value is not None},
+    }
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            merged[key] = {**merged[key], **value} if both else value
+    return merged
+
+
+def _filled(parts: dict[str, Any], values: dict[str, Any], place: Place) -> dict[str, Any]:
+    filled: dict[str, Any] = apply_values(parts, values, remove_notset=False)  # type: ignore[assignment]  # a mapping stays one
+    unknown = sorted(
+        placeholder.name
+        for placeholder in find_placeholders(filled)
+        if placeholder.type in (PlaceholderType.STANDARD, PlaceholderType.ENV_VAR)
+        and not placeholder.name.startswith(RUN_TIME_PREFIX)
+    )
+    if unknown:
+        known = [f"{top}.{key}" for top, inner in values.items() if isinstance(inner, Mapping) for key in inner]
+        raise MetaFlowsError(
+            problem("MF209", place, placeholder=name, suggestion=did_you_mean(name, [*known, "root"]))
+            for name in unknown
+        )
+    return filled

@@ -1,0 +1,83 @@
+"""What a deploy did, in words: summary, failures first, then every deployment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from meta_flows.models import DeployResult, FieldChange, Outcome
+
+FAILURES_FIRST = ("Failed", "Created", "Updated", "ToCreate", "ToUpdate", "Unchanged")
+
+
+def schedule_in_words(schedule: Mapping[str, Any]) -> str:
+    """One schedule of a spec as a person would say it, e.g. `0 6 * * 1-5 Europe/Berlin`."""
+    timing = schedule["schedule"]
+    if "interval" in timing:
+        words = f"every {timedelta(seconds=timing['interval'])}"
+    else:
+        words = f"{timing.get('cron') or timing.get('rrule')} {timing.get('timezone') or 'UTC'}".replace("\n", " ")
+    return words if schedule.get("active", True) else f"{words} (paused)"
+
+
+def counts_in_words(outcomes: Iterable[Outcome], refused: int) -> str:
+    """How many of each, e.g. `2 created, 1 unchanged, 1 refused`."""
+    counted: dict[str, int] = {}
+    for outcome in outcomes:
+        counted[outcome.state] = counted.get(outcome.state, 0) + 1
+    words = [f"{counted[state]} {_words(state)}" for state in FAILURES_FIRST if state in counted]
+    return ", ".join([*words, *([f"{refused} refused"] if refused else [])]) or "nothing to deploy"
+
+
+def _words(state: str) -> str:
+    return f"to {state[2:].lower()}" if state.startswith("To") else state.lower()
+
+
+def field_in_words(change: FieldChange, width: int = 60) -> str:
+    """One changed field, e.g. `parameters.batch_size: 100 → 1000`."""
+
+    def short(value: Any) -> str:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        return text if len(text) <= width else f"{text[: width - 1]}…"
+
+    drift = " (drift)" if change.drift else ""
+    return f"{change.path}: {short(change.old)} → {short(change.new)}{drift}"
+
+
+def markdown(result: DeployResult) -> str:
+    """The report artifact of a deploy."""
+    lines = [f"# {result.state}: {result.environment}", "", f"**{result.message}**", ""]
+    if result.run_link:
+        lines += [f"[This run]({result.run_link})" + (f" · release `{result.release}`" if result.release else ""), ""]
+    failed = [outcome for outcome in result.outcomes if outcome.error]
+    if failed or result.refused:
+        lines += ["## Not deployed", ""]
+        lines += [f"- **{outcome.name}**: {outcome.error}" for outcome in failed]
+        for error in result.refused:
+            where = f"`{error.place}` " if error.place else ""
+            lines += [f"- {where}**{error.code}** {error.message}  ", f"  *{error.remedy}*"]
+        lines += [""]
+    if result.outcomes:
+        lines += [
+            "## Deployments",
+            "",
+            "| deployment | flow | kind | change | schedule |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for outcome in sorted(result.outcomes, key=lambda item: (FAILURES_FIRST.index(item.state), item.name)):
+            name = f"[{outcome.name}]({outcome.link})" if outcome.link else outcome.name
+            schedules = "<br>".join(outcome.schedules.values()).replace("|", "\\|")
+            lines += [f"| {name} | {outcome.flow_name} | {outcome.kind} | {outcome.state} | {schedules} |"]
+        lines += [""]
+    changed = [
+        outcome for outcome in result.outcomes if outcome.fields and outcome.state not in ("Created", "ToCreate")
+    ]
+    if changed:
+        lines += ["## Changed fields", ""]
+        for outcome in changed:
+            lines += [f"**{outcome.name}**", "", *(f"- `{field_in_words(field)}`" for field in outcome.fields), ""]
+    if result.notes:
+        lines += ["## Notes", "", *(f"- {note}" for note in result.notes), ""]
+    return "\n".join(lines)

@@ -1,0 +1,27 @@
+"""What the shell says; Prefect's own variables (PREFECT_*) are read by Prefect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Environment variables that the commands honour; a command's flag goes before each.
+
+    Attributes:
+        deployment_env: Environment to work on, by its long or short name.
+        deployment_config_path: Folder in place of the repository's `environments/`.
+        docker_registry: Registry in place of the one in the environment's file.
+        docker_namespace: Namespace in place of the one in the environment's file.
+        docker_tag: Moving tag that images get beside the one for their content.
+    """
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True)
+
+    deployment_env: str = "development"
+    deployment_config_path: Path | None = None
+    docker_registry: str | None = None
+    docker_namespace: str | None = None
+    docker_tag: str | None = None

@@ -1,0 +1,112 @@
+"""Where a run gets a flow's code from: the folder itself, or a pinned commit of a git repository."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from meta_flows.configuration import GitSource, LocalSource
+from meta_flows.errors import refuse
+from meta_flows.models import FlowMetadata
+
+PullSteps = Sequence[Mapping[str, Any]]
+
+GIT_CLONE = "prefect.deployments.steps.git_clone"
+SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+
+
+class Checkout(NamedTuple):
+    """What git knows about the repository's folder.
+
+    Attributes:
+        commit: The commit checked out; None outside a git checkout.
+        prefix: The folder's path within the git repository, empty at its top.
+        uncommitted: Paths, relative to the folder, of changed and untracked files.
+        pushed: Whether a remote branch has the commit; None where no remote is known.
+    """
+
+    commit: str | None = None
+    prefix: str = ""
+    uncommitted: frozenset[str] = frozenset()
+    pushed: bool | None = None
+
+    @property
+    def dirty(self) -> bool | None:
+        """Whether anything is uncommitted; None outside a git checkout."""
+        return bool(self.uncommitted) if self.commit else None
+
+
+def read_checkout(root: Path) -> Checkout:
+    """Ask git about a folder; outside a checkout, or without git, nothing is known."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return Checkout()
+    status = _git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", ".") or ""
+    prefix = (_git(root, "rev-parse", "--show-prefix") or "").strip()
+    uncommitted = frozenset(line[3:].removeprefix(prefix) for line in status.split("\0") if line)
+    remotes = _git(root, "remote")
+    pushed = bool(_git(root, "branch", "--remotes", "--contains", commit.strip())) if remotes else None
+    return Checkout(commit.strip(), prefix.rstrip("/"), uncommitted, pushed)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def pull_steps(
+    source: LocalSource | GitSource,
+    root: Path,
+    checkout: Checkout,
+    flow: FlowMetadata,
+    released: Mapping[str, Any] | None,
+) -> PullSteps:
+    """The steps by which a run gets this flow's code.
+
+    A process run starts in a temporary folder, so even a local source needs a step, or relative outputs vanish with it.
+
+    Args:
+        source: The environment's source.
+        root: The repository's folder.
+        checkout: What git knows about it.
+        flow: The flow.
+        released: The flow's released spec if its code is the same as now; its commit is kept then.
+
+    Raises:
+        MetaFlowsError: MF505, there is no commit that holds this code where runs can get it.
+    """
+    if isinstance(source, LocalSource):
+        return [{SET_DIRECTORY: {"directory": str(root)}}]
+    commit = source.commit or _released_commit(released) or _pinnable_commit(checkout, flow)
+    clone: dict[str, Any] = {"id": "clone", "repository": source.repository, "commit_sha": commit}
+    if source.branch:
+        clone["branch"] = source.branch
+    if source.credentials:
+        clone["credentials"] = source.credentials
+    steps: list[dict[str, Any]] = [{GIT_CLONE: clone}]
+    if checkout.prefix:
+        steps.append({SET_DIRECTORY: {"directory": f"{{{{ clone.directory }}}}/{checkout.prefix}"}})
+    return steps
+
+
+def _released_commit(released: Mapping[str, Any] | None) -> str | None:
+    for step in (released or {}).get("pull_steps") or ():
+        if GIT_CLONE in step:
+            return str(step[GIT_CLONE]["commit_sha"])
+    return None
+
+
+def _pinnable_commit(checkout: Checkout, flow: FlowMetadata) -> str:
+    if checkout.commit is None:
+        raise refuse("MF505", flow.place, detail="this is no git checkout")
+    changed = sorted(checkout.uncommitted.intersection(flow.local_modules))
+    if changed:
+        raise refuse("MF505", flow.place, detail=f"uncommitted changes in {', '.join(changed)}")
+    if checkout.pushed is False:
+        raise refuse("MF505", flow.place, detail=f"no remote branch has commit {checkout.commit[:12]}")
+    return checkout.commit

@@ -1,0 +1,140 @@
+"""What all tests share: a clean shell, a real Prefect server, small repositories."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prefect.logging.handlers import APILogWorker
+
+from tests.waiting import wait_until
+
+OURS = ("PREFECT_", "DEPLOYMENT_", "DOCKER_")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees what the developer's shell or profile says, and none writes to the home folder."""
+    kept = {key: os.environ.pop(key) for key in list(os.environ) if key.startswith(OURS)}
+    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect-home"))
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    os.environ["DO_NOT_TRACK"] = "1"
+    yield
+    os.environ.update(kept)
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Server:
+    """A Prefect server in a process of its own.
+
+    Attributes:
+        api_url: Where its API is.
+    """
+
+    def __init__(self, api_url: str) -> None:
+        self.api_url = api_url
+
+    def get(self, path: str) -> Any:
+        """The API's raw answer to a GET."""
+        return httpx.get(f"{self.api_url}{path}", timeout=30).raise_for_status().json()
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """The API's raw answer to a POST."""
+        return httpx.post(f"{self.api_url}{path}", json=body or {}, timeout=30).raise_for_status().json()
+
+    def patch(self, path: str, body: Any) -> None:
+        """Change something by hand."""
+        httpx.patch(f"{self.api_url}{path}", json=body, timeout=30).raise_for_status()
+
+    def deployments(self, project: str) -> dict[str, Any]:
+        """Raw deployments of a project by name."""
+        found = self.post("/deployments/filter", {"deployments": {"tags": {"all_": [f"project:{project}"]}}})
+        return {deployment["name"]: deployment for deployment in found}
+
+    def scheduled_runs(self, deployment_id: str) -> set[str]:
+        """Ids of the runs that the scheduler has made for a deployment."""
+        body = {
+            "deployments": {"id": {"any_": [deployment_id]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        }
+        return {run["id"] for run in self.post("/flow_runs/filter", body)}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real server on SQLite for the whole session; tests keep apart by the project's name."""
+    with started_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+        APILogWorker.drain_all(timeout=10)
+
+
+class started_server:  # noqa: N801  # reads as a verb where it is used
+    """A server of its own for as long as the `with` lasts.
+
+    Args:
+        home: Its PREFECT_HOME.
+        **settings: More environment variables.
+    """
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.port = free_port()
+        self.home, self.settings = home, settings
+
+    def __enter__(self) -> Server:
+        url = f"http://127.0.0.1:{self.port}"
+        environment = {
+            **os.environ,
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_UI_API_URL": f"{url}/api",
+            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+            **self.settings,
+        }
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        with (self.home / "server.log").open("wb") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+        def answers() -> bool:
+            assert self.process.poll() is None, (self.home / "server.log").read_text()
+            try:
+                return httpx.get(f"{url}/api/health", timeout=2).status_code < 500
+            except httpx.HTTPError:
+                return False
+
+        wait_until(answers, timeout=120)
+        return Server(f"{url}/api")
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `meta-flows` as a user does, in a process of its own."""
+
+    def run(*words: str, cwd: Path = tmp_path, timeout: float = 180, **shell: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "meta_flows", *words],
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "200", **shell},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

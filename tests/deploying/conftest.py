@@ -1,0 +1,96 @@
+"""A small repository of flows, on the session's server under a project of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+import yaml
+
+from meta_flows.cli import main
+from tests.conftest import Server
+from tests.trees import build_tree
+
+Command = Callable[..., CompletedProcess[str]]
+
+FLOW = '''
+from prefect import flow
+
+@flow(name="{name}")
+def {name}(count: int = 1) -> int:
+    """Counts."""
+    return count
+'''
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+class Shop:
+    """A repository with the flows a, b and c, and what a user can do with it.
+
+    Attributes:
+        root: Its folder.
+        project: Its name in the ownership tags.
+    """
+
+    def __init__(self, root: Path, server: Server, command: Command) -> None:
+        self.root, self.server, self._command = root, server, command
+        self.project = f"shop-{uuid.uuid4().hex[:8]}"
+        environment = {"project": self.project, "prefect_api_url": server.api_url}
+        self.write("environments/defaults.yaml", environment)
+        for name in ("development", "staging", "production"):
+            self.write(f"environments/{name}.yaml", {})
+        for name in "abc":
+            self.write(f"flows/{name}/workflow.py", FLOW.format(name=f"{self.project.replace('-', '_')}_{name}"))
+            self.write(
+                f"flows/{name}/deployment.yaml", {"schedules": [{"cron": "0 6 * * *"}], "parameters": {"count": 2}}
+            )
+
+    def write(self, path: str, content: Any) -> None:
+        """Write a file: text as it is, anything else as YAML."""
+        build_tree(self.root, {path: content if isinstance(content, str) else yaml.safe_dump(content)})
+
+    def meta_flows(self, *words: str, **shell: str) -> CompletedProcess[str]:
+        """Run a command in the repository: in a process of its own where the shell says something, else in this one."""
+        if shell:
+            return self._command(*words, cwd=self.root, **shell)
+        output, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors), working_in(self.root):
+            try:
+                main(list(words))
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        return CompletedProcess(words, code, output.getvalue(), errors.getvalue())
+
+    def deploy(self, *words: str, **shell: str) -> dict[str, Any]:
+        """Deploy, which must succeed; the JSON result."""
+        done = self.meta_flows("deploy", "--json", *words, **shell)
+        assert done.returncode == 0, done.stdout + done.stderr
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+    def live(self) -> dict[str, Any]:
+        """Raw deployments of the project by name."""
+        return self.server.deployments(self.project)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, server: Server, command: Command) -> Shop:
+    """A repository with three flows, not deployed yet."""
+    return Shop(tmp_path / "shop", server, command)

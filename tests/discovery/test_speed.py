@@ -1,0 +1,66 @@
+"""Discovery is quick, and loads nothing of what it reads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.trees import build_tree
+
+FUNCTIONS = "".join(f"def f{n}(a, b=1):\n    return json.dumps({{'a': [a, b]}})\n" for n in range(20))
+FLOW = '''\
+"""Flow number {number}."""
+import csv
+from pathlib import Path
+
+import yaml
+from prefect import flow, task
+from shared import m{other}
+
+raise SystemExit("imported")
+
+
+@task(retries=2)
+def read(path: str) -> list[dict[str, str]]:
+    with Path(path).open() as file:
+        return [row for row in csv.DictReader(file) if row.get("kind") in ("a", "b")]
+
+
+@flow(name="flow-{number}", retries=1)
+def etl(path: str = "data/in.csv", batch_size: int = 100, cleanup: bool = True) -> int:
+    """Read, transform and write."""
+    rows = read(path)
+    for row in rows:
+        try:
+            print(float(row["value"]))
+        except ValueError:
+            continue
+    return len(rows)
+'''
+MEASURE = """
+import sys, time
+from pathlib import Path
+from meta_flows.discovery import discover
+flows = discover(Path(sys.argv[1]))
+print(len(flows), all(flow.is_valid for flow in flows), time.process_time())
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+def test_a_thousand_flows_take_less_than_a_second_and_nothing_is_imported(tmp_path: Path) -> None:
+    """Processor time of a whole process, so that others on the machine do not count; the best of three."""
+    files = {f"shared/m{n}.py": f"import json\nfrom shared import m{(n + 1) % 30}\n{FUNCTIONS}" for n in range(30)}
+    for number in range(1000):
+        files[f"flows/f{number}/workflow.py"] = FLOW.format(number=number, other=number % 30)
+        files[f"flows/f{number}/deployment.yaml"] = "slug: x\n"
+    build_tree(tmp_path, files)
+    seconds = []
+    for _ in range(3):
+        run = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=True)
+        counted, imported = run.stdout.splitlines()
+        count, valid, elapsed = counted.split()
+        assert (count, valid) == ("1000", "True")
+        assert not {"prefect", "shared", "yaml", "rich", "pathspec"} & {*imported.split()}
+        seconds.append(float(elapsed))
+    assert min(seconds) < 1, seconds

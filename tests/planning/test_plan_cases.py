@@ -1,0 +1,117 @@
+"""Every rule of planning as data: desired + released + live -> the expected change.
+
+Each file in `cases/` states one rule. Specs are written in part and completed from `COMPLETE`, for all three states
+alike; `live: null` is a deployment that does not exist, `released: null` one that was never released.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from meta_flows.models import Deployment, LiveDeployment, Plan
+from meta_flows.planning import make_plan
+
+CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
+OURS = ["environment:staging", "project:shop"]
+COMPLETE: dict[str, Any] = {
+    "version": "abc",
+    "description": None,
+    "entrypoint": "flows/a/workflow.py:a",
+    "path": None,
+    "tags": OURS,
+    "parameters": {},
+    "parameter_openapi_schema": {"type": "object", "properties": {}},
+    "enforce_parameter_schema": True,
+    "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": "/srv/flows"}}],
+    "work_pool_name": "staging-python",
+    "job_variables": {},
+    "concurrency_limit": None,
+    "concurrency_options": None,
+    "schedules": {},
+}
+ONLY_LIVE: dict[str, Any] = {"paused": False, "work_queue_name": "default"}
+
+
+def complete(stated: dict[str, Any], **more: Any) -> dict[str, Any]:
+    spec = {**COMPLETE, **more, **stated}
+    spec["schedules"] = {key: completed_schedule(key, value) for key, value in spec["schedules"].items()}
+    return spec
+
+
+def completed_schedule(key: str, stated: dict[str, Any]) -> dict[str, Any]:
+    slug = None if key.startswith("~") else key
+    return {"slug": slug, "parameters": {}, **stated}
+
+
+def live_schedules(schedules: dict[str, Any]) -> dict[str, Any]:
+    return {key: {"active": True, "max_scheduled_runs": None, **value} for key, value in schedules.items()}
+
+
+def planned(case: dict[str, Any]) -> Plan:
+    desired = Deployment(
+        flow_name="a",
+        name="a-python-staging",
+        slug="a",
+        kind="python",
+        environment="staging",
+        spec=complete(case["desired"]),
+    )
+    released = {} if case["released"] is None else {desired.key: complete(case["released"])}
+    live = {}
+    if case["live"] is not None:
+        spec = complete(case["live"], **ONLY_LIVE)
+        spec["schedules"] = live_schedules(spec["schedules"])
+        live[desired.key] = LiveDeployment(
+            id="1",
+            flow_id="2",
+            flow_name="a",
+            name=desired.name,
+            spec=spec,
+            schedule_ids={key: key for key in spec["schedules"]},
+        )
+    return make_plan([desired], released, live, project="shop", environment="staging", adopt=case.get("adopt", False))
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_the_plan_is_the_expected_one(path: Path) -> None:
+    """What the case's `rule` says."""
+    case = yaml.safe_load(path.read_text())
+    plan = planned(case)
+    if "refused" in case["plan"]:
+        assert [error.code for error in plan.refused] == case["plan"]["refused"], case["rule"]
+        assert plan.changes == ()
+        return
+    (change,) = plan.changes
+    assert change.action == case["plan"]["action"], case["rule"]
+    if change.action != "create":
+        fields = {field.path: [field.old, field.new] for field in change.fields}
+        assert fields == case["plan"].get("fields", {}), case["rule"]
+    drifted = [field.path for field in change.fields if field.drift]
+    assert drifted == case["plan"].get("drift", []), case["rule"]
+    for path_, value in case["plan"].get("target", {}).items():
+        found: Any = change.target
+        for key in path_.split("."):
+            found = found[key]
+        assert found == value, case["rule"]
+
+
+def test_a_plan_file_holds_no_targets_and_no_live_specs() -> None:
+    """Both can hold what operators typed; only the fields that differ are written down."""
+    case = {
+        "desired": {"description": "new"},
+        "released": {},
+        "live": {"job_variables": {"env": {"X": "typed-by-hand"}}},
+    }
+    assert "typed-by-hand" not in planned(case).model_dump_json()
+
+
+def test_the_digest_changes_with_the_live_state() -> None:
+    """A plan made for another live state is another plan, even when it would change the same fields."""
+    case: dict[str, Any] = {"desired": {"description": "new"}, "released": {}, "live": {}}
+    other = {**case, "live": {"parameters": {"x": 1}}}
+    assert planned(case).digest == planned(case).digest
+    assert planned(case).digest != planned(other).digest
