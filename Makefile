@@ -20,7 +20,7 @@ META_FLOWS = $(BIN)/meta-flows
 	serve-flows serve-deployments test lint lock schemas docs
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z0-9% -]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 discover-flows: $(VENV)/run ## list every flow and what is wrong with it [FLOW= VERBOSE=true]
 	@$(META_FLOWS) discover $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)

@@ -18,7 +18,8 @@ def schedule_in_words(schedule: Mapping[str, Any]) -> str:
     if "interval" in timing:
         words = f"every {timedelta(seconds=timing['interval'])}"
     else:
-        words = f"{timing.get('cron') or timing.get('rrule')} {timing.get('timezone') or 'UTC'}".replace("\n", " ")
+        rule = timing.get("cron") or timing["rrule"].rpartition("\n")[2].removeprefix("RRULE:")
+        words = f"{rule} {timing.get('timezone') or 'UTC'}"
     return words if schedule.get("active", True) else f"{words} (paused)"
 
 

@@ -8,17 +8,17 @@ from operator import attrgetter
 from rich.text import Text
 
 from meta_flows import discovery
-from meta_flows.commands.options import Common
-from meta_flows.commands.output import out, print_errors, print_json, table
+from meta_flows.commands.options import Common, EnvironmentName
+from meta_flows.commands.output import out, print_errors, print_json, print_table, table
 from meta_flows.configuration import Selection, Setting, configure, explain, load_environment
 from meta_flows.settings import Settings
 
 
-def show(*, environment: str | None = None, flow: str | None = None, common: Common = Common()) -> int:  # noqa: B008
+def show(*, environment: EnvironmentName = None, flow: str | None = None, common: Common = Common()) -> int:  # noqa: B008
     """Print the resolved configuration of an environment, or of a flow in it, and where each value was said.
 
     Args:
-        environment: Environment by its long or short name.
+        environment: Which environment.
         flow: Flow by its slug, name, function, folder or path.
         common: What to work on, and how to speak.
     """
@@ -53,4 +53,4 @@ def _print(title: str, found: list[Setting]) -> None:
             shown.add_row(
                 setting.path, "" if setting.value is None else str(setting.value), Text(setting.origin, style="dim")
             )
-    out.print(shown)
+    print_table(shown)

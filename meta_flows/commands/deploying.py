@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from rich.text import Text
 
 from meta_flows.commands.options import ApiUrl, Common, Parameters, Target, parsed_parameters
-from meta_flows.commands.output import COLOURS, err, out, print_errors, print_json, table
+from meta_flows.commands.output import COLOURS, err, out, print_errors, print_json, print_table, table
 from meta_flows.connect import connect
 from meta_flows.errors import MetaFlowsError
 from meta_flows.flows import deploy_all
@@ -90,7 +90,7 @@ def show(result: DeployResult) -> None:
             outcome.link or "",
         )
     if result.outcomes:
-        out.print(shown)
+        print_table(shown)
     for outcome in result.outcomes:
         if outcome.state in ("Updated", "ToUpdate"):
             out.print(Text(f"\n{outcome.name}", style="bold"))

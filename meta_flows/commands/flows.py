@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.table import Table
 from rich.text import Text
 
 from meta_flows import discovery
 from meta_flows.commands.options import Common, Target
-from meta_flows.commands.output import out, print_errors, print_json, table
+from meta_flows.commands.output import out, print_errors, print_json, print_table, table
 from meta_flows.models import FlowMetadata, ValidationError, ValidationResult
 
 if TYPE_CHECKING:  # Prefect takes longer to import than a thousand flows to discover
@@ -43,12 +44,12 @@ def _list(flows: tuple[FlowMetadata, ...], *, verbose: bool) -> None:
             out.print(Text.assemble(("✗", "red"), f" {item.path} - {error.message}{line}"))
             out.print(Text(f"    {error.code}: {error.remedy}", style="dim"))
         if verbose and item.is_valid:
-            out.print(_details(item))
+            print_table(_details(item))
     valid = sum(item.is_valid for item in flows)
     out.print(f"\nFound {_count(valid, 'valid')}, {_count(len(flows) - valid, 'invalid')}")
 
 
-def _details(item: FlowMetadata) -> object:
+def _details(item: FlowMetadata) -> Table:
     details = table("", "")
     details.show_header = False
     signature = ", ".join(

@@ -29,19 +29,25 @@ class Common:
     verbose: Annotated[bool, Parameter(name=["--verbose", "-v"])] = False
 
 
+EnvironmentName = Annotated[
+    str | None,
+    Parameter(name=["--environment", "-e"], help="Environment by its long or short name (shell: DEPLOYMENT_ENV)."),
+]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Target:
     """Which environment, and which of its deployments.
 
     Attributes:
-        environment: Environment by its long or short name (shell: DEPLOYMENT_ENV).
+        environment: Which environment.
         flow: Only these flows: globs over slugs, names, functions, folders and paths.
         kind: Only these kinds, e.g. python.
         pattern: Only deployments whose name, or flow/name, matches this glob.
     """
 
-    environment: Annotated[str | None, Parameter(name=["--environment", "-e"])] = None
+    environment: EnvironmentName = None
     flow: tuple[str, ...] = ()
     kind: tuple[str, ...] = ()
     pattern: str | None = None

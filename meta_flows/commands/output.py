@@ -13,7 +13,11 @@ from rich.text import Text
 
 from meta_flows.models import ValidationError
 
+WIDEST_TABLE = 240
+"""Columns of text that a table may take: a link that is cut or folded cannot be followed."""
+
 out = Console(highlight=False, soft_wrap=True)
+wide = Console(highlight=False, width=WIDEST_TABLE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 COLOURS = {
@@ -41,8 +45,13 @@ def print_errors(errors: Iterable[ValidationError]) -> None:
 
 
 def table(*columns: str) -> Table:
-    """A table without a frame, whose cells are never cut off."""
+    """A table without a frame."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
+
+
+def print_table(filled: Table) -> None:
+    """Print a table as wide as its content, whatever the width of the terminal."""
+    wide.print(filled)

@@ -8,7 +8,7 @@ from prefect.utilities.urls import url_for
 from rich.text import Text
 
 from meta_flows import planning, prefect_api, processes
-from meta_flows.commands.options import ApiUrl, Common, Parameters, parsed_parameters
+from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Parameters, parsed_parameters
 from meta_flows.commands.output import err, out, print_json
 from meta_flows.configuration import load_environment
 from meta_flows.connect import connect
@@ -22,7 +22,7 @@ from meta_flows.settings import Settings
 def run(
     flow: str,
     *,
-    environment: str | None = None,
+    environment: EnvironmentName = None,
     kind: str = "python",
     parameter: Parameters = (),
     timeout: float = 3600,
@@ -34,7 +34,7 @@ def run(
 
     Args:
         flow: The flow's slug or name, or the deployment's name.
-        environment: Environment by its long or short name.
+        environment: Which environment.
         kind: Which of the flow's deployments, by kind.
         parameter: Values for this run.
         timeout: How long to wait for the run's end, in seconds.
@@ -75,7 +75,7 @@ def run(
 
 def worker_start(
     *,
-    environment: str | None = None,
+    environment: EnvironmentName = None,
     kind: tuple[str, ...] = (),
     api_url: ApiUrl = None,
     common: Common = Common(),  # noqa: B008  # frozen
@@ -83,7 +83,7 @@ def worker_start(
     """Run a worker for each of the environment's work pools, until stopped.
 
     Args:
-        environment: Environment by its long or short name.
+        environment: Which environment.
         kind: Only for the pools of these kinds.
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
@@ -94,21 +94,21 @@ def worker_start(
         return processes.run_workers(pools.items(), server.api_url)
 
 
-def server_start(*, environment: str | None = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+def server_start(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
     """Start a local Prefect server in the background, if none answers."""
     url = _server_url(environment, api_url, common)
     out.print(f"{url} {'started' if processes.start_server(url) else 'was up already'}")
     return 0
 
 
-def server_stop(*, environment: str | None = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+def server_stop(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
     """Stop the local Prefect server that `server start` or `deploy` started."""
     url = _server_url(environment, api_url, common)
     out.print(f"{url} {'stopped' if processes.stop_server(url) else 'was not started by us'}")
     return 0
 
 
-def server_status(*, environment: str | None = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+def server_status(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
     """Say whether the environment's server answers."""
     url = _server_url(environment, api_url, common)
     up = answers(url)
@@ -125,7 +125,7 @@ def _server_url(environment: str | None, api_url: str | None, common: Common) ->
 
 def serve(
     *,
-    environment: str | None = None,
+    environment: EnvironmentName = None,
     flow: tuple[str, ...] = (),
     api_url: ApiUrl = None,
     common: Common = Common(),  # noqa: B008  # frozen
@@ -135,7 +135,7 @@ def serve(
     They appear as `{slug}-served-{environment}`, without schedules: nothing runs twice beside the deployed ones.
 
     Args:
-        environment: Environment by its long or short name.
+        environment: Which environment.
         flow: Only these flows: globs over slugs, names, functions, folders and paths.
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.

@@ -32,7 +32,8 @@ def test_a_first_deploy_creates_every_deployment_as_the_files_say(shop: Shop) ->
 def test_a_second_deploy_is_in_sync_and_every_scheduled_run_keeps_its_id(shop: Shop) -> None:
     shop.deploy()
     before = shop.live()
-    runs = {name: wait_until(lambda item=item: shop.server.scheduled_runs(item["id"])) for name, item in before.items()}
+    wait_until(lambda: all(shop.server.scheduled_runs(item["id"]) for item in before.values()))
+    runs = {name: shop.server.scheduled_runs(item["id"]) for name, item in before.items()}
     result = shop.deploy()
     assert result["state"] == "InSync"
     assert set(states(result).values()) == {"Unchanged"}
