@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,18 @@ import pytest
 from prefect.logging.handlers import APILogWorker
 
 from tests.waiting import wait_until
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With META_FLOWS_NO_SKIPS set, as in CI, a test that skips has failed: nothing goes untested there unnoticed."""
+    report = yield
+    if report.skipped and "META_FLOWS_NO_SKIPS" in os.environ and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+    return report
+
 
 OURS = ("PREFECT_", "DEPLOYMENT_", "DOCKER_")
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -119,15 +122,36 @@ def test_a_folder_named_like_a_python_file_is_a_folder(tmp_path: Path) -> None:
     assert flow.path == "flows/etl.py/workflow.py"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-@pytest.mark.parametrize("path", ["flows/bad/workflow.py", "flows/bad/"])
-def test_what_may_not_be_read_is_an_invalid_entry(tmp_path: Path, path: str) -> None:
-    build_tree(tmp_path, {BAD: GOOD, "flows/good/workflow.py": GOOD})
-    (tmp_path / path).chmod(0)
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's right to read everything, where the tests run as root."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
     try:
-        bad, good = discover(tmp_path)
+        yield
     finally:
-        (tmp_path / path).chmod(0o700)
+        os.seteuid(user)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user may enter, as pytest's own are not."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.mark.parametrize("path", ["flows/bad/workflow.py", "flows/bad/"])
+def test_what_may_not_be_read_is_an_invalid_entry(open_folder: Path, path: str) -> None:
+    build_tree(open_folder, {BAD: GOOD, "flows/good/workflow.py": GOOD})
+    (open_folder / path).chmod(0)
+    try:
+        with as_nobody():
+            bad, good = discover(open_folder)
+    finally:
+        (open_folder / path).chmod(0o700)
     assert (bad.path, bad.validation_errors[0].code, good.is_valid) == (path, "MF102", True)
 
 
