@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meta_flows.cli import app
-from meta_flows.configuration.environment import EnvironmentFile
+from meta_flows.configuration.environment import Environment
 from meta_flows.configuration.flow_file import FlowFile
 from meta_flows.configuration.templates import Template
 from meta_flows.errors import CATALOGUE
@@ -47,7 +47,7 @@ def configuration() -> str:
         "`meta-flows config show` prints what comes out, and where each value was said.",
     ]
     for title, model in (
-        ("`environments/<environment>.yaml` and `environments/defaults.yaml`", EnvironmentFile),
+        ("`environments/<environment>.yaml` and `environments/defaults.yaml`", Environment),
         ("`deployment.yaml`", FlowFile),
         ("`environments/templates/<kind>.yaml`", Template),
     ):

@@ -66,12 +66,13 @@ def render(
     }
     filled = _filled(parts, values, flow.place)
     limit = configuration.concurrency_limit
+    ownership = ownership_tags(environment.project, environment.name)
     spec: dict[str, Any] = {
         "version": version(flow),
         "description": configuration.description,
         "entrypoint": flow.entrypoint,
         "path": None,
-        "tags": sorted({*filled["tags"], *configuration.tags, *ownership_tags(environment.project, environment.name)}),
+        "tags": list(dict.fromkeys((*configuration.tags, *filled["tags"], *ownership))),
         "parameters": dict(configuration.parameters),
         "parameter_openapi_schema": dict(schema),
         "enforce_parameter_schema": configuration.enforce_parameter_schema,

@@ -18,7 +18,7 @@ def schedule_in_words(schedule: Mapping[str, Any]) -> str:
     if "interval" in timing:
         words = f"every {timedelta(seconds=timing['interval'])}"
     else:
-        rule = timing.get("cron") or timing["rrule"].rpartition("\n")[2].removeprefix("RRULE:")
+        rule = timing.get("cron") or timing["rrule"].rpartition("\n")[2].removeprefix("RRULE:").replace(";", "; ")
         words = f"{rule} {timing.get('timezone') or 'UTC'}"
     return words if schedule.get("active", True) else f"{words} (paused)"
 

@@ -21,7 +21,7 @@ MERGED_BY_KEY = (
 """Mappings whose keys are separate decisions, each the repository's or an operator's; all others are one value."""
 
 SETS = ("tags",)
-"""Lists without order, whose members are separate decisions."""
+"""Lists whose order says nothing and whose members are separate decisions."""
 
 RESET: Mapping[str, Any] = {
     "description": None,
@@ -69,7 +69,8 @@ def merge(desired: Spec, released: Spec, live: Spec, path: str = "") -> dict[str
 
 def _merged_value(desired: Any, released: Any, live: Any, path: str) -> Any:
     if path in SETS:
-        return sorted({*desired, *(set(live or ()) - set(released or ()))})
+        others = sorted(set(live or ()) - set(released or ()) - set(desired))
+        return live if live is not None and set(live) == {*desired, *others} else [*desired, *others]
     if is_merged(path) and isinstance(desired, Mapping):
         return merge(desired, _mapping(released), _mapping(live), path)
     return desired
@@ -89,7 +90,7 @@ def either(first: Spec, second: Spec, path: str = "") -> dict[str, Any]:
     for key, value in second.items():
         inner = join(path, key)
         if inner in SETS:
-            both[key] = sorted({*first.get(key, ()), *value})
+            both[key] = list(dict.fromkeys((*first.get(key, ()), *value)))
         elif is_merged(inner) and isinstance(value, Mapping):
             both[key] = either(_mapping(first.get(key)), value, inner)
         else:

@@ -97,7 +97,7 @@ def live_deployment(body: dict[str, Any], flow_name: str) -> LiveDeployment:
         status=body["status"],
         spec={
             **{field: body[field] for field in STATED_FIELDS},
-            "tags": sorted(body["tags"]),
+            "tags": body["tags"],
             "concurrency_limit": limit["limit"] if limit else None,
             "concurrency_options": options or None,
             "schedules": {

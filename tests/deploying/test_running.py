@@ -54,7 +54,9 @@ def test_a_deployed_flow_completes_on_a_worker_wherever_that_stands(shop: Shop, 
     with worker(shop, tmp_path / "elsewhere"):
         done = shop.meta_flows("run", "writer", "--parameter", "word=world", "--json", "--timeout", "120")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert json.loads(done.stdout)["state"] == "Completed"
+        ended = json.loads(done.stdout)
+        assert ended["state"] == "Completed"
+        assert "Finished in state Completed()" in ended["logs"]
     assert (shop.root / f"output/{name}.txt").read_text() == "hello world from north"
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["worker.log"]
 
