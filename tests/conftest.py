@@ -62,15 +62,24 @@ class Server:
 
     def get(self, path: str) -> Any:
         """The API's raw answer to a GET."""
-        return httpx.get(f"{self.api_url}{path}", timeout=30).raise_for_status().json()
+        return self._answer("GET", path).json()
 
     def post(self, path: str, body: Any = None) -> Any:
         """The API's raw answer to a POST."""
-        return httpx.post(f"{self.api_url}{path}", json=body or {}, timeout=30).raise_for_status().json()
+        return self._answer("POST", path, body or {}).json()
 
     def patch(self, path: str, body: Any) -> None:
         """Change something by hand."""
-        httpx.patch(f"{self.api_url}{path}", json=body, timeout=30).raise_for_status()
+        self._answer("PATCH", path, body)
+
+    def _answer(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """The answer, once SQLite is not locked by something else (503)."""
+
+        def answered() -> httpx.Response | None:
+            response = httpx.request(method, f"{self.api_url}{path}", json=body, timeout=30)
+            return None if response.status_code == 503 else response
+
+        return wait_until(answered).raise_for_status()
 
     def deployments(self, project: str) -> dict[str, Any]:
         """Raw deployments of a project by name."""

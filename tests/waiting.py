@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 60, every: float = 0.1) -> T:
+def wait_until(condition: Callable[[], T | None], timeout: float = 60, every: float = 0.1) -> T:
     """What the condition gives, once that is true.
 
     Raises:

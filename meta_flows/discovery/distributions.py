@@ -66,6 +66,10 @@ def _providers(module: str) -> frozenset[str]:
 @cache
 def _installed() -> Mapping[str, list[str]]:
     """All modules that are installed; takes a tenth of a second, so it is asked last."""
-    from importlib.metadata import packages_distributions
+    if sys.version_info >= (3, 11):
+        from importlib.metadata import packages_distributions
+    else:  # 3.10's own misses every distribution without a top_level.txt
+        from importlib_metadata import packages_distributions
 
-    return packages_distributions()
+    found: Mapping[str, list[str]] = packages_distributions()
+    return found
