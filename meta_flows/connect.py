@@ -9,7 +9,6 @@ from pathlib import Path
 from meta_flows.configuration import Environment, load_environment
 from meta_flows.prefect_api.connection import choose_server, connected
 from meta_flows.processes import is_local, start_server
-from meta_flows.settings import Settings
 
 
 @contextmanager
@@ -31,10 +30,7 @@ def connect(
     Raises:
         MetaFlowsError: MF204, no such environment; MF401 to MF406, no usable server.
     """
-    settings = Settings()
-    target = load_environment(
-        (root or Path()).resolve(), environment or settings.deployment_env, settings.deployment_config_path
-    )
+    target = load_environment((root or Path()).resolve(), environment)
     server = choose_server(target.name, target.prefect_api_url, api_url)
     if start_local and server.api_url == target.prefect_api_url.rstrip("/") and is_local(server.api_url):
         start_server(server.api_url)

@@ -57,7 +57,6 @@ def render_all(
     *,
     released: Released,
     schemas: Mapping[str, Mapping[str, Any] | str],
-    config_path: Path | None,
 ) -> Desired:
     """Render every configured flow; what is wrong with one refuses that one.
 
@@ -67,7 +66,6 @@ def render_all(
         environment: Where they go.
         released: What the last release rendered, by deployment key.
         schemas: Parameter schema of each new entrypoint, or why there is none.
-        config_path: Folder in place of the repository's `environments/`.
     """
     checkout = sources.read_checkout(root)
     deployments: list[Deployment] = []
@@ -84,7 +82,7 @@ def render_all(
                 render(
                     item,
                     kind,
-                    load_template(root, kind, config_path),
+                    load_template(root, kind),
                     environment=environment,
                     root=root,
                     pull_steps=steps,
@@ -99,16 +97,14 @@ def render_all(
     return Desired(tuple(deployments), tuple(refused))
 
 
-def desired_offline(
-    root: Path, environment: str, selection: Selection, config_path: Path | None
-) -> tuple[Environment, Desired]:
+def desired_offline(root: Path, environment: str | None, selection: Selection) -> tuple[Environment, Desired]:
     """What the repository asks for, without a server; parameter schemas are left empty.
 
     Raises:
         MetaFlowsError: The environment is unknown or its files are wrong.
     """
-    target = load_environment(root, environment, config_path)
-    configured = configure(root, discover(root), target, selection, parameters={}, config_path=config_path)
+    target = load_environment(root, environment)
+    configured = configure(root, discover(root), target, selection, parameters={})
     no_schemas: dict[str, Mapping[str, Any]] = {item.flow.entrypoint: {} for item in configured.flows}
-    desired = render_all(root, configured, target, released={}, schemas=no_schemas, config_path=config_path)
+    desired = render_all(root, configured, target, released={}, schemas=no_schemas)
     return target, Desired(desired.deployments, (*configured.refused, *desired.refused))

@@ -11,7 +11,6 @@ from prefect.deployments.runner import RunnerDeployment
 from meta_flows.configuration import Environment, Selection, configure
 from meta_flows.discovery import discover
 from meta_flows.errors import MetaFlowsError
-from meta_flows.settings import Settings
 
 
 def serve_flows(root: Path, environment: Environment, flows: tuple[str, ...]) -> None:
@@ -28,7 +27,6 @@ def serve_flows(root: Path, environment: Environment, flows: tuple[str, ...]) ->
         environment,
         Selection(flows=flows),
         parameters={},
-        config_path=Settings().deployment_config_path,
     )
     if configured.refused:
         raise MetaFlowsError(configured.refused)

@@ -11,7 +11,6 @@ from meta_flows import discovery
 from meta_flows.commands.options import Common, EnvironmentName
 from meta_flows.commands.output import out, print_errors, print_json, print_table, table
 from meta_flows.configuration import Selection, Setting, configure, explain, load_environment
-from meta_flows.settings import Settings
 
 
 def show(*, environment: EnvironmentName = None, flow: str | None = None, common: Common = Common()) -> int:  # noqa: B008
@@ -22,8 +21,8 @@ def show(*, environment: EnvironmentName = None, flow: str | None = None, common
         flow: Flow by its slug, name, function, folder or path.
         common: What to work on, and how to speak.
     """
-    settings, root = Settings(), common.root.resolve()
-    target = load_environment(root, environment or settings.deployment_env, settings.deployment_config_path)
+    root = common.root.resolve()
+    target = load_environment(root, environment)
     resolved = {f"environment {target.name}": explain(target)}
     if flow:
         selection = Selection(flows=(flow,))
@@ -33,7 +32,6 @@ def show(*, environment: EnvironmentName = None, flow: str | None = None, common
             target,
             selection,
             parameters={},
-            config_path=settings.deployment_config_path,
         )
         print_errors(configured.refused)
         resolved = {f"flow {item.flow.name} in {target.name}": explain(item.configuration) for item in configured.flows}

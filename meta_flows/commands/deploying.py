@@ -16,7 +16,6 @@ from meta_flows.flows import deploy_all
 from meta_flows.models import DeployResult
 from meta_flows.prefect_api.connection import plain_reason
 from meta_flows.reporting import field_in_words
-from meta_flows.settings import Settings
 from meta_flows.tasks.report import DeployError
 
 
@@ -50,7 +49,6 @@ def deploy(
                 adopt=adopt,
                 parameters=parsed_parameters(parameter),
                 root=common.root.resolve(),
-                config_path=Settings().deployment_config_path,
                 return_state=True,
             )
         result = deploy_result(state)

@@ -93,12 +93,9 @@ def validate(
 def _desired(root: Path, target: Target, deployment: str | None = None) -> tuple[Environment, Desired]:
     from meta_flows.configuration import Selection
     from meta_flows.desired import desired_offline
-    from meta_flows.settings import Settings
 
-    settings = Settings()
     selection = Selection(flows=target.flow, kinds=target.kind, pattern=deployment or target.pattern)
-    name = target.environment or settings.deployment_env
-    return desired_offline(root, name, selection, settings.deployment_config_path)
+    return desired_offline(root, target.environment, selection)
 
 
 def _conclude(errors: tuple[ValidationError, ...], checked: str, *, as_json: bool) -> int:

@@ -16,7 +16,6 @@ from meta_flows.errors import refuse
 from meta_flows.prefect_api import runs
 from meta_flows.prefect_api.connection import answers, choose_server
 from meta_flows.prefect_api.observe import has_live_worker, read_deployments
-from meta_flows.settings import Settings
 
 
 def run(
@@ -117,9 +116,7 @@ def server_status(*, environment: EnvironmentName = None, api_url: ApiUrl = None
 
 
 def _server_url(environment: str | None, api_url: str | None, common: Common) -> str:
-    settings = Settings()
-    name = environment or settings.deployment_env
-    target = load_environment(common.root.resolve(), name, settings.deployment_config_path)
+    target = load_environment(common.root.resolve(), environment)
     return choose_server(target.name, target.prefect_api_url, api_url).api_url
 
 

@@ -11,6 +11,7 @@ import yaml
 from meta_flows.configuration.documents import Document, KeyPath
 from meta_flows.errors import MetaFlowsError, problem, refuse
 from meta_flows.models import Place, ValidationError
+from meta_flows.settings import Settings
 
 _DEEPEST = 50
 _LARGEST = 100_000
@@ -62,11 +63,12 @@ def read_text(path: Path, root: Path) -> str:
         raise refuse("MF216", Place(path=name), detail=error.strerror) from None
 
 
-def configuration_folder(root: Path, config_path: Path | None = None) -> Path:
+def configuration_folder(root: Path) -> Path:
     """The folder of environments and templates: `environments/`, or the one that DEPLOYMENT_CONFIG_PATH names."""
-    if config_path is None:
+    stated = Settings().deployment_config_path
+    if stated is None:
         return root / "environments"
-    folder = root / config_path
+    folder = root / stated
     if not folder.is_dir():
         raise refuse("MF215", what="the folder that DEPLOYMENT_CONFIG_PATH names", path=place_path(folder, root))
     return folder

@@ -15,43 +15,40 @@ from meta_flows.configuration.reading import configuration_folder, load_document
 from meta_flows.configuration.templates import has_template
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
 from meta_flows.models import FlowMetadata, Place, ValidationError
+from meta_flows.settings import Settings
 
 _USUAL_FILES = ("workflow", "flow", "flows", "main")
 _PER_KIND = ("job_variables", "resource_limits", "work_queue")
 _NOTHING = Document()
 
 
-def environment_names(root: Path, config_path: Path | None = None) -> dict[str, str]:
+def environment_names(root: Path) -> dict[str, str]:
     """The short name of each environment by its name; only `development` where no file describes any.
 
     Args:
         root: The repository.
-        config_path: Folder in place of its `environments/`.
     """
-    files = _files(root, config_path)
+    files = _files(root)
     return {name: _short_name(name, file, root) for name, file in files.items()} or {"development": "dev"}
 
 
-def load_environment(
-    root: Path, name: str, config_path: Path | None = None, overrides: Document = _NOTHING
-) -> Environment:
-    """Resolve one environment: built-in defaults < `defaults.yaml` < its own file < overrides.
+def load_environment(root: Path, name: str | None = None) -> Environment:
+    """Resolve one environment: built-in defaults < `defaults.yaml` < its own file < what the shell says.
 
     Args:
         root: The repository.
-        name: Long or short name.
-        config_path: Folder in place of its `environments/`.
-        overrides: What the shell says, e.g. `Document.stated({"docker": {"registry": ...}}, "shell DOCKER_REGISTRY")`.
+        name: Long or short name; if not given, what DEPLOYMENT_ENV says, or development.
 
     Raises:
         MetaFlowsError: MF204, there is no such environment; or everything that is wrong with its files.
     """
-    folder = configuration_folder(root, config_path)
-    names = environment_names(root, config_path)
+    folder = configuration_folder(root)
+    names = environment_names(root)
+    name = name or Settings().deployment_env
     long = _long_name(name, names)
     if long is None:
         raise MetaFlowsError([_unknown_environment(name, names, place_path(folder, root))], exit_code=2)
-    common, file = folder / "defaults.yaml", _files(root, config_path).get(long)
+    common, file = folder / "defaults.yaml", _files(root).get(long)
     layers = [load_document(path, root) for path in (common, file) if path and path.is_file()]
     short = names[long]
     built_in = {
@@ -60,7 +57,7 @@ def load_environment(
         "project": root.resolve().name or "flows",
         "work_pools": {"python": {"name": f"{short}-python", "type": "process"}},
     }
-    document = merge(Document(built_in), *layers, overrides)
+    document = merge(Document(built_in), *layers, *_shell())
     environment = Environment.of(document)
     for key in ("name", "short_name"):
         if document.data[key] != built_in[key]:
@@ -76,7 +73,6 @@ def flow_configuration(
     *,
     siblings: Sequence[FlowMetadata] = (),
     environments: Mapping[str, str] | None = None,
-    config_path: Path | None = None,
     overrides: Document = _NOTHING,
 ) -> FlowConfiguration:
     """Resolve how one flow is deployed: environment < file's top < its section < `environments:` < overrides.
@@ -89,14 +85,13 @@ def flow_configuration(
         root: The repository.
         siblings: All flows that have the same `deployment.yaml`, or else are in the same folder; this one included.
         environments: What `environment_names` gives, for who asks for many flows.
-        config_path: Folder in place of `environments/`.
         overrides: What the command line says, e.g. `Document.stated({"parameters": {...}}, "command line")`.
 
     Raises:
         MetaFlowsError: Everything that is wrong.
     """
     siblings = siblings or (flow,)
-    names = environments if environments is not None else environment_names(root, config_path)
+    names = environments if environments is not None else environment_names(root)
     file = load_document(root / flow.deployment_file, root) if flow.deployment_file else _NOTHING
     validate(FlowFile, file)
     own_keys = [key for key in file.data.get("flows") or {} if flow in named(key, siblings)]
@@ -116,11 +111,9 @@ def flow_configuration(
     document = document.only(key for key, value in document.data.items() if value is not None)
     kinds = document.data.get("kinds")
     if kinds is None:
-        with_image = (
-            flow.dockerfile_path and "docker" in environment.work_pools and has_template(root, "docker", config_path)
-        )
+        with_image = flow.dockerfile_path and "docker" in environment.work_pools and has_template(root, "docker")
         kinds = ["python", "docker"] if with_image else ["python"]
-    folder = place_path(configuration_folder(root, config_path), root)
+    folder = place_path(configuration_folder(root), root)
     errors = [
         *misplaced(file, siblings),
         *(error for section in sections for error in _unknown_environments(section, names, folder)),
@@ -129,7 +122,7 @@ def flow_configuration(
         *(
             problem("MF210", document.place(("kinds", kind)), kind=kind, missing=missing)
             for kind in kinds
-            for missing in _missing(kind, environment, root, config_path)
+            for missing in _missing(kind, environment, root)
         ),
     ]
     if errors:
@@ -137,8 +130,16 @@ def flow_configuration(
     return FlowConfiguration.of(_for_each_kind(document, kinds, environment))
 
 
-def _files(root: Path, config_path: Path | None) -> dict[str, Path]:
-    folder = configuration_folder(root, config_path)
+def _shell() -> Iterator[Document]:
+    settings = Settings()
+    for key in ("registry", "namespace"):
+        stated = getattr(settings, f"docker_{key}")
+        if stated is not None:
+            yield Document.stated({"docker": {key: stated}}, f"shell DOCKER_{key.upper()}")
+
+
+def _files(root: Path) -> dict[str, Path]:
+    folder = configuration_folder(root)
     files = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
     return {file.stem: file for file in files if file.stem != "defaults" and not file.stem.startswith(".")}
 
@@ -198,8 +199,8 @@ def _unknown_environment(
     return problem("MF204", place, name=name, suggestion=suggestion, known=", ".join(names), folder=folder)
 
 
-def _missing(kind: str, environment: Environment, root: Path, config_path: Path | None) -> Iterator[str]:
+def _missing(kind: str, environment: Environment, root: Path) -> Iterator[str]:
     if kind not in environment.work_pools:
         yield f"a work pool in environment '{environment.name}': work_pools.{kind}"
-    if not has_template(root, kind, config_path):
+    if not has_template(root, kind):
         yield f"a template: templates/{kind}.yaml beside the environments"

@@ -65,7 +65,6 @@ def configure(
     selection: Selection,
     *,
     parameters: Mapping[str, Any],
-    config_path: Path | None = None,
 ) -> Configured:
     """Resolve every selected flow; whatever is wrong with one refuses that one.
 
@@ -75,13 +74,12 @@ def configure(
         environment: Where they go.
         selection: Which of them.
         parameters: Values that go before those of the files, for flows that have such parameters.
-        config_path: Folder in place of the repository's `environments/`.
 
     Raises:
         MetaFlowsError: MF109, the selection matches nothing.
     """
     siblings = _siblings(flows)
-    environments = environment_names(root, config_path)
+    environments = environment_names(root)
     configured: list[ConfiguredFlow] = []
     refused: list[ValidationError] = []
     for flow in flows:
@@ -98,7 +96,6 @@ def configure(
                 root,
                 siblings=siblings[_home(flow)],
                 environments=environments,
-                config_path=config_path,
                 overrides=Document.stated(given, "command line"),
             )
             if not by_source and not any(fnmatchcase(configuration.slug, glob) for glob in selection.flows):

@@ -33,18 +33,18 @@ class Template(Resolved):
     """Tags of every deployment."""
 
 
-def has_template(root: Path, kind: str, config_path: Path | None = None) -> bool:
+def has_template(root: Path, kind: str) -> bool:
     """Whether there is a template for a kind."""
-    return kind in BUILT_IN or _file(root, kind, config_path).is_file()
+    return kind in BUILT_IN or _file(root, kind).is_file()
 
 
-def load_template(root: Path, kind: str, config_path: Path | None = None) -> Template:
+def load_template(root: Path, kind: str) -> Template:
     """The template of a kind, checked, with its placeholders as they are; python has a built-in one.
 
     Raises:
         MetaFlowsError: There is none, or something is wrong with it.
     """
-    path = _file(root, kind, config_path)
+    path = _file(root, kind)
     if path.is_file():
         return Template.of(load_document(path, root))
     if kind in BUILT_IN:
@@ -52,5 +52,5 @@ def load_template(root: Path, kind: str, config_path: Path | None = None) -> Tem
     raise refuse("MF210", kind=kind, missing=f"a template: {place_path(path, root)}")
 
 
-def _file(root: Path, kind: str, config_path: Path | None) -> Path:
-    return configuration_folder(root, config_path) / "templates" / f"{kind}.yaml"
+def _file(root: Path, kind: str) -> Path:
+    return configuration_folder(root) / "templates" / f"{kind}.yaml"

@@ -27,7 +27,6 @@ def deploy_all(
     adopt: bool = False,
     parameters: dict[str, Any] | None = None,
     root: Path | None = None,
-    config_path: Path | None = None,
 ) -> State[Any]:
     """Discover every flow, and create or update its deployments where they differ from what the repository says.
 
@@ -40,7 +39,6 @@ def deploy_all(
         adopt: Take over deployments of the same flow and name that this project does not own.
         parameters: Parameter values that go before those of the files, for flows that have such parameters.
         root: The repository; the working directory if not given.
-        config_path: Folder in place of the repository's environments folder.
 
     Returns:
         State named InSync, Deployed or Planned, with a DeployResult; Incomplete, and failed, if anything was left out.
@@ -48,13 +46,13 @@ def deploy_all(
     root = (root or Path()).resolve()
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
 
-    target = enter_environment(root, environment, config_path)
+    target = enter_environment(root, environment)
     discovered = discover_flows(root)
-    configured = configure_flows(root, discovered, target, selection, parameters or {}, config_path)
+    configured = configure_flows(root, discovered, target, selection, parameters or {})
     with prefect_api.client() as api:
         observed = observe(api, target, configured)
         released = released_specs(observed.release)
-        rendered = render_deployments(root, configured, target, released, config_path)
+        rendered = render_deployments(root, configured, target, released)
         plan = plan_changes(rendered.deployments, observed, target, adopt)
         refused = refuse_all_if_strict(target, (*configured.refused, *rendered.refused, *plan.refused))
         stopped = dry_run or (target.strict and refused)

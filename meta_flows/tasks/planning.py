@@ -72,13 +72,12 @@ def render_deployments(
     configured: Configured,
     environment: Environment,
     released: Released,
-    config_path: Path | None,
 ) -> Desired:
     """Render every desired deployment; parameter schemas are computed for flows whose code is new only."""
     new = new_entrypoints(configured, environment, released)
     get_run_logger().info("%d of %d flows have new code", len(new), len(configured.flows))
     schemas = parameter_schemas(root, new)
-    return render_all(root, configured, environment, released=released, schemas=schemas, config_path=config_path)
+    return render_all(root, configured, environment, released=released, schemas=schemas)
 
 
 @step("plan {environment.name}")

@@ -17,13 +17,13 @@ from meta_flows.tasks import step
 
 
 @step("enter {environment}")
-def enter_environment(root: Path, environment: str, config_path: Path | None) -> Environment:
+def enter_environment(root: Path, environment: str) -> Environment:
     """Load the environment, and make sure that this run is on its server.
 
     Raises:
         MetaFlowsError: MF204, no such environment; MF403 or MF405, the run is on another server or on none.
     """
-    target = load_environment(root, environment, config_path)
+    target = load_environment(root, environment)
     server = ensure_on_server_of(target.name, target.prefect_api_url)
     get_run_logger().info("Environment %s on %s", target.name, server)
     return target
@@ -45,10 +45,9 @@ def configure_flows(
     environment: Environment,
     selection: Selection,
     parameters: Mapping[str, Any],
-    config_path: Path | None,
 ) -> Configured:
     """Resolve what the files say about every selected flow; whatever is wrong refuses that flow only."""
-    configured = configure(root, flows, environment, selection, parameters=parameters, config_path=config_path)
+    configured = configure(root, flows, environment, selection, parameters=parameters)
     for error in configured.refused:
         get_run_logger().error("%s", error)
     return configured
