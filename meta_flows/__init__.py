@@ -7,14 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from meta_flows.connect import connect
+    from meta_flows.connecting import connect
     from meta_flows.discovery import discover
     from meta_flows.errors import MetaFlowsError
     from meta_flows.flows import deploy_all
 
 __all__ = ["MetaFlowsError", "connect", "deploy_all", "discover"]
 
-_HOMES = {"MetaFlowsError": "errors", "connect": "connect", "deploy_all": "flows", "discover": "discovery"}
+_HOMES = {"MetaFlowsError": "errors", "connect": "connecting", "deploy_all": "flows", "discover": "discovery"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,32 +5,43 @@ from __future__ import annotations
 import os
 import sys
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from meta_flows.commands.output import err, print_errors, print_json
 from meta_flows.errors import MetaFlowsError, problem
 
-app = App(name="meta-flows", help="Deploys a repository of flows to a Prefect server: discover, plan, apply, verify.")
-app.command("meta_flows.commands.flows:discover", name="discover")
-app.command("meta_flows.commands.flows:validate", name="validate")
-app.command("meta_flows.commands.flows:build", name="build")
-app.command("meta_flows.commands.deploying:deploy", name="deploy")
-app.command("meta_flows.commands.running:run", name="run")
-app.command("meta_flows.commands.running:serve", name="serve")
+COMMANDS = {
+    "discover": ("flows:discover", "List every flow, and what is wrong with it."),
+    "validate": ("flows:validate", "Check flows and the configuration of their deployments."),
+    "build": ("flows:build", "Write the deployments as a standard prefect.yaml."),
+    "config show": ("configuration:show", "Print the resolved configuration, and where each value was said."),
+    "deploy": ("deploying:deploy", "Create or update every deployment that differs."),
+    "run": ("running:run", "Run a deployed flow and follow it to its end."),
+    "serve": ("running:serve", "Serve flows from this process, without a worker."),
+    "worker start": ("running:worker_start", "Run a worker for each work pool of the environment."),
+    "server start": ("running:server_start", "Start a Prefect server on this machine, if none answers."),
+    "server stop": ("running:server_stop", "Stop the server that we started."),
+    "server status": ("running:server_status", "Say whether the server answers."),
+}
+"""Where each command is, and what it is for."""
 
-server = App(name="server", help="A Prefect server on this machine.")
-server.command("meta_flows.commands.running:server_start", name="start")
-server.command("meta_flows.commands.running:server_stop", name="stop")
-server.command("meta_flows.commands.running:server_status", name="status")
-app.command(server)
+GROUPS = {
+    "config": "What is configured, and where it is said.",
+    "worker": "Workers for the environment's work pools.",
+    "server": "A Prefect server on this machine.",
+}
 
-worker = App(name="worker", help="Workers for the environment's work pools.")
-worker.command("meta_flows.commands.running:worker_start", name="start")
-app.command(worker)
-
-config = App(name="config", help="What is configured, and where it is said.")
-config.command("meta_flows.commands.configuration:show", name="show")
-app.command(config)
+app = App(
+    name="meta-flows",
+    default_parameter=Parameter(negative=()),
+    help="Deploys a repository of flows to a Prefect server: discover, plan, apply, verify.",
+)
+groups = {name: App(name=name, help=purpose) for name, purpose in GROUPS.items()}
+for group in groups.values():
+    app.command(group)
+for words, (home, purpose) in COMMANDS.items():
+    above, _, command = words.rpartition(" ")
+    groups.get(above, app).command(f"meta_flows.commands.{home}", name=command, help=purpose)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -79,7 +79,7 @@ CATALOGUE: dict[str, Definition] = {
         "Unknown key", "unknown key '{key}'{suggestion}", "Remove it or correct its spelling; known keys here: {known}."
     ),
     "MF203": Definition(
-        "Wrong value", "'{key}': {detail}", "Give it a value of the kind named; see docs/configuration.md."
+        "Wrong value", "'{key}': {detail}", "Give it a value of the kind named; see docs/reference/configuration.md."
     ),
     "MF204": Definition(
         "Unknown environment",
@@ -141,6 +141,11 @@ CATALOGUE: dict[str, Definition] = {
         "Store it in a Secret block and refer to it in deployment.yaml: "
         "job_variables: {{env: {{{key}: '{{{{ prefect.blocks.secret.{block} }}}}'}}}}.",
     ),
+    "MF303": Definition(
+        "Secret in a parameter",
+        "parameter '{key}' looks like a secret",
+        "Store it in a Secret block and let the flow load it: Secret.load('{block}').get().",
+    ),
     "MF302": Definition(
         "Bad env file line", "not KEY=VALUE: {detail}", "Write one KEY=VALUE per line; quote values with spaces."
     ),
@@ -164,7 +169,7 @@ CATALOGUE: dict[str, Definition] = {
     "MF405": Definition(
         "No server chosen",
         "this run is not on the server of environment '{environment}'",
-        "Call inside `with meta_flows.connect(environment):`, or set PREFECT_API_URL.",
+        "Call inside `with meta_flows.connecting(environment):`, or set PREFECT_API_URL.",
     ),
     "MF406": Definition(
         "Local server did not start",
@@ -200,6 +205,11 @@ CATALOGUE: dict[str, Definition] = {
         "the git source cannot be pinned: {detail}",
         "Commit and push, or name `commit:` in the environment's source.",
     ),
+    "MF509": Definition(
+        "Unknown run parameter",
+        "deployment '{deployment}' has no parameter '{parameter}'{suggestion}",
+        "Remove it or correct its spelling; its parameters: {known}.",
+    ),
     "MF506": Definition(
         "No such deployment",
         "no deployment {name} on {url}",
@@ -211,6 +221,11 @@ CATALOGUE: dict[str, Definition] = {
         "Start a worker with `make worker`, or look at the run in the UI.",
     ),
     # Use
+    "MF508": Definition(
+        "Approval cannot be asked for",
+        "environment '{environment}' requires approval, which this version cannot ask for",
+        "Look at the plan with --dry-run; to deploy, take require_approval out of the environment's file.",
+    ),
     "MF901": Definition("Wrong use", "{detail}", "`meta-flows --help` shows what there is."),
 }
 

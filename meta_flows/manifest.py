@@ -46,8 +46,8 @@ def _entry(deployment: Deployment) -> dict[str, Any]:
         "schedules": [_schedule(schedule) for schedule in spec["schedules"].values()],
         "pull": spec["pull_steps"],
     }
-    if spec["concurrency_limit"] is not None:
-        entry["concurrency_limit"] = {"limit": spec["concurrency_limit"], **(spec["concurrency_options"] or {})}
+    if "concurrency_limit" in spec:
+        entry["concurrency_limit"] = {"limit": spec["concurrency_limit"], **spec["concurrency_options"]}
     return entry
 
 

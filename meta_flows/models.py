@@ -11,6 +11,10 @@ Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 """How a deployment runs: the name of a template file, `python` or `docker` among those shipped."""
 
 
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+"""A name that tags, block names, artifact keys and URLs all allow."""
+
+
 class Model(BaseModel):
     """Base of every noun: immutable, and strict about what it is made of."""
 

@@ -69,9 +69,7 @@ def render(
     ownership = ownership_tags(environment.project, environment.name)
     spec: dict[str, Any] = {
         "version": version(flow),
-        "description": configuration.description,
         "entrypoint": flow.entrypoint,
-        "path": None,
         "tags": list(dict.fromkeys((*configuration.tags, *filled["tags"], *ownership))),
         "parameters": dict(configuration.parameters),
         "parameter_openapi_schema": dict(schema),
@@ -79,11 +77,15 @@ def render(
         "pull_steps": filled["pull"] if template.pull is not None else list(pull_steps),
         "work_pool_name": filled["work_pool"],
         "job_variables": filled["job_variables"],
-        "concurrency_limit": limit.limit if limit else None,
-        "concurrency_options": limit.model_dump(exclude={"limit"}, exclude_none=True) if limit else None,
         "schedules": {schedule.slug: _schedule(schedule, environment) for schedule in configuration.schedules},
     }
-    optional = {"paused": configuration.paused, "work_queue_name": options.work_queue}
+    optional = {
+        "description": configuration.description,
+        "paused": configuration.paused,
+        "work_queue_name": options.work_queue,
+        "concurrency_limit": limit.limit if limit else None,
+        "concurrency_options": limit.model_dump(exclude={"limit"}, exclude_none=True) if limit else None,
+    }
     spec.update({key: value for key, value in optional.items() if value is not None})
     return Deployment(
         flow_name=flow.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -36,15 +36,30 @@ def _words(state: str) -> str:
     return f"to {state[2:].lower()}" if state.startswith("To") else state.lower()
 
 
-def field_in_words(change: FieldChange, width: int = 60) -> str:
-    """One changed field, e.g. `parameters.batch_size: 100 → 1000`."""
+def field_in_words(change: FieldChange, width: int = 80) -> str:
+    """One changed field down to what differs in it, e.g. `parameters.batch_size: 100 → 1000`."""
 
     def short(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False, default=str)
         return text if len(text) <= width else f"{text[: width - 1]}…"
 
     drift = " (drift)" if change.drift else ""
-    return f"{change.path}: {short(change.old)} → {short(change.new)}{drift}"
+    parts = (f"{path}: {short(old)} → {short(new)}" for path, old, new in _inner(change.path, change.old, change.new))
+    return ", ".join(parts) + drift
+
+
+def _inner(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The innermost values that differ between two, with their paths."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys((*old, *new)):
+            if old.get(key) != new.get(key):
+                yield from _inner(f"{path}.{key}", old.get(key), new.get(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (before, after) in enumerate(zip(old, new, strict=True)):
+            if before != after:
+                yield from _inner(f"{path}.{index}", before, after)
+    else:
+        yield path, old, new
 
 
 def markdown(result: DeployResult) -> str:

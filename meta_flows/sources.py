@@ -24,13 +24,13 @@ class Checkout(NamedTuple):
         commit: The commit checked out; None outside a git checkout.
         prefix: The folder's path within the git repository, empty at its top.
         uncommitted: Paths, relative to the folder, of changed and untracked files.
-        pushed: Whether a remote branch has the commit; None where no remote is known.
+        branches: Branches that have the commit: those of remotes, or where no remote is known the local ones.
     """
 
     commit: str | None = None
     prefix: str = ""
     uncommitted: frozenset[str] = frozenset()
-    pushed: bool | None = None
+    branches: frozenset[str] = frozenset()
 
     @property
     def dirty(self) -> bool | None:
@@ -46,9 +46,10 @@ def read_checkout(root: Path) -> Checkout:
     status = _git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", ".") or ""
     prefix = (_git(root, "rev-parse", "--show-prefix") or "").strip()
     uncommitted = frozenset(line[3:].removeprefix(prefix) for line in status.split("\0") if line)
-    remotes = _git(root, "remote")
-    pushed = bool(_git(root, "branch", "--remotes", "--contains", commit.strip())) if remotes else None
-    return Checkout(commit.strip(), prefix.rstrip("/"), uncommitted, pushed)
+    refs, depth = ("refs/remotes", 3) if _git(root, "remote") else ("refs/heads", 2)
+    containing = _git(root, "for-each-ref", "--format=%(refname)", "--contains", commit.strip(), refs) or ""
+    branches = frozenset(name.split("/", depth)[-1] for name in containing.split())
+    return Checkout(commit.strip(), prefix.rstrip("/"), uncommitted, branches)
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -82,10 +83,8 @@ def pull_steps(
     """
     if isinstance(source, LocalSource):
         return [{SET_DIRECTORY: {"directory": str(root)}}]
-    commit = source.commit or _released_commit(released) or _pinnable_commit(checkout, flow)
+    commit = source.commit or _released_commit(released) or _pinnable_commit(checkout, flow, source.branch)
     clone: dict[str, Any] = {"id": "clone", "repository": source.repository, "commit_sha": commit}
-    if source.branch:
-        clone["branch"] = source.branch
     if source.credentials:
         clone["credentials"] = source.credentials
     steps: list[dict[str, Any]] = [{GIT_CLONE: clone}]
@@ -101,12 +100,13 @@ def _released_commit(released: Mapping[str, Any] | None) -> str | None:
     return None
 
 
-def _pinnable_commit(checkout: Checkout, flow: FlowMetadata) -> str:
+def _pinnable_commit(checkout: Checkout, flow: FlowMetadata, branch: str | None) -> str:
     if checkout.commit is None:
         raise refuse("MF505", flow.place, detail="this is no git checkout")
     changed = sorted(checkout.uncommitted.intersection(flow.local_modules))
     if changed:
         raise refuse("MF505", flow.place, detail=f"uncommitted changes in {', '.join(changed)}")
-    if checkout.pushed is False:
-        raise refuse("MF505", flow.place, detail=f"no remote branch has commit {checkout.commit[:12]}")
+    if not checkout.branches or (branch and branch not in checkout.branches):
+        lacking = f"branch {branch} lacks" if branch else "no branch that is pushed has"
+        raise refuse("MF505", flow.place, detail=f"{lacking} commit {checkout.commit[:12]}")
     return checkout.commit

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from meta_flows.commands.options import ApiUrl, Common, Parameters, Target, parsed_parameters
 from meta_flows.commands.output import COLOURS, err, out, print_errors, print_json, print_table, table
-from meta_flows.connect import connect
+from meta_flows.connecting import connect
 from meta_flows.errors import MetaFlowsError
 from meta_flows.flows import deploy_all
 from meta_flows.models import DeployResult
@@ -38,6 +38,7 @@ def deploy(
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
+    parameters = parsed_parameters(parameter)
     with connect(target.environment, root=common.root, api_url=api_url, start_local=True) as environment:
         with err.status(f"{'Planning' if dry_run else 'Deploying to'} {environment.name}..."):
             state: State[Any] = deploy_all(
@@ -47,7 +48,7 @@ def deploy(
                 pattern=target.pattern,
                 dry_run=dry_run,
                 adopt=adopt,
-                parameters=parsed_parameters(parameter),
+                parameters=parameters,
                 root=common.root.resolve(),
                 return_state=True,
             )

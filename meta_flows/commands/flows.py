@@ -46,7 +46,7 @@ def _list(flows: tuple[FlowMetadata, ...], *, verbose: bool) -> None:
         if verbose and item.is_valid:
             print_table(_details(item))
     valid = sum(item.is_valid for item in flows)
-    out.print(f"\nFound {_count(valid, 'valid')}, {_count(len(flows) - valid, 'invalid')}")
+    out.print(f"\nFound {_count(valid, 'valid flow')}, {_count(len(flows) - valid, 'invalid flow')}")
 
 
 def _details(item: FlowMetadata) -> Table:
@@ -68,8 +68,8 @@ def _details(item: FlowMetadata) -> Table:
     return details
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number} {word} flow{'' if number == 1 else 's'}"
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def validate(
@@ -82,11 +82,11 @@ def validate(
     root = common.root.resolve()
     if target.environment or deployment:
         environment, desired = _desired(root, target, deployment)
-        errors, checked = desired.refused, f"{len(desired.deployments)} deployments of {environment.name}"
+        errors, checked = desired.refused, f"{_count(len(desired.deployments), 'deployment')} of {environment.name}"
     else:
         flows = discovery.select(discovery.discover(root), target.flow)
         errors = tuple(error for item in flows for error in item.validation_errors)
-        checked = f"{len(flows)} flows"
+        checked = _count(len(flows), "flow")
     return _conclude(errors, checked, as_json=common.json)
 
 

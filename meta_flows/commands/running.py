@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from prefect.utilities.urls import url_for
 from rich.text import Text
@@ -11,8 +13,9 @@ from meta_flows import planning, prefect_api, processes
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Parameters, parsed_parameters
 from meta_flows.commands.output import err, out, print_json
 from meta_flows.configuration import load_environment
-from meta_flows.connect import connect
-from meta_flows.errors import refuse
+from meta_flows.connecting import connect
+from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
+from meta_flows.models import LiveDeployment
 from meta_flows.prefect_api import runs
 from meta_flows.prefect_api.connection import answers, choose_server
 from meta_flows.prefect_api.observe import has_live_worker, read_deployments
@@ -41,6 +44,7 @@ def run(
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
+    parameters = parsed_parameters(parameter)
     with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.client() as api:
         owned = read_deployments(api, planning.ownership_tags(target.project, target.name), ())
         wanted = (flow, f"{flow}-{kind}-{target.short_name}")
@@ -52,7 +56,8 @@ def run(
         if not found:
             raise refuse("MF506", name=wanted[1], url=target.prefect_api_url)
         deployment, pool = found[0], found[0].spec["work_pool_name"]
-        started = runs.start_run(api, deployment, parsed_parameters(parameter))
+        _check_parameters(deployment, parameters)
+        started = runs.start_run(api, deployment, parameters)
         link = url_for("flow-run", obj_id=started.id)
         err.print(f"{deployment.name}: run {started.name}\n{link}")
         if not has_live_worker(api, pool):
@@ -70,6 +75,19 @@ def run(
         out.print(Text(f"{ended.name}: {state.name if state else 'no state'}", style="green" if completed else "red"))
         out.print(link or "")
     return 0 if completed else 1
+
+
+def _check_parameters(deployment: LiveDeployment, parameters: Mapping[str, Any]) -> None:
+    """Refuse what the server would accept and the run would fail on."""
+    known = sorted((deployment.spec["parameter_openapi_schema"] or {}).get("properties", {}))
+    name, listed = deployment.name, ", ".join(known) or "none"
+    wrong = [
+        problem("MF509", deployment=name, parameter=given, suggestion=did_you_mean(given, known), known=listed)
+        for given in parameters
+        if given not in known
+    ]
+    if wrong:
+        raise MetaFlowsError(wrong)
 
 
 def worker_start(
@@ -90,6 +108,8 @@ def worker_start(
     with connect(environment, root=common.root, api_url=api_url) as target:
         server = choose_server(target.name, target.prefect_api_url, api_url)
         pools = {pool.name: pool.type for name, pool in target.work_pools.items() if not kind or name in kind}
+        if not pools:
+            raise refuse("MF210", kind=", ".join(kind), missing=f"a work pool in environment {target.name}")
         return processes.run_workers(pools.items(), server.api_url)
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from meta_flows.configuration.quantities import Cpu, Memory
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.configuration.sections import BUILT_IN, Resolved, Section
-from meta_flows.models import Kind
+from meta_flows.models import Kind, Slug
 
 SHORT_NAMES = {"development": "dev", "staging": "staging", "production": "prod"}
 """Short names of the usual environments; any other one's is its name."""
@@ -106,7 +106,7 @@ class Environment(Resolved):
     """Name of the environment, the same as the file's."""
     short_name: Name = "dev"
     """Last part of each deployment's name; `dev`, `staging` and `prod` for the usual environments."""
-    project: str = Field("flows", min_length=1)
+    project: Slug = "flows"
     """Who owns the deployments, as a tag on each; the repository's folder unless stated."""
     prefect_api_url: Annotated[str, AfterValidator(_api_url)] = "http://127.0.0.1:4200/api"
     """Address of the Prefect server's API."""

@@ -51,7 +51,9 @@ def unknown_parameters(section: Document, flow: FlowMetadata) -> Iterator[Valida
 
 
 def secrets(file: Document) -> Iterator[ValidationError]:
-    """Secrets in the environment variables of a file that everybody can read."""
+    """Secrets in the environment variables and parameters of a file that everybody can read."""
     for path, value in leaves(file.data):
-        if path[-3:-1] == ("job_variables", "env") and looks_secret(str(path[-1]), value):
-            yield problem("MF301", file.place(path), key=path[-1], block=kebab(str(path[-1])))
+        name = str(path[-1]) if path else ""
+        code = "MF303" if "parameters" in path[:-1] else "MF301" if path[-3:-1] == ("job_variables", "env") else None
+        if code and looks_secret(name, value):
+            yield problem(code, file.place(path), key=name, block=kebab(name))

@@ -8,9 +8,9 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from meta_flows.configuration.checking import wrong
 from meta_flows.configuration.environment import ResourceLimits
-from meta_flows.configuration.schedules import Schedule, Slug
+from meta_flows.configuration.schedules import Schedule
 from meta_flows.configuration.sections import Resolved, Section
-from meta_flows.models import Kind
+from meta_flows.models import Kind, Slug
 
 
 class ConcurrencyLimit(Section):

@@ -54,7 +54,7 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
     built_in = {
         "name": long,
         "short_name": short,
-        "project": root.resolve().name or "flows",
+        "project": kebab(root.resolve().name) or "flows",
         "work_pools": {"python": {"name": f"{short}-python", "type": "process"}},
     }
     document = merge(Document(built_in), *layers, *_shell())

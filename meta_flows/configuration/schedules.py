@@ -13,11 +13,10 @@ from typing_extensions import Self
 from meta_flows.configuration.checking import wrong
 from meta_flows.configuration.sections import Section
 from meta_flows.errors import did_you_mean
+from meta_flows.models import Slug
 
 ANCHOR_DATE = "2020-01-01T00:00:00Z"
 """Where intervals are counted from unless stated: Prefect would take the moment of the deploy, another each time."""
-
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
 _TAKEN = {

@@ -96,7 +96,7 @@ def configure(
                 root,
                 siblings=siblings[_home(flow)],
                 environments=environments,
-                overrides=Document.stated(given, "command line"),
+                overrides=Document.stated(given, "command line") if given["parameters"] else Document(),
             )
             if not by_source and not any(fnmatchcase(configuration.slug, glob) for glob in selection.flows):
                 continue
@@ -114,7 +114,8 @@ def configure(
         raise refuse("MF109", selection=selection)
     clashes = _clashing_slugs(configured)
     kept = tuple(item for item in configured if item.flow.entrypoint not in clashes)
-    return Configured(flows=kept, refused=(*refused, *clashes.values()), notes=_notes(kept))
+    errors = dict.fromkeys((*refused, *clashes.values()))  # flows of one file share its errors
+    return Configured(flows=kept, refused=tuple(errors), notes=_notes(kept, environment))
 
 
 def _home(flow: FlowMetadata) -> str:
@@ -153,10 +154,10 @@ def _clashing_slugs(configured: Iterable[ConfiguredFlow]) -> dict[str, Validatio
     }
 
 
-def _notes(configured: Iterable[ConfiguredFlow]) -> tuple[str, ...]:
-    unenforced = any(
-        kind == "python" and item.configuration.kinds[kind].resource_limits
-        for item in configured
-        for kind in item.kinds
-    )
-    return ("resource_limits are not enforced for the python kind: a process worker has no such limits",) * unenforced
+def _notes(configured: Iterable[ConfiguredFlow], environment: Environment) -> tuple[str, ...]:
+    notes = []
+    if any("python" in item.kinds and item.configuration.kinds["python"].resource_limits for item in configured):
+        notes.append("resource_limits are not enforced for the python kind: a process worker has no such limits")
+    if environment.prune:
+        notes.append("prune is stated, but this version deletes nothing")
+    return tuple(notes)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.client.schemas.objects import State
 
 from meta_flows import prefect_api
 from meta_flows.configuration import Selection
+from meta_flows.models import DeployResult
 from meta_flows.tasks.applying import apply_plan, close_release, open_release
 from meta_flows.tasks.planning import is_released, observe, plan_changes, released_specs, render_deployments
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, refuse_all_if_strict
@@ -27,7 +27,7 @@ def deploy_all(
     adopt: bool = False,
     parameters: dict[str, Any] | None = None,
     root: Path | None = None,
-) -> State[Any]:
+) -> DeployResult:
     """Discover every flow, and create or update its deployments where they differ from what the repository says.
 
     Args:
@@ -41,12 +41,16 @@ def deploy_all(
         root: The repository; the working directory if not given.
 
     Returns:
-        State named InSync, Deployed or Planned, with a DeployResult; Incomplete, and failed, if anything was left out.
+        What became of each deployment; the run ends as InSync, Deployed or Planned.
+
+    Raises:
+        DeployError: Something was left out or failed, and the run ends as Incomplete; what was done is in its `result`.
+        MetaFlowsError: Nothing was done.
     """
     root = (root or Path()).resolve()
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
 
-    target = enter_environment(root, environment)
+    target = enter_environment(root, environment, dry_run)
     discovered = discover_flows(root)
     configured = configure_flows(root, discovered, target, selection, parameters or {})
     with prefect_api.client() as api:
@@ -57,7 +61,8 @@ def deploy_all(
         refused = refuse_all_if_strict(target, (*configured.refused, *rendered.refused, *plan.refused))
         stopped = dry_run or (target.strict and refused)
         if stopped or (plan.in_sync and is_released(plan, rendered.deployments, observed)):
-            return final_state(report(plan, {}, observed.live, refused, configured.notes))
+            result = report(plan, {}, observed.live, refused, configured.notes)
+            return final_state(result)
 
         release = open_release(plan, rendered.deployments, released, root)
         applied = apply_plan(api, plan)

@@ -29,7 +29,6 @@ RESET: Mapping[str, Any] = {
     "concurrency_options": None,
     "work_queue_name": "default",
     "paused": False,
-    "path": None,
 }
 """What a deployment's field becomes when the repository stops stating it; a mapping's key is taken out instead."""
 

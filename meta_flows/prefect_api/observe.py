@@ -15,7 +15,6 @@ STATED_FIELDS = (
     "version",
     "description",
     "entrypoint",
-    "path",
     "parameters",
     "parameter_openapi_schema",
     "enforce_parameter_schema",

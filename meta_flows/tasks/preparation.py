@@ -10,22 +10,25 @@ from prefect import get_run_logger
 
 from meta_flows import discovery
 from meta_flows.configuration import Configured, Environment, Selection, configure, load_environment
-from meta_flows.errors import problem
+from meta_flows.errors import problem, refuse
 from meta_flows.models import FlowMetadata, ValidationError
 from meta_flows.prefect_api.connection import ensure_on_server_of
 from meta_flows.tasks import step
 
 
 @step("enter {environment}")
-def enter_environment(root: Path, environment: str) -> Environment:
+def enter_environment(root: Path, environment: str, dry_run: bool) -> Environment:
     """Load the environment, and make sure that this run is on its server.
 
     Raises:
-        MetaFlowsError: MF204, no such environment; MF403 or MF405, the run is on another server or on none.
+        MetaFlowsError: MF204, no such environment; MF403 or MF405, the run is on another server or on none; MF508, it
+            requires an approval.
     """
     target = load_environment(root, environment)
     server = ensure_on_server_of(target.name, target.prefect_api_url)
     get_run_logger().info("Environment %s on %s", target.name, server)
+    if target.require_approval and not dry_run:
+        raise refuse("MF508", environment=target.name)
     return target
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -66,16 +66,20 @@ def report(
         run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
         ui_url=get_current_settings().ui_url,
     )
-    create_markdown_artifact(markdown(result), key=f"deploy-{plan.environment}", description=result.message)
+    key = f"deploy-{plan.project}-{plan.environment}"
+    create_markdown_artifact(markdown(result), key=key, description=result.message)
     get_run_logger().info("%s: %s", result.state, result.message)
     return result
 
 
-def final_state(result: DeployResult) -> State[Any]:
-    """The meta-flow's final state; its data is the result, or `DeployError` around it."""
-    if result.state == "Incomplete":
-        return Failed(name=result.state, message=result.message, data=DeployError(result))
-    return Completed(name=result.state, message=result.message, data=result)
+def final_state(result: DeployResult) -> DeployResult:
+    """The meta-flow's final state, for it to return; who calls the flow gets the result, or `DeployError` raised."""
+    state: State[Any] = (
+        Failed(name=result.state, message=result.message, data=DeployError(result))
+        if result.state == "Incomplete"
+        else Completed(name=result.state, message=result.message, data=result)
+    )
+    return cast(DeployResult, state)  # Prefect unwraps it
 
 
 def _final_name(plan: Plan, *, dry: bool) -> str:

@@ -156,7 +156,7 @@ def test_an_unknown_environment_is_wrong_use_and_says_which_there_are(write: Wri
         ("stric: true", "MF202", "unknown key 'stric', did you mean 'strict'?"),
         ("project: 5", "MF203", "'project': must be text, not 5"),
         ("project:", "MF203", "'project': must be text, not empty"),
-        ("project: ''", "MF203", "'project': must have at least 1 character"),
+        ("project: ''", "MF203", "'project': must be lower-case letters, digits and dashes"),
         ("name: other", "MF203", "'name': must be 'development'"),
         ("short_name: Dev", "MF203", "'short_name': must be lower-case letters, digits and dashes: ^[a-z][a-z0-9-]*$"),
         ("prefect_api_url: ftp://x/api", "MF203", "'prefect_api_url': must be an http:// or https:// address"),

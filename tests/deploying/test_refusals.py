@@ -77,6 +77,42 @@ def test_an_unreachable_server_is_named_and_a_remote_one_is_never_started_here(s
     assert "prefect.invalid" in done.stderr
 
 
+def test_an_environment_that_requires_approval_is_not_deployed_without_one(shop: Shop) -> None:
+    shop.write(DEVELOPMENT, {"require_approval": True})
+    done = shop.meta_flows("deploy")
+    assert done.returncode == 1
+    assert "MF508" in done.stderr
+    assert shop.live() == {}
+    assert shop.deploy("--dry-run")["state"] == "Planned"
+
+
+def test_an_unknown_parameter_is_refused_before_there_is_a_run(shop: Shop) -> None:
+    shop.deploy("--flow", "a")
+    done = shop.meta_flows("run", "a", "--parameter", "cuont=1")
+    assert done.returncode == 1
+    assert "MF509" in done.stderr
+    assert "did you mean 'count'?" in done.stderr
+    flow_id = shop.live()["a-python-dev"]["flow_id"]
+    scheduled = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+    runs = shop.server.post("/flow_runs/filter", {"flows": {"id": {"any_": [flow_id]}}, "flow_runs": scheduled})
+    assert all(run["auto_scheduled"] for run in runs)
+
+
+@pytest.mark.parametrize("words", [("deploy", "--parameter", "nonsense"), ("run", "a", "--parameter", "=1")])
+def test_arguments_are_checked_before_anything_is_started(shop: Shop, words: tuple[str, ...]) -> None:
+    url = f"http://127.0.0.1:{free_port()}/api"
+    shop.write(DEVELOPMENT, {"prefect_api_url": url})
+    done = shop.meta_flows(*words)
+    assert done.returncode == 2
+    assert "MF901" in done.stderr
+
+
+def test_a_kind_without_a_work_pool_has_no_worker(shop: Shop) -> None:
+    done = shop.meta_flows("worker", "start", "--kind", "docker")
+    assert done.returncode == 1
+    assert "MF210" in done.stderr
+
+
 def test_json_output_of_a_refusal_is_one_document(shop: Shop) -> None:
     shop.write(DEVELOPMENT, "strictt: true\n")
     done = shop.meta_flows("deploy", "--json")

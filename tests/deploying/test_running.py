@@ -102,8 +102,18 @@ def test_a_git_source_runs_the_pinned_commit_and_moves_only_with_the_code(shop: 
     assert error["code"] == "MF505"
     assert "flows/shared.py" in error["message"]
 
+    source = {"type": "git", "repository": str(shop.root), "branch": "release"}
+    shop.write("environments/staging.yaml", {"work_pools": {"python": shop.project}, "source": source})
+    git("checkout", "--quiet", "--", "flows/shared.py")
+    refused = shop.meta_flows("deploy", "-e", "staging", "--flow", "writer", "--json")
+    assert [error["message"] for error in json.loads(refused.stdout)["refused"]] == [
+        f"the git source cannot be pinned: branch release lacks commit {git('rev-parse', 'HEAD')[:12]}"
+    ]
+    git("branch", "release")
+    shop.deploy("-e", "staging", "--flow", "writer")
+
     with worker(shop, tmp_path / "elsewhere"):
-        done = shop.meta_flows("run", "writer", "--timeout", "120")
+        done = shop.meta_flows("run", "writer", "-e", "staging", "--timeout", "120")
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / f"out/{name}.txt").read_text() == "committed x nowhere"
 

@@ -19,9 +19,7 @@ CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 OURS = ["environment:staging", "project:shop"]
 COMPLETE: dict[str, Any] = {
     "version": "abc",
-    "description": None,
     "entrypoint": "flows/a/workflow.py:a",
-    "path": None,
     "tags": OURS,
     "parameters": {},
     "parameter_openapi_schema": {"type": "object", "properties": {}},
@@ -29,11 +27,15 @@ COMPLETE: dict[str, Any] = {
     "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": "/srv/flows"}}],
     "work_pool_name": "staging-python",
     "job_variables": {},
-    "concurrency_limit": None,
-    "concurrency_options": None,
     "schedules": {},
 }
-ONLY_LIVE: dict[str, Any] = {"paused": False, "work_queue_name": "default"}
+ONLY_LIVE: dict[str, Any] = {
+    "paused": False,
+    "work_queue_name": "default",
+    "description": None,
+    "concurrency_limit": None,
+    "concurrency_options": None,
+}
 
 
 def complete(stated: dict[str, Any], **more: Any) -> dict[str, Any]:
