@@ -8,7 +8,7 @@ import sys
 from cyclopts import App, CycloptsError, Parameter
 
 from meta_flows.commands.output import err, print_errors, print_json
-from meta_flows.errors import MetaFlowsError, problem
+from meta_flows.errors import MetaFlowsError, problem, refuse
 
 COMMANDS = {
     "discover": ("flows:discover", "List every flow, and what is wrong with it."),
@@ -55,6 +55,10 @@ def main(arguments: list[str] | None = None) -> None:
         code = _explain(MetaFlowsError([problem("MF901", detail=str(error))], exit_code=2), words)
     except MetaFlowsError as error:
         code = _explain(error, words)
+    except Exception as error:
+        if {"--verbose", "-v"}.intersection(words):
+            raise
+        code = _explain(refuse("MF902", detail=f"{type(error).__name__}: {error}"), words)
     except KeyboardInterrupt:
         err.print("stopped")
         code = 130

@@ -169,7 +169,7 @@ CATALOGUE: dict[str, Definition] = {
     "MF405": Definition(
         "No server chosen",
         "this run is not on the server of environment '{environment}'",
-        "Call inside `with meta_flows.connecting(environment):`, or set PREFECT_API_URL.",
+        "Call inside `with meta_flows.connect(environment):`, or set PREFECT_API_URL.",
     ),
     "MF406": Definition(
         "Local server did not start",
@@ -225,6 +225,11 @@ CATALOGUE: dict[str, Definition] = {
         "Approval cannot be asked for",
         "environment '{environment}' requires approval, which this version cannot ask for",
         "Look at the plan with --dry-run; to deploy, take require_approval out of the environment's file.",
+    ),
+    "MF902": Definition(
+        "Unexpected failure",
+        "this should not have happened: {detail}",
+        "Run it again with --verbose, which shows where, and report it.",
     ),
     "MF901": Definition("Wrong use", "{detail}", "`meta-flows --help` shows what there is."),
 }

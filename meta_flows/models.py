@@ -112,7 +112,8 @@ class FlowMetadata(Model):
         description: The decorator's `description`, else the docstring, as Prefect would show it.
         dependencies: Third-party distributions that the flow and its local modules import.
         local_modules: Files of the repository that it imports, directly or not, itself included.
-        source_digest: SHA-256 over `local_modules` and the flow's own files, in hexadecimal.
+        source_files: `local_modules` and the flow's own files that are no Python.
+        source_digest: SHA-256 over the source files, in hexadecimal.
         deployment_file: The nearest `deployment.yaml` at or above the flow's folder.
         metadata: The decorator's arguments that are literals.
     """
@@ -126,6 +127,7 @@ class FlowMetadata(Model):
     parameters: tuple[FlowParameter, ...] = ()
     dependencies: tuple[str, ...] = ()
     local_modules: tuple[str, ...] = ()
+    source_files: tuple[str, ...] = ()
     source_digest: str = ""
     dockerfile_path: str | None = None
     env_files: tuple[str, ...] = ()

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prefect.settings import get_current_settings
+
 TIMEOUT_SECONDS = 60.0
 """How long the import of one flow may take, Prefect's own included for the first."""
 
@@ -43,6 +45,9 @@ def _ask(root: Path, entrypoints: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     command = [sys.executable, "-m", "meta_flows.parameter_schemas"]
     environment = {
         **os.environ,
+        **get_current_settings().to_environment_variables(
+            exclude_unset=True
+        ),  # a flow may ask the server when imported
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "PREFECT_LOGGING_LEVEL": "ERROR",
     }
@@ -76,6 +81,7 @@ def _answer_all() -> None:
             answers.write(json.dumps({"entrypoint": entrypoint, **_load(entrypoint)}) + "\n")
             answers.flush()
             _forget_modules_of(Path.cwd())
+    os._exit(0)  # whatever threads the flows have started
 
 
 def _load(entrypoint: str) -> dict[str, Any]:

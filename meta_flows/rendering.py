@@ -8,7 +8,8 @@ from typing import Any
 
 from prefect.utilities.templating import PlaceholderType, apply_values, find_placeholders
 
-from meta_flows.configuration import ConfiguredFlow, Environment, Schedule, Template, deployment_name
+from meta_flows.configuration import ConfiguredFlow, Environment, Schedule, Template, deployment_name, looks_secret
+from meta_flows.configuration.names import kebab
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem
 from meta_flows.models import Deployment, FlowMetadata, Place
 from meta_flows.planning import ownership_tags
@@ -87,6 +88,7 @@ def render(
         "concurrency_options": limit.model_dump(exclude={"limit"}, exclude_none=True) if limit else None,
     }
     spec.update({key: value for key, value in optional.items() if value is not None})
+    _refuse_secrets(spec, flow.place)
     return Deployment(
         flow_name=flow.name,
         name=deployment_name(configuration.slug, kind, environment),
@@ -106,6 +108,19 @@ def _schedule(schedule: Schedule, environment: Environment) -> dict[str, Any]:
         "parameters": dict(schedule.parameters),
         **{key: value for key, value in stated.items() if value is not None},
     }
+
+
+def _refuse_secrets(spec: Mapping[str, Any], place: Place) -> None:
+    """Whichever file or flag it came from, a secret must not enter a deployment."""
+    env = spec["job_variables"].get("env") or {}
+    found = [
+        problem(code, place, key=name, block=kebab(str(name)))
+        for code, values in (("MF301", env), ("MF303", spec["parameters"]))
+        for name, value in values.items()
+        if looks_secret(str(name), value)
+    ]
+    if found:
+        raise MetaFlowsError(found)
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from meta_flows.models import DeployResult, FieldChange, Outcome
 
-FAILURES_FIRST = ("Failed", "Created", "Updated", "ToCreate", "ToUpdate", "Unchanged")
+FAILURES_FIRST = ("Failed", "Crashed", "NotTried", "Created", "Updated", "ToCreate", "ToUpdate", "Unchanged")
 
 
 def schedule_in_words(schedule: Mapping[str, Any]) -> str:
@@ -67,10 +67,8 @@ def markdown(result: DeployResult) -> str:
     lines = [f"# {result.state}: {result.environment}", "", f"**{result.message}**", ""]
     if result.run_link:
         lines += [f"[This run]({result.run_link})" + (f" · release `{result.release}`" if result.release else ""), ""]
-    failed = [outcome for outcome in result.outcomes if outcome.error]
-    if failed or result.refused:
+    if result.refused:
         lines += ["## Not deployed", ""]
-        lines += [f"- **{outcome.name}**: {outcome.error}" for outcome in failed]
         for error in result.refused:
             where = f"`{error.place}` " if error.place else ""
             lines += [f"- {where}**{error.code}** {error.message}  ", f"  *{error.remedy}*"]

@@ -24,6 +24,7 @@ class Checkout(NamedTuple):
         commit: The commit checked out; None outside a git checkout.
         prefix: The folder's path within the git repository, empty at its top.
         uncommitted: Paths, relative to the folder, of changed and untracked files.
+        tracked: Paths, relative to the folder, of all files that git knows.
         branches: Branches that have the commit: those of remotes, or where no remote is known the local ones.
     """
 
@@ -31,6 +32,7 @@ class Checkout(NamedTuple):
     prefix: str = ""
     uncommitted: frozenset[str] = frozenset()
     branches: frozenset[str] = frozenset()
+    tracked: frozenset[str] = frozenset()
 
     @property
     def dirty(self) -> bool | None:
@@ -49,7 +51,8 @@ def read_checkout(root: Path) -> Checkout:
     refs, depth = ("refs/remotes", 3) if _git(root, "remote") else ("refs/heads", 2)
     containing = _git(root, "for-each-ref", "--format=%(refname)", "--contains", commit.strip(), refs) or ""
     branches = frozenset(name.split("/", depth)[-1] for name in containing.split())
-    return Checkout(commit.strip(), prefix.rstrip("/"), uncommitted, branches)
+    tracked = frozenset((_git(root, "ls-files", "-z") or "").split("\0"))
+    return Checkout(commit.strip(), prefix.rstrip("/"), uncommitted, branches, tracked)
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -103,7 +106,7 @@ def _released_commit(released: Mapping[str, Any] | None) -> str | None:
 def _pinnable_commit(checkout: Checkout, flow: FlowMetadata, branch: str | None) -> str:
     if checkout.commit is None:
         raise refuse("MF505", flow.place, detail="this is no git checkout")
-    changed = sorted(checkout.uncommitted.intersection(flow.local_modules))
+    changed = sorted(path for path in flow.source_files if path in checkout.uncommitted or path not in checkout.tracked)
     if changed:
         raise refuse("MF505", flow.place, detail=f"uncommitted changes in {', '.join(changed)}")
     if not checkout.branches or (branch and branch not in checkout.branches):

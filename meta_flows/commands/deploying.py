@@ -95,8 +95,6 @@ def show(result: DeployResult) -> None:
             out.print(Text(f"\n{outcome.name}", style="bold"))
             for field in outcome.fields:
                 out.print(Text(f"  {field_in_words(field)}"))
-        if outcome.error:
-            err.print(Text(f"✗ {outcome.name}: {outcome.error}", style="red"))
     out.print()
     print_errors(result.refused)
     for note in result.notes:

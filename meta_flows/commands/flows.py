@@ -12,6 +12,7 @@ from rich.text import Text
 from meta_flows import discovery
 from meta_flows.commands.options import Common, Target
 from meta_flows.commands.output import out, print_errors, print_json, print_table, table
+from meta_flows.errors import refuse
 from meta_flows.models import FlowMetadata, ValidationError, ValidationResult
 
 if TYPE_CHECKING:  # Prefect takes longer to import than a thousand flows to discover
@@ -27,6 +28,8 @@ def discover(*, flow: tuple[str, ...] = (), common: Common = Common()) -> int:  
         common: What to work on, and how to speak.
     """
     flows = discovery.select(discovery.discover(common.root.resolve()), flow)
+    if flow and not flows:
+        raise refuse("MF109", selection=" ".join(flow))
     if common.json:
         print_json({"flows": flows})
     else:

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from meta_flows.configuration.names import kebab
+from meta_flows.configuration.secrets import looks_secret
 from meta_flows.errors import refuse
 
 
@@ -65,13 +67,15 @@ def parsed_parameters(texts: Sequence[str]) -> dict[str, Any]:
     """Values from `KEY=VALUE`: JSON where it is JSON, text otherwise.
 
     Raises:
-        MetaFlowsError: MF901, there is no `=`.
+        MetaFlowsError: MF901, there is no `=`; MF303, it looks like a secret.
     """
     values: dict[str, Any] = {}
     for text in texts:
         key, sign, value = text.partition("=")
         if not sign or not key:
             raise refuse("MF901", detail=f"'{text}' is not KEY=VALUE")
+        if looks_secret(key, value):  # it would be kept with the run
+            raise refuse("MF303", key=key, block=kebab(key))
         try:
             values[key] = json.loads(value)
         except ValueError:

@@ -50,6 +50,14 @@ def unknown_parameters(section: Document, flow: FlowMetadata) -> Iterator[Valida
             yield problem("MF211", section.place(path), flow=flow.name, parameter=name, **facts)
 
 
+def ownership_tags(section: Document) -> Iterator[ValidationError]:
+    """Tags that say who owns a deployment: they are ours to give."""
+    for index, tag in enumerate(section.data.get("tags") or ()):
+        if tag.startswith(("project:", "environment:")):
+            detail = f"'{tag}' says who owns a deployment; such tags come from the environment's file"
+            yield problem("MF203", section.place(("tags", index)), key="tags", detail=detail)
+
+
 def secrets(file: Document) -> Iterator[ValidationError]:
     """Secrets in the environment variables and parameters of a file that everybody can read."""
     for path, value in leaves(file.data):

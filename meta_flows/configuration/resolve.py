@@ -8,7 +8,14 @@ from pathlib import Path, PurePosixPath
 from meta_flows.configuration.checking import validate
 from meta_flows.configuration.documents import Document, KeyPath, merge
 from meta_flows.configuration.environment import SHORT_NAMES, Environment
-from meta_flows.configuration.flow_checks import misplaced, named, parameters, secrets, unknown_parameters
+from meta_flows.configuration.flow_checks import (
+    misplaced,
+    named,
+    ownership_tags,
+    parameters,
+    secrets,
+    unknown_parameters,
+)
 from meta_flows.configuration.flow_file import FlowConfiguration, FlowFile
 from meta_flows.configuration.names import kebab
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
@@ -48,6 +55,10 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
     long = _long_name(name, names)
     if long is None:
         raise MetaFlowsError([_unknown_environment(name, names, place_path(folder, root))], exit_code=2)
+    twins = sorted(other for other, short in names.items() if other != long and names[long] in (other, short))
+    if twins:
+        detail = f"environment {twins[0]} is called so, too"
+        raise refuse("MF203", Place(path=place_path(folder / f"{long}.yaml", root)), key="short_name", detail=detail)
     common, file = folder / "defaults.yaml", _files(root).get(long)
     layers = [load_document(path, root) for path in (common, file) if path and path.is_file()]
     short = names[long]
@@ -118,6 +129,7 @@ def flow_configuration(
         *misplaced(file, siblings),
         *(error for section in sections for error in _unknown_environments(section, names, folder)),
         *(error for section in stated for error in unknown_parameters(section, flow)),
+        *(error for section in stated for error in ownership_tags(section)),
         *secrets(file),
         *(
             problem("MF210", document.place(("kinds", kind)), kind=kind, missing=missing)

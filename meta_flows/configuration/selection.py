@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ def configure(
     environments = environment_names(root)
     configured: list[ConfiguredFlow] = []
     refused: list[ValidationError] = []
+    claimants: dict[str, list[FlowMetadata]] = defaultdict(list)
     for flow in flows:
         by_source = bool(select((flow,), selection.flows))
         if not flow.is_valid:
@@ -98,6 +99,7 @@ def configure(
                 environments=environments,
                 overrides=Document.stated(given, "command line") if given["parameters"] else Document(),
             )
+            claimants[configuration.slug].append(flow)
             if not by_source and not any(fnmatchcase(configuration.slug, glob) for glob in selection.flows):
                 continue
             kinds = tuple(
@@ -112,9 +114,11 @@ def configure(
             refused += error.errors if by_source else ()
     if not configured and not refused:
         raise refuse("MF109", selection=selection)
-    clashes = _clashing_slugs(configured)
+    clashes = _clashing_slugs(claimants)
     kept = tuple(item for item in configured if item.flow.entrypoint not in clashes)
-    errors = dict.fromkeys((*refused, *clashes.values()))  # flows of one file share its errors
+    selected = {item.flow.entrypoint for item in configured}
+    clashing = (error for entrypoint, error in clashes.items() if entrypoint in selected)
+    errors = dict.fromkeys((*refused, *clashing))  # flows of one file share its errors
     return Configured(flows=kept, refused=tuple(errors), notes=_notes(kept, environment))
 
 
@@ -139,19 +143,18 @@ def _selected(
     return fits and (not selection.kinds or kind in selection.kinds)
 
 
-def _clashing_slugs(configured: Iterable[ConfiguredFlow]) -> dict[str, ValidationError]:
+def _clashing_slugs(claimants: Mapping[str, Sequence[FlowMetadata]]) -> dict[str, ValidationError]:
     """What is wrong with each flow whose slug another one claims too, by its entrypoint."""
-    claimants: dict[str, list[FlowMetadata]] = defaultdict(list)
-    for item in configured:
-        claimants[item.configuration.slug].append(item.flow)
     return {
-        flow.entrypoint: problem(
-            "MF107", flow.place, slug=slug, others=", ".join(str(other.place) for other in flows if other is not flow)
-        )
+        flow.entrypoint: problem("MF107", flow.place, slug=slug, others=", ".join(_places(flows, flow)))
         for slug, flows in claimants.items()
         if len(flows) > 1
         for flow in flows
     }
+
+
+def _places(flows: Iterable[FlowMetadata], without: FlowMetadata) -> Iterator[str]:
+    return (str(flow.place) for flow in flows if flow is not without)
 
 
 def _notes(configured: Iterable[ConfiguredFlow], environment: Environment) -> tuple[str, ...]:

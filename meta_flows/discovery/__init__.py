@@ -107,6 +107,7 @@ def _facts(tree: Tree, modules: Modules, path: str, top: str, homes: AbstractSet
     return {
         "local_modules": tuple(sorted(local)),
         "dependencies": distributions(elsewhere),
+        "source_files": tuple(sorted(digests)),
         "source_digest": hashlib.sha256(content.encode()).hexdigest(),
         "dockerfile_path": tree.nearest(folder, ("Dockerfile",), top),
         "env_files": tuple(

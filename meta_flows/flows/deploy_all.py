@@ -66,7 +66,7 @@ def deploy_all(
 
         release = open_release(plan, rendered.deployments, released, root)
         applied = apply_plan(api, plan)
-        verified = verify(api, rendered.deployments, release)
+        verified = verify(api, rendered.deployments, release, applied)
         close_release(api, release, applied, verified.errors)
         result = report(plan, applied, verified.live, (*refused, *verified.errors), configured.notes, release.id)
     return final_state(result)

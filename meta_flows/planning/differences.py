@@ -42,7 +42,7 @@ def _changes(live: Spec, target: Spec, released: Spec, path: str) -> Iterator[Fi
 def _drifted(released: Any, live: Any, path: str) -> bool:
     """Whether something that was released is not so any more; what others added beside it does not count."""
     if path in SETS:
-        return not set(released or ()) <= set(live or ())
+        return live is ABSENT or not set(released) <= set(live)
     if is_merged(path) and isinstance(released, Mapping) and isinstance(live, Mapping):
         return any(_drifted(value, live.get(key, ABSENT), join(path, key)) for key, value in released.items())
     return bool(released != live)

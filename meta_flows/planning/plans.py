@@ -94,6 +94,8 @@ def _same_timing(one: Spec, other: Spec) -> bool:
 
 def _digest(changes: Iterable[Change]) -> str:
     content = [
-        (change.key, change.action, change.live.spec if change.live else None, change.target) for change in changes
+        (change.key, change.live.id if change.live else None, change.live.spec if change.live else None, change.target)
+        for change in changes
+        if change.action != "unchanged"
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -4,6 +4,6 @@ Bodies are the API's own JSON. The client's models would fill in defaults that n
 more than the requests do.
 """
 
-from meta_flows.prefect_api.connection import Api, client, is_transient, plain_reason, speaking_plainly
+from meta_flows.prefect_api.connection import Api, client, plain_reason, speaking_plainly
 
-__all__ = ["Api", "client", "is_transient", "plain_reason", "speaking_plainly"]
+__all__ = ["Api", "client", "plain_reason", "speaking_plainly"]

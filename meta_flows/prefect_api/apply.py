@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
@@ -16,6 +18,12 @@ from meta_flows.models import LiveDeployment
 from meta_flows.prefect_api.connection import Api
 
 Spec = Mapping[str, Any]
+
+
+PLACEMENT = ("work_pool_name", "work_queue_name")
+PLACED_TOGETHER = frozenset((*PLACEMENT, "job_variables"))
+"""One of these without the others means something else to the server: a pool alone its default queue, a queue alone
+another pool's, and job variables alone are not checked against the pool's template."""
 
 
 def create_flow(api: Api, name: str) -> str:
@@ -26,15 +34,20 @@ def create_flow(api: Api, name: str) -> str:
 def create_deployment(api: Api, flow_id: str, name: str, target: Spec) -> str:
     """Make a deployment with all that its spec states; its id."""
     stated = {key: value for key, value in target.items() if value is not None}
-    body = {**stated, "flow_id": flow_id, "name": name, "schedules": list(target["schedules"].values())}
-    return str(api.request("POST", "/deployments/", json=body).json()["id"])
+    schedules = list(target["schedules"].values())
+    apart = any("max_scheduled_runs" in schedule for schedule in schedules)  # dropped when sent along
+    body = {**stated, "flow_id": flow_id, "name": name, "schedules": [] if apart else schedules}
+    created = str(api.request("POST", "/deployments/", json=body).json()["id"])
+    if apart:
+        _send(api, "POST", f"/deployments/{created}/schedules", schedules)
+    return created
 
 
 def update_deployment(api: Api, live: LiveDeployment, target: Spec) -> None:
     """Bring a deployment from what is live to its target, in as few requests as there are parts that differ."""
     fields = {key: value for key, value in target.items() if key != "schedules" and value != live.spec.get(key)}
-    if "job_variables" in fields:  # the server checks them only against a pool named in the same request
-        fields["work_pool_name"] = target["work_pool_name"]
+    if not PLACED_TOGETHER.isdisjoint(fields):
+        fields |= {key: target[key] for key in PLACEMENT if target.get(key) is not None}
     if fields:
         _send(api, "PATCH", f"/deployments/{live.id}", fields)
     _update_schedules(api, live, target["schedules"])
@@ -55,7 +68,11 @@ def _update_schedules(api: Api, live: LiveDeployment, target: Mapping[str, Spec]
 
 
 def _send(api: Api, method: str, path: str, body: Any = None) -> None:
-    api.request(method, path, json=body)  # type: ignore[arg-type]  # the client types only its own literal routes
+    try:
+        api.request(method, path, json=body)  # type: ignore[arg-type]  # the client types only its own literal routes
+    except PrefectHTTPStatusError as error:
+        if not (method == "DELETE" and error.response.status_code == httpx.codes.NOT_FOUND):
+            raise  # what is to be gone and is gone was deleted by a request whose answer was lost
 
 
 def create_work_pool(api: Api, name: str, pool_type: str, base_job_template: Mapping[str, Any] | None) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple
 
+import certifi
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
-from meta_flows.errors import refuse
-from meta_flows.models import ValidationError
+from meta_flows.errors import MetaFlowsError, refuse
 
 Api = SyncPrefectClient
 """A client of the server in use."""
@@ -99,7 +99,7 @@ def connected(api_url: str) -> Iterator[None]:
 def check(api_url: str) -> None:
     """Make sure that the server answers and lets us in, at the cost of one request and no retries."""
     settings = get_current_settings().api
-    headers = {}
+    headers = dict(get_current_settings().client.custom_headers)
     auth: httpx.BasicAuth | None = None
     if settings.key:
         headers["Authorization"] = f"Bearer {settings.key.get_secret_value()}"
@@ -107,7 +107,7 @@ def check(api_url: str) -> None:
         user, _, password = settings.auth_string.get_secret_value().partition(":")
         auth = httpx.BasicAuth(user, password)
     with speaking_plainly(api_url):
-        httpx.get(f"{api_url}/admin/version", headers=headers, auth=auth, timeout=10).raise_for_status()
+        httpx.get(f"{api_url}/admin/version", headers=headers, auth=auth, verify=_tls(), timeout=10).raise_for_status()
 
 
 def answers(api_url: str) -> bool:
@@ -126,6 +126,15 @@ def ui_url(api_url: str) -> str:
         return f"{root}{settings['v2_base_url']}" if settings["default_ui"] == "v2" else root
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return root
+
+
+def _tls() -> ssl.SSLContext:
+    """How Prefect's settings want certificates to be checked; a transport of one's own has to be told."""
+    settings = get_current_settings().api
+    context = ssl.create_default_context(cafile=settings.ssl_cert_file or certifi.where())
+    if settings.tls_insecure_skip_verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class _QuickRetry(httpx.HTTPTransport):
@@ -150,7 +159,10 @@ class _QuickRetry(httpx.HTTPTransport):
 @contextmanager
 def client() -> Iterator[Api]:
     """A client of the connected server; requests that it refuses become errors of ours."""
-    with speaking_plainly(), get_client(sync_client=True, httpx_settings={"transport": _QuickRetry()}) as api:
+    with (
+        speaking_plainly(),
+        get_client(sync_client=True, httpx_settings={"transport": _QuickRetry(verify=_tls())}) as api,
+    ):
         yield api
 
 
@@ -164,26 +176,21 @@ def speaking_plainly(server: str | None = None) -> Iterator[None]:
         status = error.response.status_code
         if status in (401, 403):
             raise refuse("MF402", url=api_url, detail=f"HTTP {status}") from error
-        if status in TRANSIENT_STATUSES and not isinstance(error, PrefectHTTPStatusError):
+        if status in TRANSIENT_STATUSES:
             raise refuse("MF401", url=api_url, detail=f"HTTP {status}") from error
         request = f"{error.request.method} {error.request.url.path}"
         raise refuse("MF404", request=request, detail=_detail(error.response)) from error
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+    except httpx.LocalProtocolError as error:  # its text shows the header, and with it the key
+        raise refuse("MF402", url=api_url, detail="the key holds what no header may hold") from error
+    except (httpx.TransportError, httpx.InvalidURL, ValueError) as error:
         raise refuse("MF401", url=api_url, detail=str(error) or type(error).__name__) from error
-
-
-def is_transient(error: Any) -> bool:
-    """Whether trying again can help: the network failed, or the server says it is busy."""
-    cause = getattr(error, "__cause__", None) or error
-    if isinstance(cause, httpx.HTTPStatusError):
-        return cause.response.status_code in TRANSIENT_STATUSES
-    return isinstance(cause, httpx.TransportError)
 
 
 def plain_reason(error: Any) -> str:
     """What went wrong, in one line."""
-    errors: tuple[ValidationError, ...] = getattr(error, "errors", ())
-    return "; ".join(item.message for item in errors) or f"{type(error).__name__}: {error}"
+    if isinstance(error, MetaFlowsError):
+        return "; ".join(item.message for item in error.errors)
+    return f"{type(error).__name__}: {error}"
 
 
 def _detail(response: httpx.Response) -> str:

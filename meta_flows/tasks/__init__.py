@@ -8,8 +8,6 @@ from typing import ParamSpec, TypeVar
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
-from meta_flows.prefect_api import is_transient
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -17,19 +15,10 @@ R = TypeVar("R")
 def step(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a step: it looks at the world anew, and what it returns stays in memory.
 
+    It has no retries of its own: Prefect's client tries each request again when the network fails or the server is
+    busy, and retries of retries only make a failure take longer.
+
     Args:
         name: Name of its task runs; a format string over its arguments.
     """
     return task(task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
-
-
-def retried_step(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a function a step that is tried again when the network fails or the server is busy."""
-    return task(
-        task_run_name=name,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=3,
-        retry_delay_seconds=[1, 2, 5],
-        retry_condition_fn=lambda task, run, state: is_transient(state.data),
-    )

@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run, task_run
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from meta_flows import sources
+from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, Deployment, Plan, Release, ValidationError, WorkPoolCreation
+from meta_flows.planning import difference
 from meta_flows.prefect_api import Api, plain_reason, releases, speaking_plainly
 from meta_flows.prefect_api import apply as writes
 from meta_flows.prefect_api import observe as reads
-from meta_flows.tasks import retried_step, step
+from meta_flows.tasks import step
 
 DONE = {"create": "Created", "update": "Updated", "delete": "Deleted", "unchanged": "Unchanged"}
 """Name of a task run's state by what the change did; the UI shows and counts them."""
@@ -42,7 +44,9 @@ class Applied(NamedTuple):
     @classmethod
     def of(cls, state: State[Any]) -> Applied:
         """What the state of a task run says."""
-        return cls(str(state.name), plain_reason(state.data) if state.is_failed() else None)
+        return cls(
+            str(state.name), None if state.is_completed() else plain_reason(state.result(raise_on_failure=False))
+        )
 
 
 @step("open release")
@@ -81,29 +85,33 @@ def create_work_pool(api: Api, pool: WorkPoolCreation) -> State[Any]:
     return Completed(name="Created", message=f"work pool {pool.name} of type {pool.type}")
 
 
-@retried_step("{change.name}")
+@step("{change.name}")
 def apply_change(api: Api, change: Change, flow_ids: Mapping[str, str]) -> State[Any]:
     """Change one deployment as planned; unchanged means no request at all.
 
-    A write whose answer was lost may have happened. So a second attempt looks first at what is there now, and sends
-    what is still missing.
+    A write whose answer was lost may have happened, and its repetition is refused then. So after a failure it is the
+    server that says whether the deployment is as planned.
 
     Returns:
         A state named for what was done.
     """
     if change.action == "unchanged":
         return Completed(name="Unchanged")
-    live = change.live
-    if task_run.run_count > 1:
-        live = reads.read_deployment(api, change.flow_name, change.name)
     for field in change.fields if change.live else ():
         get_run_logger().info("%s: %s -> %s%s", field.path, field.old, field.new, " (drift)" if field.drift else "")
-    with speaking_plainly():
-        if live is None:
-            flow_id = flow_ids.get(change.flow_name) or writes.create_flow(api, change.flow_name)
-            writes.create_deployment(api, flow_id, change.name, change.target)
-        else:
-            writes.update_deployment(api, live, change.target)
+    try:
+        with speaking_plainly():
+            if change.live is None:
+                flow_id = flow_ids.get(change.flow_name) or writes.create_flow(api, change.flow_name)
+                writes.create_deployment(api, flow_id, change.name, change.target)
+            else:
+                writes.update_deployment(api, change.live, change.target)
+    except MetaFlowsError as error:
+        if error.errors[0].code != "MF404":
+            raise
+        now = reads.read_deployment(api, change.flow_name, change.name)
+        if now is None or difference(now.spec, {**now.spec, **change.target}):
+            raise
     return Completed(name=DONE[change.action], message=f"{len(change.fields)} fields")
 
 
@@ -116,8 +124,17 @@ def apply_plan(api: Api, plan: Plan) -> dict[str, Applied]:
         create_work_pool(api, pool, return_state=True)  # its deployments fail by themselves if it does
     new = {change.flow_name for change in plan.pending if change.live is None}
     flow_ids = reads.read_flow_ids(api, new) if new else {}
-    states = {change.key: apply_change(api, change, flow_ids, return_state=True) for change in plan.changes}
-    return {key: Applied.of(state) for key, state in states.items()}
+    applied: dict[str, Applied] = {}
+    unreachable = False
+    for change in plan.changes:
+        if unreachable and change.action != "unchanged":
+            applied[change.key] = Applied("NotTried", "the server stopped answering before it")
+            continue
+        state = apply_change(api, change, flow_ids, return_state=True)
+        applied[change.key] = Applied.of(state)
+        error = None if state.is_completed() else state.result(raise_on_failure=False)
+        unreachable = unreachable or (isinstance(error, MetaFlowsError) and error.errors[0].code == "MF401")
+    return applied
 
 
 @step("close release")

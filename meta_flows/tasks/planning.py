@@ -16,7 +16,7 @@ from meta_flows.models import Deployment, LiveDeployment, Plan, Release, WorkPoo
 from meta_flows.parameter_schemas import parameter_schemas
 from meta_flows.prefect_api import Api, releases
 from meta_flows.prefect_api import observe as reads
-from meta_flows.tasks import retried_step, step
+from meta_flows.tasks import step
 
 
 class Observed(NamedTuple):
@@ -33,7 +33,7 @@ class Observed(NamedTuple):
     work_pools: Mapping[str, Mapping[str, Any]]
 
 
-@retried_step("observe {environment.name}")
+@step("observe {environment.name}")
 def observe(api: Api, environment: Environment, configured: Configured) -> Observed:
     """Read everything that planning needs, in a handful of requests however many deployments there are."""
     names = {

@@ -13,7 +13,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 from prefect.utilities.urls import url_for
 
-from meta_flows.errors import MetaFlowsError
+from meta_flows.errors import MetaFlowsError, problem
 from meta_flows.models import Change, DeployResult, LiveDeployment, Outcome, Plan, ValidationError
 from meta_flows.reporting import counts_in_words, markdown, schedule_in_words
 from meta_flows.tasks import step
@@ -54,11 +54,12 @@ def report(
         release: Id of the release, if one was recorded.
     """
     outcomes = tuple(_outcome(change, applied.get(change.key), live.get(change.key)) for change in plan.changes)
-    failed = sum(outcome.error is not None for outcome in outcomes)
+    failures = [problem("MF503", key=item.key, detail=item.error) for item in outcomes if item.error]
+    refused = (*failures, *refused)
     result = DeployResult(
         environment=plan.environment,
-        state="Incomplete" if failed or refused else _final_name(plan, dry=not applied),
-        message=counts_in_words(outcomes, len(refused)),
+        state="Incomplete" if refused else _final_name(plan, dry=not applied),
+        message=counts_in_words(outcomes, len(refused) - len(failures)),
         outcomes=outcomes,
         refused=refused,
         notes=notes,

@@ -12,7 +12,8 @@ from meta_flows.errors import problem
 from meta_flows.models import Deployment, LiveDeployment, Release, ValidationError
 from meta_flows.prefect_api import Api
 from meta_flows.prefect_api import observe as reads
-from meta_flows.tasks import retried_step
+from meta_flows.tasks import step
+from meta_flows.tasks.applying import Applied
 
 
 class Verified(NamedTuple):
@@ -22,17 +23,18 @@ class Verified(NamedTuple):
     errors: tuple[ValidationError, ...]
 
 
-@retried_step("verify {release.environment}")
+@step("verify {release.environment}")
 def verify(
     api: Api,
     deployments: tuple[Deployment, ...],
     release: Release,
+    applied: Mapping[str, Applied],
 ) -> Verified:
     """Read everything again and plan again: a deploy is done when that plan is empty."""
-    planned = {change.key for change in release.plan.changes}
+    planned = {change.key for change in release.plan.changes if not applied[change.key].error}
     wanted = [deployment for deployment in deployments if deployment.key in planned]
     tags = planning.ownership_tags(release.project, release.environment)
-    live = reads.read_deployments(api, tags, {deployment.name for deployment in wanted})
+    live = reads.read_deployments(api, tags, {deployment.name for deployment in deployments})
     plan = planning.make_plan(wanted, release.specs, live, project=release.project, environment=release.environment)
     errors = tuple(
         problem("MF502", key=change.key, detail=", ".join(field.path for field in change.fields) or "it is missing")

@@ -117,3 +117,15 @@ def test_the_digest_changes_with_the_live_state() -> None:
     other = {**case, "live": {"parameters": {"x": 1}}}
     assert planned(case).digest == planned(case).digest
     assert planned(case).digest != planned(other).digest
+
+
+def test_the_digest_changes_when_the_same_target_is_reached_from_elsewhere() -> None:
+    """Who approved to go from A to C has not approved to go from B to C."""
+    case: dict[str, Any] = {"desired": {"description": "new"}, "released": {}, "live": {"description": "old"}}
+    other = {**case, "live": {"description": "older"}}
+    assert planned(case).digest != planned(other).digest
+
+
+def test_the_digest_does_not_change_with_what_stays_as_it_is() -> None:
+    case: dict[str, Any] = {"desired": {}, "released": {}, "live": {}}
+    assert planned(case).digest == planned({**case, "live": {"paused": True}}).digest
