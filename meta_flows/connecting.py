@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from meta_flows.configuration import Environment, load_environment
+from meta_flows.errors import refuse
 from meta_flows.prefect_api.connection import choose_server, connected
 from meta_flows.processes import is_local, start_server
 
@@ -30,7 +31,10 @@ def connect(
     Raises:
         MetaFlowsError: MF204, no such environment; MF401 to MF406, no usable server.
     """
-    target = load_environment((root or Path()).resolve(), environment)
+    repository = (root or Path()).resolve()
+    if not repository.is_dir():
+        raise refuse("MF215", what="the repository's folder", path=repository)
+    target = load_environment(repository, environment)
     server = choose_server(target.name, target.prefect_api_url, api_url)
     if start_local and server.api_url == target.prefect_api_url.rstrip("/") and is_local(server.api_url):
         start_server(server.api_url)

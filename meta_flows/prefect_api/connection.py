@@ -107,7 +107,10 @@ def check(api_url: str) -> None:
         user, _, password = settings.auth_string.get_secret_value().partition(":")
         auth = httpx.BasicAuth(user, password)
     with speaking_plainly(api_url):
-        httpx.get(f"{api_url}/admin/version", headers=headers, auth=auth, verify=_tls(), timeout=10).raise_for_status()
+        answer = httpx.get(f"{api_url}/admin/version", headers=headers, auth=auth, verify=_tls(), timeout=10)
+        if answer.status_code == httpx.codes.NOT_FOUND or "json" not in answer.headers.get("content-type", ""):
+            raise refuse("MF401", url=api_url, detail="what answers is no Prefect API; its address ends in /api")
+        answer.raise_for_status()
 
 
 def answers(api_url: str) -> bool:
@@ -182,7 +185,7 @@ def speaking_plainly(server: str | None = None) -> Iterator[None]:
         raise refuse("MF404", request=request, detail=_detail(error.response)) from error
     except httpx.LocalProtocolError as error:  # its text shows the header, and with it the key
         raise refuse("MF402", url=api_url, detail="the key holds what no header may hold") from error
-    except (httpx.TransportError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.TransportError, httpx.InvalidURL) as error:
         raise refuse("MF401", url=api_url, detail=str(error) or type(error).__name__) from error
 
 

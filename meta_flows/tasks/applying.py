@@ -120,13 +120,16 @@ def apply_plan(api: Api, plan: Plan) -> dict[str, Applied]:
 
     Writes are not made in parallel: SQLite answers that with 503, and PostgreSQL is not faster for it.
     """
-    for pool in plan.work_pools:
-        create_work_pool(api, pool, return_state=True)  # its deployments fail by themselves if it does
+    pools = {pool.name: Applied.of(create_work_pool(api, pool, return_state=True)) for pool in plan.work_pools}
     new = {change.flow_name for change in plan.pending if change.live is None}
     flow_ids = reads.read_flow_ids(api, new) if new else {}
     applied: dict[str, Applied] = {}
     unreachable = False
     for change in plan.changes:
+        pool = pools.get(change.target["work_pool_name"])
+        if pool and pool.error:
+            applied[change.key] = Applied("NotTried", f"its work pool could not be created: {pool.error}")
+            continue
         if unreachable and change.action != "unchanged":
             applied[change.key] = Applied("NotTried", "the server stopped answering before it")
             continue

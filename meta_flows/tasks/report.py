@@ -54,6 +54,8 @@ def report(
         release: Id of the release, if one was recorded.
     """
     outcomes = tuple(_outcome(change, applied.get(change.key), live.get(change.key)) for change in plan.changes)
+    created = "is created by a deploy" if not applied else "was created"
+    notes = (*(f"work pool {pool.name} of type {pool.type} {created}" for pool in plan.work_pools), *notes)
     failures = [problem("MF503", key=item.key, detail=item.error) for item in outcomes if item.error]
     refused = (*failures, *refused)
     result = DeployResult(

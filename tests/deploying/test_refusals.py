@@ -113,6 +113,31 @@ def test_a_kind_without_a_work_pool_has_no_worker(shop: Shop) -> None:
     assert "MF210" in done.stderr
 
 
+def test_an_address_that_is_not_the_api_is_told_from_a_server_that_is_down(shop: Shop) -> None:
+    for url in (shop.server.api_url.removesuffix("/api"), f"{shop.server.api_url}/nothing/here"):
+        done = shop.meta_flows("deploy", "--api-url", url)
+        assert done.returncode == 1
+        assert "MF401" in done.stderr
+        assert "ends in /api" in done.stderr
+
+
+def test_a_folder_that_is_not_there_starts_no_server(shop: Shop) -> None:
+    done = shop.meta_flows("deploy", "--root", "/no/such/folder")
+    assert done.returncode == 1
+    assert "MF215" in done.stderr
+
+
+def test_a_work_pool_that_the_server_refuses_is_the_reason_given(shop: Shop) -> None:
+    """Prefect keeps names that begin with its own for itself."""
+    shop.write(DEVELOPMENT, {"work_pools": {"python": "prefect-ours"}})
+    done = shop.meta_flows("deploy", "--flow", "a", "--json")
+    assert done.returncode == 1
+    (error,) = json.loads(done.stdout)["refused"]
+    assert error["code"] == "MF503"
+    assert "its work pool could not be created" in error["message"]
+    assert shop.live() == {}
+
+
 def test_json_output_of_a_refusal_is_one_document(shop: Shop) -> None:
     shop.write(DEVELOPMENT, "strictt: true\n")
     done = shop.meta_flows("deploy", "--json")
