@@ -76,6 +76,7 @@ lint: $(VENV)/dev ## formatting, lint, types and the import contract
 install: $(VENV)/dev ## install everything for working on this project
 
 # Installed from the hashed lock, with uv where it is there; a stamp for what is installed, renewed when the lock is.
+# The lock is complete, so nothing is resolved again: older pips cannot, where a locked package is wanted with an extra.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@echo "creating $(VENV) ..." >&2
@@ -85,12 +86,12 @@ INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/pyt
 
 $(VENV)/run: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@test -e $(VENV)/dev || { echo "installing Prefect and what it needs ..." >&2; \
-		$(INSTALL) --require-hashes -r requirements.txt; }
+		$(INSTALL) --no-deps --require-hashes -r requirements.txt; }
 	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@
 
 $(VENV)/dev: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing the development tools ..." >&2
-	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@$(INSTALL) --no-deps --require-hashes -r requirements-dev.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@ $(VENV)/run
 
 lock: ## renew the locks; needs uv
