@@ -25,6 +25,7 @@ WRONG_FILES = [
     pytest.param(
         A_FILE, "environments:\n  prodution: {}\n", "MF204", 2, "production", id="unknown environment section"
     ),
+    pytest.param(A_FILE, "tags:\n  - x\n  - project:theirs\n", "MF203", 3, "who owns", id="forged ownership"),
     pytest.param("flows/a/.env.development", "OK=1\nDB_PASSWORD=hunter2\n", "MF301", 2, "Secret block", id="secret"),
 ]
 

@@ -102,9 +102,14 @@ def test_a_git_source_runs_the_pinned_commit_and_moves_only_with_the_code(shop: 
     assert error["code"] == "MF505"
     assert "flows/shared.py" in error["message"]
 
+    git("checkout", "--quiet", "--", "flows/shared.py")
+    shop.write("flows/writer/rules.txt", "a file that the code reads, not committed")
+    refused = shop.meta_flows("deploy", "--flow", "writer", "--json")
+    assert "flows/writer/rules.txt" in json.loads(refused.stdout)["refused"][0]["message"]
+    (shop.root / "flows/writer/rules.txt").unlink()
+
     source = {"type": "git", "repository": str(shop.root), "branch": "release"}
     shop.write("environments/staging.yaml", {"work_pools": {"python": shop.project}, "source": source})
-    git("checkout", "--quiet", "--", "flows/shared.py")
     refused = shop.meta_flows("deploy", "-e", "staging", "--flow", "writer", "--json")
     assert [error["message"] for error in json.loads(refused.stdout)["refused"]] == [
         f"the git source cannot be pinned: branch release lacks commit {git('rev-parse', 'HEAD')[:12]}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from prefect import Flow
-from prefect.exceptions import InvalidNameError
+from prefect.exceptions import InvalidNameError, MissingFlowError
 from prefect.flows import load_flow_from_entrypoint
 from prefect.types.names import BANNED_CHARACTERS
 
@@ -95,8 +95,15 @@ def test_static_methods_agree(root: Path) -> None:
 
 @pytest.mark.parametrize("method", ["plain", "of_class", "of_class_too"])
 def test_prefect_cannot_run_a_method_that_needs_self_or_cls(root: Path, method: str) -> None:
-    """Its schema shows no such parameter, so no run is given one, and each fails before it starts."""
+    """Its schema shows no such parameter, so no run is given one, and each fails before it starts.
+
+    Since Python 3.13 a class method does not even make a flow of what it wraps.
+    """
     build_tree(root, {"flows/etl/workflow.py": METHODS})
+    if sys.version_info >= (3, 13) and method == "of_class":
+        with pytest.raises(MissingFlowError):
+            load(f"flows/etl/workflow.py:Sales.{method}")
+        return
     loaded = load(f"flows/etl/workflow.py:Sales.{method}")
     assert loaded.parameters.required == []
     with pytest.raises(Exception, match="Field required"):
