@@ -18,7 +18,7 @@ from prefect.states import Completed
 from meta_flows import sources
 from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, Deployment, Plan, Release, ValidationError, WorkPoolCreation
-from meta_flows.planning import difference
+from meta_flows.planning import difference, merge
 from meta_flows.prefect_api import Api, plain_reason, releases, speaking_plainly
 from meta_flows.prefect_api import apply as writes
 from meta_flows.prefect_api import observe as reads
@@ -110,7 +110,8 @@ def apply_change(api: Api, change: Change, flow_ids: Mapping[str, str]) -> State
         if error.errors[0].code != "MF404":
             raise
         now = reads.read_deployment(api, change.flow_name, change.name)
-        if now is None or difference(now.spec, {**now.spec, **change.target}):
+        before = change.live.spec if change.live else {}
+        if now is None or difference(now.spec, merge(change.target, before, now.spec)):
             raise
     return Completed(name=DONE[change.action], message=f"{len(change.fields)} fields")
 
