@@ -31,7 +31,7 @@ PREFECT_VARIABLES = {
     "PREFECT_UI_URL": "Where people reach the UI, for links; found by itself unless set.",
     "PREFECT_HOME": "Folder of the local server's database, log and process id.",
 }
-NO_EFFECT_YET = frozenset({"prune", "docker", "docker_registry", "docker_namespace", "docker_tag"})
+NO_EFFECT_YET = frozenset({"docker", "docker_registry", "docker_namespace", "docker_tag"})
 """What is read and checked already, for what is still to be built."""
 
 

@@ -75,6 +75,15 @@ class GitSource(Section):
     """Block to clone with, e.g. `{{ prefect.blocks.github-credentials.robot }}`."""
 
 
+class ReconcileSettings(Section):
+    """What the `reconcile` meta-flow does when live is not what was released."""
+
+    policy: Literal["report", "repair", "deploy"] = "repair"
+    """Report drift only; bring back what was released; or deploy a branch of the git source."""
+    branch: str | None = None
+    """Branch to deploy, with the policy `deploy`; the source's own unless stated."""
+
+
 def _pools(pools: Any) -> Any:
     """Spell out `python: some-pool`, and the type that fits each kind."""
     if not isinstance(pools, dict):
@@ -127,7 +136,15 @@ class Environment(Resolved):
     require_approval: bool = False
     """Whether somebody has to approve a plan before it is applied."""
     prune: bool = False
-    """Whether deployments are deleted whose flow is gone."""
+    """Whether a deploy deletes deployments that the repository no longer asks for."""
+    prune_limit: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Largest share of the environment's deployments that one deploy may delete; `1` allows all of them."""
+    on_failure: Literal["rollback", "continue"] = "rollback"
+    """Whether one failed write takes the whole deploy back, or leaves what succeeded in place."""
+    lock_wait: Annotated[float, Field(ge=0)] = 120
+    """How long a deploy waits for another one of the same environment to end, in seconds."""
+    reconcile: ReconcileSettings = ReconcileSettings()
+    """What the `reconcile` meta-flow does about drift."""
     schedules_active: bool | None = None
     """Whether schedules run; unless stated they do when they are created, and then stay as an operator leaves them."""
 

@@ -25,7 +25,7 @@ def parameters(flow: FlowMetadata) -> list[str]:
 
 def misplaced(file: Document, siblings: Sequence[FlowMetadata]) -> Iterator[ValidationError]:
     """What would apply to several flows, or to none."""
-    for key in ("slug", "description"):
+    for key in ("slug", "description", "replaces"):
         if len(siblings) > 1 and file.data.get(key) is not None:
             yield problem("MF214", file.place((key,)), key=key, count=len(siblings))
     if all(flow.function_name for flow in siblings):  # of a file that cannot be parsed the flows are not known
@@ -51,10 +51,10 @@ def unknown_parameters(section: Document, flow: FlowMetadata) -> Iterator[Valida
 
 
 def ownership_tags(section: Document) -> Iterator[ValidationError]:
-    """Tags that say who owns a deployment: they are ours to give."""
+    """Tags that say whose a deployment is and whether it may be pruned: they are ours to give."""
     for index, tag in enumerate(section.data.get("tags") or ()):
-        if tag.startswith(("project:", "environment:")):
-            detail = f"'{tag}' says who owns a deployment; such tags come from the environment's file"
+        if tag.startswith(("project:", "environment:", "prune:")):
+            detail = f"'{tag}' says who owns a deployment, or what may be deleted; such tags come from other keys"
             yield problem("MF203", section.place(("tags", index)), key="tags", detail=detail)
 
 

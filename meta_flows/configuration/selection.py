@@ -31,6 +31,11 @@ class Selection(Model):
     kinds: tuple[str, ...] = ()
     pattern: str | None = None
 
+    @property
+    def partial(self) -> bool:
+        """Whether anything is left out."""
+        return self != Selection()
+
     def __str__(self) -> str:
         stated = (*self.flows, *(f"kind {kind}" for kind in self.kinds), *([self.pattern] if self.pattern else []))
         return " ".join(stated) or "what is in the repository"
@@ -65,6 +70,7 @@ def configure(
     selection: Selection,
     *,
     parameters: Mapping[str, Any],
+    allow_none: bool = False,
 ) -> Configured:
     """Resolve every selected flow; whatever is wrong with one refuses that one.
 
@@ -74,6 +80,7 @@ def configure(
         environment: Where they go.
         selection: Which of them.
         parameters: Values that go before those of the files, for flows that have such parameters.
+        allow_none: Whether a repository without flows is fine.
 
     Raises:
         MetaFlowsError: MF109, the selection matches nothing.
@@ -112,7 +119,7 @@ def configure(
                 )
         except MetaFlowsError as error:
             refused += error.errors if by_source else ()
-    if not configured and not refused:
+    if not configured and not refused and (selection.partial or not allow_none):
         raise refuse("MF109", selection=selection)
     clashes = _clashing_slugs(claimants)
     kept = tuple(item for item in configured if item.flow.entrypoint not in clashes)
@@ -161,6 +168,4 @@ def _notes(configured: Iterable[ConfiguredFlow], environment: Environment) -> tu
     notes = []
     if any("python" in item.kinds and item.configuration.kinds["python"].resource_limits for item in configured):
         notes.append("resource_limits are not enforced for the python kind: a process worker has no such limits")
-    if environment.prune:
-        notes.append("prune is stated, but this version deletes nothing")
     return tuple(notes)

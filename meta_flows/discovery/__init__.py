@@ -18,7 +18,7 @@ from meta_flows.discovery.tree import NEVER_CODE, Tree, join, parent
 from meta_flows.errors import problem, refuse
 from meta_flows.models import FlowMetadata
 
-__all__ = ["discover", "select"]
+__all__ = ["discover", "ignored_paths", "select"]
 
 DEPLOYMENT_FILES = ("deployment.yaml", "deployment.yml")
 RUN_TIME_FOLDERS = frozenset({"data", "output"})
@@ -53,6 +53,12 @@ def discover(root: Path, folder: str = "flows") -> tuple[FlowMetadata, ...]:
     for flow in flows:
         claimants[_claimed_name(flow)].append(flow)
     return tuple(_judged(flow, modules, claimants[_claimed_name(flow)]) for flow in flows)
+
+
+def ignored_paths(root: Path, paths: Iterable[str]) -> set[str]:
+    """Those of the paths that are there, and that `.prefectignore` leaves out."""
+    tree = Tree(root)
+    return {path for path in paths if tree.ignores(path) and (root / path).is_file()}
 
 
 def select(flows: Iterable[FlowMetadata], patterns: Iterable[str]) -> tuple[FlowMetadata, ...]:

@@ -91,6 +91,12 @@ class Tree:
                 if not name.startswith(".") and name not in skip and path not in stop and not self._ignored(f"{path}/"):
                     todo.append(path)
 
+    def ignores(self, path: str) -> bool:
+        """Whether the ignore file leaves out a path, or a folder above it."""
+        parts = path.split("/")
+        folders = ("/".join(parts[:end]) + "/" for end in range(1, len(parts)))
+        return self._ignored(path) or any(self._ignored(folder) for folder in folders)
+
     def nearest(self, folder: str, names: Collection[str], top: str) -> str | None:
         """The first of `names` in `folder` or else in the nearest folder above it, up to and including `top`."""
         while True:
