@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from meta_flows.configuration.names import kebab
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.errors import refuse
+from meta_flows.models import kebab
 
 
 @Parameter(name="*")

@@ -13,11 +13,11 @@ from meta_flows.configuration.environment import (
     ResourceLimits,
     WorkPool,
 )
-from meta_flows.configuration.explain import Setting, explain
 from meta_flows.configuration.flow_file import ConcurrencyLimit, FlowConfiguration, FlowFile, KindOptions
 from meta_flows.configuration.resolve import environment_names, flow_configuration, load_environment
 from meta_flows.configuration.schedules import Schedule
 from meta_flows.configuration.secrets import looks_secret
+from meta_flows.configuration.sections import Setting, explain
 from meta_flows.configuration.selection import Configured, ConfiguredFlow, Selection, configure, deployment_name
 from meta_flows.configuration.templates import Template, load_template
 

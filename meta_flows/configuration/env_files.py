@@ -8,11 +8,10 @@ from pathlib import Path
 from dotenv.parser import parse_stream
 
 from meta_flows.configuration.environment import Environment
-from meta_flows.configuration.names import kebab
 from meta_flows.configuration.reading import place_path, read_text
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.errors import MetaFlowsError, problem
-from meta_flows.models import FlowMetadata, Place, ValidationError
+from meta_flows.models import FlowMetadata, Place, ValidationError, kebab
 
 
 def load_env_file(flow: FlowMetadata, environment: Environment, root: Path) -> dict[str, str]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from meta_flows.configuration.documents import Document, KeyPath
-from meta_flows.configuration.explain import leaves
-from meta_flows.configuration.names import kebab
+from meta_flows.configuration.documents import Document, KeyPath, leaves
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.errors import did_you_mean, problem
-from meta_flows.models import FlowMetadata, ValidationError
+from meta_flows.models import FlowMetadata, ValidationError, kebab
 
 
 def named(key: str, siblings: Sequence[FlowMetadata]) -> list[FlowMetadata]:

@@ -17,11 +17,10 @@ from meta_flows.configuration.flow_checks import (
     unknown_parameters,
 )
 from meta_flows.configuration.flow_file import FlowConfiguration, FlowFile
-from meta_flows.configuration.names import kebab
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
 from meta_flows.configuration.templates import has_template
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
-from meta_flows.models import FlowMetadata, Place, ValidationError
+from meta_flows.models import FlowMetadata, Place, ValidationError, kebab
 from meta_flows.settings import Settings
 
 _USUAL_FILES = ("workflow", "flow", "flows", "main")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, PrivateAttr
 from typing_extensions import Self
 
 from meta_flows.configuration.checking import validate
-from meta_flows.configuration.documents import Document, KeyPath
+from meta_flows.configuration.documents import Document, KeyPath, leaves
+from meta_flows.configuration.secrets import MASK, masked
 from meta_flows.models import Model
 
 BUILT_IN = "built-in default"
@@ -49,3 +50,21 @@ class Resolved(Section):
             data, stated = data[part], (*stated, part)  # type: ignore[index]
         place = self._document.places.get(stated)
         return str(place.model_copy(update={"column": None})) if place else BUILT_IN
+
+
+class Setting(NamedTuple):
+    """One value by its dotted path, and where it comes from; a secret is masked."""
+
+    path: str
+    value: Any
+    origin: str
+
+
+def explain(resolved: Resolved) -> list[Setting]:
+    """Every single value of something resolved; what nobody stated and has no default is left out."""
+    settings = []
+    for path, value in leaves(resolved.model_dump(mode="json", exclude_none=True)):
+        name = next((part for part in reversed(path) if isinstance(part, str)), "")
+        shown = value if masked(name, value) == value else MASK
+        settings.append(Setting(".".join(map(str, path)), shown, resolved.origin(*path)))
+    return settings
