@@ -72,7 +72,7 @@ def _problem(
     if first["type"] in CATALOGUE:
         return problem(first["type"], document.place(path + first["ctx"]["at"]), **first["ctx"]["facts"])
     if first["type"] == "extra_forbidden":
-        known = sorted(_known_keys(model_type, first["loc"][:-1]))
+        known = sorted({name for model in _models_at(model_type, first["loc"][:-1]) for name in model.model_fields})
         suggestion = did_you_mean(key, known)
         return problem("MF202", document.place(path), key=key, suggestion=suggestion, known=", ".join(known))
     words = " or ".join(dict.fromkeys(_words(detail) for detail in details))
@@ -109,27 +109,19 @@ def _instead(key: str, detail: ErrorDetails) -> str:
     return f", not {shown}" if len(shown) <= _LONGEST_SHOWN else ""
 
 
-def _known_keys(annotation: Any, location: _Location) -> set[str]:
-    """The fields of the model at one of pydantic's locations."""
-    for part in location:
-        annotation = _inside(annotation, part) or annotation
-    return {name for model in _models(annotation) for name in model.model_fields}
-
-
-def _inside(annotation: Any, part: int | str) -> Any:
-    """The annotation of what is under a key, an index or a union's tag; None if there is no such thing."""
+def _models_at(annotation: Any, location: _Location) -> Iterator[type[pydantic.BaseModel]]:
+    """The models that an annotation has at one of pydantic's locations, which name the tags of unions as well."""
+    arguments, part, inner = get_args(annotation), location[:1], location[1:]
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         fields = annotation.model_fields
-        tags = get_args(fields["type"].annotation) if "type" in fields else ()
-        return fields[str(part)].annotation if part in fields else annotation if part in tags else None
-    arguments = get_args(annotation)
-    if get_origin(annotation) in (dict, list, tuple):
-        return arguments[1] if get_origin(annotation) is dict else arguments[0]
-    return next((found for argument in arguments if (found := _inside(argument, part))), None)
-
-
-def _models(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models(argument)
+        if not part:
+            yield annotation
+        elif part[0] in fields:
+            yield from _models_at(fields[str(part[0])].annotation, inner)
+        elif "type" in fields and part[0] in get_args(fields["type"].annotation):
+            yield from _models_at(annotation, inner)
+    elif part and get_origin(annotation) in (dict, list, tuple):
+        yield from _models_at(arguments[1 if get_origin(annotation) is dict else 0], inner)
+    else:
+        for argument in arguments:
+            yield from _models_at(argument, location)
