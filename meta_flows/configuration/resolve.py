@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from meta_flows.configuration.checking import validate
 from meta_flows.configuration.documents import Document, KeyPath, merge
@@ -18,7 +19,7 @@ from meta_flows.configuration.flow_checks import (
 )
 from meta_flows.configuration.flow_file import FlowConfiguration, FlowFile
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
-from meta_flows.configuration.templates import has_template
+from meta_flows.configuration.templates import template_kinds
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
 from meta_flows.models import FlowMetadata, Place, ValidationError, kebab
 from meta_flows.settings import Settings
@@ -28,14 +29,52 @@ _PER_KIND = ("job_variables", "resource_limits", "work_queue")
 _NOTHING = Document()
 
 
+class Available(NamedTuple):
+    """What the folder of environments has, looked up once for all flows.
+
+    Attributes:
+        folder: The folder, as places name it.
+        environments: The short name of each environment by its name.
+        kinds: The kinds that have a template.
+    """
+
+    folder: str
+    environments: dict[str, str]
+    kinds: frozenset[str]
+
+    def long_name(self, name: str) -> str | None:
+        """The name of the environment that is called so, or in short."""
+        by_short = (long for long, short in self.environments.items() if short == name)
+        return name if name in self.environments else next(by_short, None)
+
+    def unknown(self, name: str, place: Place | None = None) -> ValidationError:
+        """The error for an environment that is not there."""
+        known = {"known": ", ".join(self.environments), "folder": self.folder}
+        suggestion = did_you_mean(name, [*self.environments, *self.environments.values()])
+        return problem("MF204", place, name=name, suggestion=suggestion, **known)
+
+
+def available(root: Path) -> Available:
+    """What the folder of environments has."""
+    return Available(place_path(configuration_folder(root), root), environment_names(root), template_kinds(root))
+
+
 def environment_names(root: Path) -> dict[str, str]:
     """The short name of each environment by its name; only `development` where no file describes any.
 
     Args:
         root: The repository.
     """
-    files = _files(root)
-    return {name: _short_name(name, file, root) for name, file in files.items()} or {"development": "dev"}
+    files = sorted(configuration_folder(root).glob("[!.]*.yaml"))
+    return {file.stem: _short_name(file, root) for file in files if file.stem != "defaults"} or {"development": "dev"}
+
+
+def _short_name(file: Path, root: Path) -> str:
+    try:
+        stated = load_document(file, root).data.get("short_name")
+    except MetaFlowsError:  # said when that environment is asked for
+        stated = None
+    return stated if isinstance(stated, str) else SHORT_NAMES.get(file.stem, file.stem)
 
 
 def load_environment(root: Path, name: str | None = None) -> Environment:
@@ -48,26 +87,33 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
     Raises:
         MetaFlowsError: MF204, there is no such environment; or everything that is wrong with its files.
     """
-    folder = configuration_folder(root)
-    names = environment_names(root)
-    name = name or Settings().deployment_env
-    long = _long_name(name, names)
+    known, settings = available(root), Settings()
+    name = name or settings.deployment_env
+    long = known.long_name(name)
     if long is None:
-        raise MetaFlowsError([_unknown_environment(name, names, place_path(folder, root))], exit_code=2)
-    twins = sorted(other for other, short in names.items() if other != long and names[long] in (other, short))
-    if twins:
-        detail = f"environment {twins[0]} is called so, too"
-        raise refuse("MF203", Place(path=place_path(folder / f"{long}.yaml", root)), key="short_name", detail=detail)
-    common, file = folder / "defaults.yaml", _files(root).get(long)
-    layers = [load_document(path, root) for path in (common, file) if path and path.is_file()]
-    short = names[long]
+        raise MetaFlowsError([known.unknown(name)], exit_code=2)
+    short = known.environments[long]
+    for other, others_short in sorted(known.environments.items()):
+        if other != long and short in (other, others_short):
+            place = Place(path=f"{known.folder}/{long}.yaml")
+            raise refuse("MF203", place, key="short_name", detail=f"environment {other} is called so, too")
+    files = [configuration_folder(root) / f"{part}.yaml" for part in ("defaults", long)]
     built_in = {
         "name": long,
         "short_name": short,
         "project": kebab(root.resolve().name) or "flows",
         "work_pools": {"python": {"name": f"{short}-python", "type": "process"}},
     }
-    document = merge(Document(built_in), *layers, *_shell())
+    shell = {"registry": settings.docker_registry, "namespace": settings.docker_namespace}
+    document = merge(
+        Document(built_in),
+        *(load_document(file, root) for file in files if file.is_file()),
+        *(
+            Document.stated({"docker": {key: stated}}, f"shell DOCKER_{key.upper()}")
+            for key, stated in shell.items()
+            if stated is not None
+        ),
+    )
     environment = Environment.of(document)
     for key in ("name", "short_name"):
         if document.data[key] != built_in[key]:
@@ -82,7 +128,7 @@ def flow_configuration(
     root: Path,
     *,
     siblings: Sequence[FlowMetadata] = (),
-    environments: Mapping[str, str] | None = None,
+    known: Available | None = None,
     overrides: Document = _NOTHING,
 ) -> FlowConfiguration:
     """Resolve how one flow is deployed: environment < file's top < its section < `environments:` < overrides.
@@ -94,20 +140,20 @@ def flow_configuration(
         environment: Where it goes.
         root: The repository.
         siblings: All flows that have the same `deployment.yaml`, or else are in the same folder; this one included.
-        environments: What `environment_names` gives, for who asks for many flows.
+        known: What `available` gives, for who asks for many flows.
         overrides: What the command line says, e.g. `Document.stated({"parameters": {...}}, "command line")`.
 
     Raises:
         MetaFlowsError: Everything that is wrong.
     """
     siblings = siblings or (flow,)
-    names = environments if environments is not None else environment_names(root)
+    known = known or available(root)
     file = load_document(root / flow.deployment_file, root) if flow.deployment_file else _NOTHING
     validate(FlowFile, file)
     own_keys = [key for key in file.data.get("flows") or {} if flow in named(key, siblings)]
     sections = [file.without("flows"), *(file.section("flows", key) for key in own_keys)]
     variants = [
-        (_long_name(key, names), section.section("environments", key))
+        (key, section.section("environments", key))
         for section in sections
         for key in section.data.get("environments") or {}
     ]
@@ -115,56 +161,29 @@ def flow_configuration(
     document = merge(
         _base(flow, environment, siblings),
         *(section.without("environments") for section in sections),
-        *(variant for long, variant in variants if long == environment.name),
+        *(variant for key, variant in variants if known.long_name(key) == environment.name),
         overrides,
     )
     document = document.only(key for key, value in document.data.items() if value is not None)
     kinds = document.data.get("kinds")
     if kinds is None:
-        with_image = flow.dockerfile_path and "docker" in environment.work_pools and has_template(root, "docker")
+        with_image = flow.dockerfile_path and "docker" in environment.work_pools and "docker" in known.kinds
         kinds = ["python", "docker"] if with_image else ["python"]
-    folder = place_path(configuration_folder(root), root)
     errors = [
         *misplaced(file, siblings),
-        *(error for section in sections for error in _unknown_environments(section, names, folder)),
+        *(known.unknown(key, variant.place(())) for key, variant in variants if known.long_name(key) is None),
         *(error for section in stated for error in unknown_parameters(section, flow)),
         *(error for section in stated for error in ownership_tags(section)),
         *secrets(file),
         *(
             problem("MF210", document.place(("kinds", kind)), kind=kind, missing=missing)
             for kind in kinds
-            for missing in _missing(kind, environment, root)
+            for missing in _missing(kind, environment, known)
         ),
     ]
     if errors:
         raise MetaFlowsError(dict.fromkeys(errors))
     return FlowConfiguration.of(_for_each_kind(document, kinds, environment))
-
-
-def _shell() -> Iterator[Document]:
-    settings = Settings()
-    for key in ("registry", "namespace"):
-        stated = getattr(settings, f"docker_{key}")
-        if stated is not None:
-            yield Document.stated({"docker": {key: stated}}, f"shell DOCKER_{key.upper()}")
-
-
-def _files(root: Path) -> dict[str, Path]:
-    folder = configuration_folder(root)
-    files = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
-    return {file.stem: file for file in files if file.stem != "defaults" and not file.stem.startswith(".")}
-
-
-def _short_name(name: str, file: Path, root: Path) -> str:
-    try:
-        stated = load_document(file, root).data.get("short_name")
-    except MetaFlowsError:  # said when that environment is asked for
-        stated = None
-    return stated if isinstance(stated, str) else SHORT_NAMES.get(name, name)
-
-
-def _long_name(name: str, names: Mapping[str, str]) -> str | None:
-    return name if name in names else next((long for long, short in names.items() if short == name), None)
 
 
 def _base(flow: FlowMetadata, environment: Environment, siblings: Sequence[FlowMetadata]) -> Document:
@@ -197,21 +216,8 @@ def _for_each_kind(document: Document, kinds: Iterable[str], environment: Enviro
     return merge(Document({"kinds": {}}), document.without("kinds", *_PER_KIND), *each)
 
 
-def _unknown_environments(section: Document, names: Mapping[str, str], folder: str) -> Iterator[ValidationError]:
-    for key in section.data.get("environments") or {}:
-        if _long_name(key, names) is None:
-            yield _unknown_environment(key, names, folder, section.place(("environments", key)))
-
-
-def _unknown_environment(
-    name: str, names: Mapping[str, str], folder: str, place: Place | None = None
-) -> ValidationError:
-    suggestion = did_you_mean(name, [*names, *names.values()])
-    return problem("MF204", place, name=name, suggestion=suggestion, known=", ".join(names), folder=folder)
-
-
-def _missing(kind: str, environment: Environment, root: Path) -> Iterator[str]:
+def _missing(kind: str, environment: Environment, known: Available) -> Iterator[str]:
     if kind not in environment.work_pools:
         yield f"a work pool in environment '{environment.name}': work_pools.{kind}"
-    if not has_template(root, kind):
+    if kind not in known.kinds:
         yield f"a template: templates/{kind}.yaml beside the environments"
