@@ -5,9 +5,9 @@ Everything wrong is said at once, with file and line; every value knows which la
 
 from meta_flows.configuration.documents import Document
 from meta_flows.configuration.env_files import load_env_file
-from meta_flows.configuration.environment import Environment, GitSource, LocalSource
+from meta_flows.configuration.environment import Environment, GitSource, LocalSource, load_environment
 from meta_flows.configuration.flow_file import FlowConfiguration, FlowFile
-from meta_flows.configuration.resolve import flow_configuration, load_environment
+from meta_flows.configuration.resolve import flow_configuration
 from meta_flows.configuration.schedules import Schedule
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.configuration.sections import Setting, explain

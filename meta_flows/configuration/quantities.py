@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from meta_flows.configuration.checking import wrong
+from meta_flows.configuration.sections import wrong
 
 _BINARY = {f"{prefix}i": Decimal(1024**power) for power, prefix in enumerate("KMGTPE", 1)}
 _DECIMAL = {prefix: Decimal(1000**power) for power, prefix in enumerate("kMGTPE", 1)}

@@ -1,125 +1,22 @@
-"""From layers of files to one environment, and to the configuration of one flow in it."""
+"""From layers of files to the configuration of one flow in one environment, and all that can be wrong with it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
-from meta_flows.configuration.checking import validate
-from meta_flows.configuration.documents import Document, KeyPath, merge
-from meta_flows.configuration.environment import SHORT_NAMES, Environment
-from meta_flows.configuration.flow_checks import (
-    misplaced,
-    named,
-    ownership_tags,
-    parameters,
-    secrets,
-    unknown_parameters,
-)
+from meta_flows.configuration.documents import Document, KeyPath, leaves, merge
+from meta_flows.configuration.environment import Available, Environment, available
 from meta_flows.configuration.flow_file import FlowConfiguration, FlowFile
-from meta_flows.configuration.reading import configuration_folder, load_document, place_path
-from meta_flows.configuration.templates import template_kinds
-from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
+from meta_flows.configuration.reading import load_document
+from meta_flows.configuration.secrets import looks_secret
+from meta_flows.configuration.sections import validate
+from meta_flows.errors import MetaFlowsError, did_you_mean, problem
 from meta_flows.models import FlowMetadata, Place, ValidationError, kebab
-from meta_flows.settings import Settings
 
 _USUAL_FILES = ("workflow", "flow", "flows", "main")
 _PER_KIND = ("job_variables", "resource_limits", "work_queue")
 _NOTHING = Document()
-
-
-class Available(NamedTuple):
-    """What the folder of environments has, looked up once for all flows.
-
-    Attributes:
-        folder: The folder, as places name it.
-        environments: The short name of each environment by its name.
-        kinds: The kinds that have a template.
-    """
-
-    folder: str
-    environments: dict[str, str]
-    kinds: frozenset[str]
-
-    def long_name(self, name: str) -> str | None:
-        """The name of the environment that is called so, or in short."""
-        by_short = (long for long, short in self.environments.items() if short == name)
-        return name if name in self.environments else next(by_short, None)
-
-    def unknown(self, name: str, place: Place | None = None) -> ValidationError:
-        """The error for an environment that is not there."""
-        known = {"known": ", ".join(self.environments), "folder": self.folder}
-        suggestion = did_you_mean(name, [*self.environments, *self.environments.values()])
-        return problem("MF204", place, name=name, suggestion=suggestion, **known)
-
-
-def available(root: Path) -> Available:
-    """What the folder of environments has."""
-    return Available(place_path(configuration_folder(root), root), environment_names(root), template_kinds(root))
-
-
-def environment_names(root: Path) -> dict[str, str]:
-    """The short name of each environment by its name; only `development` where no file describes any.
-
-    Args:
-        root: The repository.
-    """
-    files = sorted(configuration_folder(root).glob("[!.]*.yaml"))
-    return {file.stem: _short_name(file, root) for file in files if file.stem != "defaults"} or {"development": "dev"}
-
-
-def _short_name(file: Path, root: Path) -> str:
-    try:
-        stated = load_document(file, root).data.get("short_name")
-    except MetaFlowsError:  # said when that environment is asked for
-        stated = None
-    return stated if isinstance(stated, str) else SHORT_NAMES.get(file.stem, file.stem)
-
-
-def load_environment(root: Path, name: str | None = None) -> Environment:
-    """Resolve one environment: built-in defaults < `defaults.yaml` < its own file < what the shell says.
-
-    Args:
-        root: The repository.
-        name: Long or short name; if not given, what DEPLOYMENT_ENV says, or development.
-
-    Raises:
-        MetaFlowsError: MF204, there is no such environment; or everything that is wrong with its files.
-    """
-    known, settings = available(root), Settings()
-    name = name or settings.deployment_env
-    long = known.long_name(name)
-    if long is None:
-        raise MetaFlowsError([known.unknown(name)], exit_code=2)
-    short = known.environments[long]
-    for other, others_short in sorted(known.environments.items()):
-        if other != long and short in (other, others_short):
-            place = Place(path=f"{known.folder}/{long}.yaml")
-            raise refuse("MF203", place, key="short_name", detail=f"environment {other} is called so, too")
-    files = [configuration_folder(root) / f"{part}.yaml" for part in ("defaults", long)]
-    built_in = {
-        "name": long,
-        "short_name": short,
-        "project": kebab(root.resolve().name) or "flows",
-        "work_pools": {"python": {"name": f"{short}-python", "type": "process"}},
-    }
-    shell = {"registry": settings.docker_registry, "namespace": settings.docker_namespace}
-    document = merge(
-        Document(built_in),
-        *(load_document(file, root) for file in files if file.is_file()),
-        *(
-            Document.stated({"docker": {key: stated}}, f"shell DOCKER_{key.upper()}")
-            for key, stated in shell.items()
-            if stated is not None
-        ),
-    )
-    environment = Environment.of(document)
-    for key in ("name", "short_name"):
-        if document.data[key] != built_in[key]:
-            detail = f"must be '{built_in[key]}' for the environment that the file's name says"
-            raise refuse("MF203", document.place((key,)), key=key, detail=detail)
-    return environment
 
 
 def flow_configuration(
@@ -150,7 +47,7 @@ def flow_configuration(
     known = known or available(root)
     file = load_document(root / flow.deployment_file, root) if flow.deployment_file else _NOTHING
     validate(FlowFile, file)
-    own_keys = [key for key in file.data.get("flows") or {} if flow in named(key, siblings)]
+    own_keys = [key for key in file.data.get("flows") or {} if flow in _named(key, siblings)]
     sections = [file.without("flows"), *(file.section("flows", key) for key in own_keys)]
     variants = [
         (key, section.section("environments", key))
@@ -170,11 +67,11 @@ def flow_configuration(
         with_image = flow.dockerfile_path and "docker" in environment.work_pools and "docker" in known.kinds
         kinds = ["python", "docker"] if with_image else ["python"]
     errors = [
-        *misplaced(file, siblings),
+        *_misplaced(file, siblings),
         *(known.unknown(key, variant.place(())) for key, variant in variants if known.long_name(key) is None),
-        *(error for section in stated for error in unknown_parameters(section, flow)),
-        *(error for section in stated for error in ownership_tags(section)),
-        *secrets(file),
+        *(error for section in stated for error in _unknown_parameters(section, flow)),
+        *(error for section in stated for error in _ownership_tags(section)),
+        *_secrets(file),
         *(
             problem("MF210", document.place(("kinds", kind)), kind=kind, missing=missing)
             for kind in kinds
@@ -189,7 +86,7 @@ def flow_configuration(
 def _base(flow: FlowMetadata, environment: Environment, siblings: Sequence[FlowMetadata]) -> Document:
     """What holds for a flow of which no file says anything."""
     own = {"slug": _slug(flow, siblings), "description": flow.description}
-    defaults = environment.document.section("default_parameters").only(parameters(flow))
+    defaults = environment.document.section("default_parameters").only(_parameters(flow))
     places: dict[KeyPath, Place] = {(key,): flow.place for key in own}
     return merge(Document(own, places), defaults.under("parameters"), environment.document.only(["resource_limits"]))
 
@@ -221,3 +118,58 @@ def _missing(kind: str, environment: Environment, known: Available) -> Iterator[
         yield f"a work pool in environment '{environment.name}': work_pools.{kind}"
     if kind not in known.kinds:
         yield f"a template: templates/{kind}.yaml beside the environments"
+
+
+def _named(key: str, siblings: Sequence[FlowMetadata]) -> list[FlowMetadata]:
+    """The flow of that name, or else the only one whose function is called so."""
+    by_function = [flow for flow in siblings if flow.function_name == key]
+    return [flow for flow in siblings if flow.name == key] or (by_function if len(by_function) == 1 else [])
+
+
+def _parameters(flow: FlowMetadata) -> list[str]:
+    """The names that Prefect takes; `**kwargs` is one parameter, `kwargs`, and any other name fails the run."""
+    return [parameter.name for parameter in flow.parameters]
+
+
+def _misplaced(file: Document, siblings: Sequence[FlowMetadata]) -> Iterator[ValidationError]:
+    """What would apply to several flows, or to none."""
+    for key in ("slug", "description"):
+        if len(siblings) > 1 and file.data.get(key) is not None:
+            yield problem("MF214", file.place((key,)), key=key, count=len(siblings))
+    if all(flow.function_name for flow in siblings):  # of a file that cannot be parsed the flows are not known
+        known = [flow.name for flow in siblings]
+        for key in file.data.get("flows") or {}:
+            if not _named(key, siblings):
+                suggestion = did_you_mean(key, [*known, *(flow.function_name for flow in siblings)])
+                place = file.place(("flows", key))
+                yield problem("MF213", place, name=key, suggestion=suggestion, known=", ".join(known))
+
+
+def _unknown_parameters(section: Document, flow: FlowMetadata) -> Iterator[ValidationError]:
+    """Parameters, of runs or of schedules, that the flow does not have."""
+    known = _parameters(flow)
+    paths: list[KeyPath] = [("parameters", name) for name in section.data.get("parameters") or {}]
+    for index, schedule in enumerate(section.data.get("schedules") or ()):
+        paths += [("schedules", index, "parameters", name) for name in schedule.get("parameters") or {}]
+    for path in paths:
+        name = str(path[-1])
+        if name not in known:
+            facts = {"suggestion": did_you_mean(name, known), "known": ", ".join(known) or "none"}
+            yield problem("MF211", section.place(path), flow=flow.name, parameter=name, **facts)
+
+
+def _ownership_tags(section: Document) -> Iterator[ValidationError]:
+    """Tags that say who owns a deployment: they are ours to give."""
+    for index, tag in enumerate(section.data.get("tags") or ()):
+        if tag.startswith(("project:", "environment:")):
+            detail = f"'{tag}' says who owns a deployment; such tags come from the environment's file"
+            yield problem("MF203", section.place(("tags", index)), key="tags", detail=detail)
+
+
+def _secrets(file: Document) -> Iterator[ValidationError]:
+    """Secrets in the environment variables and parameters of a file that everybody can read."""
+    for path, value in leaves(file.data):
+        name = str(path[-1]) if path else ""
+        code = "MF303" if "parameters" in path[:-1] else "MF301" if path[-3:-1] == ("job_variables", "env") else None
+        if code and looks_secret(name, value):
+            yield problem(code, file.place(path), key=name, block=kebab(name))

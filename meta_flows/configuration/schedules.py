@@ -11,8 +11,7 @@ import pydantic
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from meta_flows.configuration.checking import wrong
-from meta_flows.configuration.sections import Section
+from meta_flows.configuration.sections import Section, wrong
 from meta_flows.errors import did_you_mean
 from meta_flows.models import Slug
 

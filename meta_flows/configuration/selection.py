@@ -10,9 +10,9 @@ from typing import Any
 
 from meta_flows.configuration.documents import Document
 from meta_flows.configuration.env_files import load_env_file
-from meta_flows.configuration.environment import Environment
+from meta_flows.configuration.environment import Environment, available
 from meta_flows.configuration.flow_file import FlowConfiguration
-from meta_flows.configuration.resolve import available, flow_configuration
+from meta_flows.configuration.resolve import flow_configuration
 from meta_flows.discovery import select
 from meta_flows.errors import MetaFlowsError, problem, refuse
 from meta_flows.models import FlowMetadata, Model, ValidationError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from meta_flows.configuration import Environment, GitSource, explain, load_environment, load_template
-from meta_flows.configuration.resolve import environment_names
+from meta_flows.configuration.environment import environment_names
 from meta_flows.configuration.secrets import MASK
 from meta_flows.errors import MetaFlowsError
 from tests.configuration.conftest import Write, errors_of

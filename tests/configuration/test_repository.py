@@ -17,8 +17,8 @@ from meta_flows.configuration import (
     load_template,
     templates,
 )
+from meta_flows.configuration.environment import environment_names
 from meta_flows.configuration.reading import load_document
-from meta_flows.configuration.resolve import environment_names
 from meta_flows.discovery import discover
 from meta_flows.errors import MetaFlowsError
 from tests.configuration.conftest import Write
