@@ -5,7 +5,13 @@ Everything wrong is said at once, with file and line; every value knows which la
 
 from meta_flows.configuration.documents import Document
 from meta_flows.configuration.env_files import load_env_file
-from meta_flows.configuration.environment import Environment, GitSource, LocalSource, load_environment
+from meta_flows.configuration.environment import (
+    Environment,
+    GitSource,
+    LocalSource,
+    environment_names,
+    load_environment,
+)
 from meta_flows.configuration.flow_file import FlowConfiguration, FlowFile
 from meta_flows.configuration.resolve import flow_configuration
 from meta_flows.configuration.schedules import Schedule
@@ -29,6 +35,7 @@ __all__ = [
     "Template",
     "configure",
     "deployment_name",
+    "environment_names",
     "explain",
     "flow_configuration",
     "load_env_file",
