@@ -35,13 +35,6 @@ def cpu_count(quantity: str) -> float:
     return float(_amount(quantity, _ONE | {"m": Decimal("0.001")}, "a number of processors"))
 
 
-def docker_memory(quantity: str) -> str:
-    """The same amount as Docker's `mem_limit`: `512Mi` is `512m`; what no unit divides is given in bytes."""
-    amount = memory_bytes(quantity)
-    units = (("g", 1024**3), ("m", 1024**2), ("k", 1024))
-    return next((f"{amount // size}{unit}" for unit, size in units if amount % size == 0), f"{amount}b")
-
-
 def _amount(quantity: str, units: Mapping[str, Decimal], expected: str) -> Decimal:
     matched = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)", quantity)
     if not matched or matched[2] not in units or not Decimal(matched[1]):
