@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,11 @@ Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 """A name that tags, block names, artifact keys and URLs all allow."""
+
+
+def kebab(text: str) -> str:
+    """A slug of some text: `DB_PASSWORD` is `db-password`; empty where there is neither letter nor digit."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 class Model(BaseModel):

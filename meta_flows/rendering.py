@@ -9,9 +9,8 @@ from typing import Any
 from prefect.utilities.templating import PlaceholderType, apply_values, find_placeholders
 
 from meta_flows.configuration import ConfiguredFlow, Environment, Schedule, Template, deployment_name, looks_secret
-from meta_flows.configuration.names import kebab
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem
-from meta_flows.models import Deployment, FlowMetadata, Place
+from meta_flows.models import Deployment, FlowMetadata, Place, kebab
 from meta_flows.planning import PRUNE_TAG, ownership_tags
 from meta_flows.sources import PullSteps
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from meta_flows.configuration.names import kebab
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.errors import refuse
+from meta_flows.models import kebab
 
 
 @Parameter(name="*")
@@ -37,20 +37,23 @@ EnvironmentName = Annotated[
 ]
 
 
+Flows = Annotated[
+    tuple[str, ...], Parameter(help="Only these flows: globs over slugs, names, functions, folders and paths.")
+]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Target:
     """Which environment, and which of its deployments.
 
     Attributes:
-        environment: Which environment.
-        flow: Only these flows: globs over slugs, names, functions, folders and paths.
         kind: Only these kinds, e.g. python.
         pattern: Only deployments whose name, or flow/name, matches this glob.
     """
 
     environment: EnvironmentName = None
-    flow: tuple[str, ...] = ()
+    flow: Flows = ()
     kind: tuple[str, ...] = ()
     pattern: str | None = None
 

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from meta_flows.configuration.checking import wrong
 from meta_flows.configuration.environment import ResourceLimits
 from meta_flows.configuration.schedules import Schedule
-from meta_flows.configuration.sections import Resolved, Section
+from meta_flows.configuration.sections import Resolved, Section, wrong
 from meta_flows.models import Kind, Slug
 
 

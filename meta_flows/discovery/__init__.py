@@ -105,15 +105,14 @@ def _facts(tree: Tree, modules: Modules, path: str, top: str, homes: AbstractSet
     """
     folder = parent(path)
     local, elsewhere = modules.closure(path)
-    digests = {module: modules.source(module).digest for module in local}
+    files = set(local)
     for home in homes & {parent(module) for module in local}:
-        own = filter(_is_own, tree.walk(home, NEVER_CODE | RUN_TIME_FOLDERS, homes))
-        digests |= {file: tree.digest(file) for file in own}
-    content = "".join(f"{file}\0{digest}\n" for file, digest in sorted(digests.items()))
+        files.update(filter(_is_own, tree.walk(home, NEVER_CODE | RUN_TIME_FOLDERS, homes)))
+    content = "".join(f"{file}\0{tree.digest(file)}\n" for file in sorted(files))
     return {
         "local_modules": tuple(sorted(local)),
         "dependencies": distributions(elsewhere),
-        "source_files": tuple(sorted(digests)),
+        "source_files": tuple(sorted(files)),
         "source_digest": hashlib.sha256(content.encode()).hexdigest(),
         "dockerfile_path": tree.nearest(folder, ("Dockerfile",), top),
         "env_files": tuple(

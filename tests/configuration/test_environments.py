@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from meta_flows.configuration import Environment, GitSource, explain, load_environment, load_template
-from meta_flows.configuration.resolve import environment_names
+from meta_flows.configuration.environment import environment_names
+from meta_flows.configuration.secrets import MASK
 from meta_flows.errors import MetaFlowsError
 from tests.configuration.conftest import Write, errors_of
 
@@ -249,5 +250,5 @@ def test_a_secret_is_masked_when_settings_are_explained(write: Write) -> None:
     text = f"default_parameters: {parameters}"
     environment = load_environment(write({"environments/development.yaml": text}), "dev")
     shown = {setting.path: setting.value for setting in explain(environment)}
-    assert shown["default_parameters.api_token"] == shown["default_parameters.hosts"] == "********"
+    assert shown["default_parameters.api_token"] == shown["default_parameters.hosts"] == MASK
     assert shown["default_parameters.block"] == "{{ prefect.blocks.secret.x }}"
