@@ -83,4 +83,4 @@ def _deletion(live: LiveDeployment, reason: str) -> Change:
 
 def clean(owned: Mapping[str, LiveDeployment]) -> list[Change]:
     """The deletion of each of these deployments, because somebody asked for it."""
-    return [_deletion(live, "cleaned") for _, live in sorted(owned.items())]
+    return [_deletion(live, "") for _, live in sorted(owned.items())]
