@@ -229,7 +229,11 @@ def _run(
         connect(environment, root=common.root, api_url=api_url, start_local=True) as target,
         err.status(f"{doing} {target.name}..."),
     ):
-        ended = meta_flow(target).result(raise_on_failure=False)
+        try:
+            ended = meta_flow(target).result(raise_on_failure=False)
+        except KeyboardInterrupt:
+            err.print("What this run had written is taken back; `meta-flows releases` says so.")
+            raise
     if isinstance(ended, DeployError):
         return ended.result
     if isinstance(ended, DeployResult):
