@@ -23,8 +23,8 @@ def write_repository(root: Path, count: int) -> None:
     has a concurrency limit.
 
     Args:
-        root: Where; its name becomes that of the project and of the work pool, and the first part of each flow's name,
-            so that two may be on one server.
+        root: Where; its name becomes that of the project and of the work pool, and the first part of each flow's and
+            deployment's name, so that two may be on one server.
         count: Number of flows.
     """
     for path, content in _files(root.name, count):
@@ -35,7 +35,7 @@ def write_repository(root: Path, count: int) -> None:
 
 def change_one_flow(root: Path) -> None:
     """Give one flow another default value, as an edit of its code does."""
-    file = root / "flows" / "flow000" / "workflow.py"
+    file = root / "flows" / f"{root.name}-000" / "workflow.py"
     file.write_text(file.read_text().replace("batch_size: int = 100", "batch_size: int = 200"))
 
 
@@ -45,8 +45,8 @@ def _files(name: str, count: int) -> Iterator[tuple[str, str]]:
     for number in range(SHARED_MODULES):
         yield f"shared/module{number}.py", _shared_module(number)
     for number in range(count):
-        yield f"flows/flow{number:03}/workflow.py", _flow(name, number)
-        yield f"flows/flow{number:03}/deployment.yaml", _deployment(number)
+        yield f"flows/{name}-{number:03}/workflow.py", _flow(name, number)
+        yield f"flows/{name}-{number:03}/deployment.yaml", _deployment(number)
 
 
 def _shared_module(number: int) -> str:
