@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,6 +69,7 @@ def render_all(
         schemas: Parameter schema of each new entrypoint, or why there is none.
     """
     checkout = sources.read_checkout(root)
+    template = cache(partial(load_template, root))
     deployments: list[Deployment] = []
     refused: list[ValidationError] = []
     for item in configured.flows:
@@ -82,7 +84,7 @@ def render_all(
                 render(
                     item,
                     kind,
-                    load_template(root, kind),
+                    template(kind),
                     environment=environment,
                     root=root,
                     pull_steps=steps,

@@ -22,7 +22,7 @@ from meta_flows.configuration.reading import configuration_folder, load_document
 from meta_flows.configuration.templates import has_template
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
 from meta_flows.models import FlowMetadata, Place, ValidationError
-from meta_flows.settings import Settings
+from meta_flows.settings import settings
 
 _USUAL_FILES = ("workflow", "flow", "flows", "main")
 _PER_KIND = ("job_variables", "resource_limits", "work_queue")
@@ -51,7 +51,7 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
     """
     folder = configuration_folder(root)
     names = environment_names(root)
-    name = name or Settings().deployment_env
+    name = name or settings().deployment_env
     long = _long_name(name, names)
     if long is None:
         raise MetaFlowsError([_unknown_environment(name, names, place_path(folder, root))], exit_code=2)
@@ -143,9 +143,9 @@ def flow_configuration(
 
 
 def _shell() -> Iterator[Document]:
-    settings = Settings()
+    shell = settings()
     for key in ("registry", "namespace"):
-        stated = getattr(settings, f"docker_{key}")
+        stated = getattr(shell, f"docker_{key}")
         if stated is not None:
             yield Document.stated({"docker": {key: stated}}, f"shell DOCKER_{key.upper()}")
 
