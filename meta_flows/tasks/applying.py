@@ -87,7 +87,7 @@ def create_work_pool(api: Api, pool: WorkPoolCreation) -> State[Any]:
 
 @step("{change.name}")
 def apply_change(api: Api, change: Change, flow_ids: Mapping[str, str]) -> State[Any]:
-    """Change one deployment as planned; unchanged means no request at all.
+    """Change one deployment as planned.
 
     A write whose answer was lost may have happened, and its repetition is refused then. So after a failure it is the
     server that says whether the deployment is as planned.
@@ -95,8 +95,6 @@ def apply_change(api: Api, change: Change, flow_ids: Mapping[str, str]) -> State
     Returns:
         A state named for what was done.
     """
-    if change.action == "unchanged":
-        return Completed(name="Unchanged")
     for field in change.fields if change.live else ():
         get_run_logger().info("%s: %s -> %s%s", field.path, field.old, field.new, " (drift)" if field.drift else "")
     try:
@@ -117,7 +115,9 @@ def apply_change(api: Api, change: Change, flow_ids: Mapping[str, str]) -> State
 
 
 def apply_plan(api: Api, plan: Plan) -> dict[str, Applied]:
-    """Carry out a plan, one task run a deployment and one after the other; what became of each, by key.
+    """Carry out a plan, one task run a change and one after the other; what became of each deployment, by key.
+
+    What is unchanged needs neither a request nor a task run: the report lists it.
 
     Writes are not made in parallel: SQLite answers that with 503, and PostgreSQL is not faster for it.
     """
@@ -127,11 +127,14 @@ def apply_plan(api: Api, plan: Plan) -> dict[str, Applied]:
     applied: dict[str, Applied] = {}
     unreachable = False
     for change in plan.changes:
+        if change.action == "unchanged":
+            applied[change.key] = Applied(DONE["unchanged"])
+            continue
         pool = pools.get(change.target["work_pool_name"])
         if pool and pool.error:
             applied[change.key] = Applied("NotTried", f"its work pool could not be created: {pool.error}")
             continue
-        if unreachable and change.action != "unchanged":
+        if unreachable:
             applied[change.key] = Applied("NotTried", "the server stopped answering before it")
             continue
         state = apply_change(api, change, flow_ids, return_state=True)
