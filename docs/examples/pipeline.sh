@@ -26,10 +26,6 @@ apply() {
     [ "$failed" -eq 0 ] && exit 0
     grep -q MF510 build/errors.txt || exit "$failed"
     plan
-    if [ "$changes" -eq 0 ]; then
-        echo "Nothing is left to do: the plan was carried out before."
-        exit 0
-    fi
     echo "The plan was stale. Look at the new one, then apply that." >&2
     exit 3
 }

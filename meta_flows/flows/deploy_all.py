@@ -64,7 +64,7 @@ def deploy_all(
         if proposal.worth_doing and not dry_run:
             refuse_unapproved(target)
             with writing(api, target) as lock:  # after waiting for another writer things may have changed
-                proposal = propose_deploy(api, root, target, discovered, configured, wishes)
+                proposal = propose_deploy(api, root, target, discovered, configured, wishes, earlier=proposal)
                 if proposal.worth_doing:
                     carried = carry_out(api, target, proposal, lock, root=root)
         result = report("Deployed", proposal, carried)

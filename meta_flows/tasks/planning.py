@@ -95,6 +95,7 @@ def propose_deploy(
     flows: tuple[FlowMetadata, ...],
     configured: Configured,
     wishes: Wishes,
+    earlier: Proposal | None = None,
 ) -> Proposal:
     """Observe, render and plan a deploy.
 
@@ -105,12 +106,15 @@ def propose_deploy(
         flows: All flows of the repository.
         configured: The selected ones with their configuration.
         wishes: What was asked for beside them.
+        earlier: What was proposed before; it holds as long as the server is the same.
 
     Raises:
         MetaFlowsError: MF510, another plan was asked for; MF514, nothing may be pruned under a guessed name; and what
             the steps raise.
     """
     observed = observe(api, environment, configured_names(configured, environment))
+    if earlier and earlier.observed == observed:
+        return earlier
     rendered = render_deployments(root, configured, environment, observed.released)
     refused = (*configured.refused, *rendered.refused)
     hindrance = "only a part of the repository is selected" if wishes.partial else ""
