@@ -8,7 +8,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import h11
@@ -67,7 +67,7 @@ class Fate(NamedTuple):
     Attributes:
         reaches: Whether the server gets it.
         answer: A status in place of the server's answer; `cut` drops the connection, `hang` leaves the client waiting.
-        strike: Done after the server has dealt with it, if it gets it, and before any answer.
+        strike: Done after the server has dealt with it, if it gets it, and before any answer; it may take its time.
     """
 
     reaches: bool = True
@@ -201,27 +201,16 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection, until it is closed or a fault closes it."""
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
-        while connection.our_state is h11.IDLE:
-            head, body = None, b""
-            while not isinstance(event := connection.next_event(), h11.EndOfMessage):
-                if event is h11.NEED_DATA:
-                    connection.receive_data(await reader.read(1 << 16))
-                elif isinstance(event, h11.Request):
-                    head = event
-                elif isinstance(event, h11.Data):
-                    body += event.data
-                else:
-                    return
-            assert head is not None
-            request = self._seen(head, body)
-            fate = self.rule(request)
+        while (asked := await self._receive(connection, reader)) is not None:
+            head, body = asked
+            fate = self.rule(self._seen(head, body))
             if any(name == b"upgrade" for name, _ in head.headers):
                 if fate is PASS:
                     await self._tunnel(head, reader, writer)
                 return
             answer = await self._forward(head, body) if fate.reaches else None
             if fate.strike:
-                fate.strike()
+                await self._loop.run_in_executor(None, fate.strike)
             if fate.answer == "hang":
                 await reader.read()
             if fate.answer in ("cut", "hang"):
@@ -237,8 +226,28 @@ class Proxy:
             ):
                 writer.write(connection.send(part) or b"")
             await writer.drain()
-            if connection.our_state is h11.DONE:
-                connection.start_next_cycle()
+
+    async def _receive(
+        self, connection: h11.Connection, reader: asyncio.StreamReader
+    ) -> tuple[h11.Request, bytes] | None:
+        """The next request on a connection and its body; None when there is none any more."""
+        if connection.our_state is not h11.IDLE:
+            if connection.our_state is not h11.DONE:
+                return None
+            connection.start_next_cycle()
+        head, body = None, b""
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await reader.read(1 << 16))
+            elif isinstance(event, h11.Request):
+                head = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+            elif isinstance(event, h11.EndOfMessage) and head is not None:
+                return head, body
+            else:
+                return None
 
     def _seen(self, head: h11.Request, body: bytes) -> Request:
         request = Request(head.method.decode(), urlsplit(head.target.decode()).path, body)

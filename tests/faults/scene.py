@@ -14,7 +14,7 @@ import yaml
 
 from tests.conftest import Server, started_server
 from tests.faults.proxy import Proxy, Request, Rule, pass_all
-from tests.faults.snapshot import Snapshot, take
+from tests.faults.snapshot import LOCK, Snapshot, take
 from tests.faults.warm import Ended, Run
 from tests.trees import build_tree
 
@@ -114,9 +114,16 @@ class Scene:
         """A command to be started; what fails, fails at its first try."""
         return Run(words, self.root, {"PREFECT_CLIENT_MAX_RETRIES": "0", **shell}, self.folder)
 
-    def deploy(self, *words: str, **shell: str) -> dict[str, Any]:
+    def free_lock(self) -> None:
+        """Do what the end of a lease does, without waiting for it."""
+        limits = self.server.post("/v2/concurrency_limits/filter")
+        for limit in limits:
+            if limit["name"].startswith(f"{LOCK}{self.project}-"):
+                self.server.delete(f"/v2/concurrency_limits/{limit['id']}")
+
+    def deploy(self, *words: str) -> dict[str, Any]:
         """Deploy without faults; the JSON result."""
-        done = self.run("deploy", "--json", *words, **shell)
+        done = self.run("deploy", "--json", *words)
         assert done.code == 0, done.stdout + done.stderr
         result: dict[str, Any] = json.loads(done.stdout)
         return result
@@ -142,13 +149,17 @@ class Scene:
             copy.backup(live)
 
 
+NOISE = ("SCHEDULER", "TASK_RUN_RECORDER", "EVENT_PERSISTER", "EVENT_LOGGER", "TRIGGERS")
+QUIET = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in NOISE}
+"""What else a server does, which is nothing to a deploy and locks its SQLite."""
+
+
 @contextmanager
 def started_scene(folder: Path) -> Iterator[Scene]:
-    """A scene for as long as the `with` lasts; its server schedules nothing, which is noise here."""
+    """A scene for as long as the `with` lasts."""
     home = folder / "server"
     home.mkdir()
-    quiet = {"PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false"}
-    with started_server(home, **quiet) as server, Proxy(server.api_url) as proxy:
+    with started_server(home, **QUIET) as server, Proxy(server.api_url) as proxy:
         yield Scene(folder, server, proxy, home / "prefect.db")
 
 
@@ -192,6 +203,7 @@ def set_up(scene: Scene) -> None:
         parameters={"count": 1},
         path="/srv",
         entrypoint="old.py:adopted",
+        parameter_openapi_schema={"title": "Parameters", "type": "object", "properties": {"count": {"type": "integer"}}},
         schedules=[slugless],
         concurrency_limit=7,
     )

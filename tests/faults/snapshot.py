@@ -45,7 +45,9 @@ def take(server: Server) -> Snapshot:
     """Read everything that a deploy is about."""
     with httpx.Client(base_url=server.api_url, timeout=30) as api:
         flows = [flow for flow in _all(api, "flows") if flow["name"] not in META_FLOWS]
-        deployments, pools, queues = (_all(api, collection) for collection in ("deployments", "work_pools", "work_queues"))
+        deployments, pools, queues = (
+            _all(api, collection) for collection in ("deployments", "work_pools", "work_queues")
+        )
         limits = [limit for limit in _all(api, "v2/concurrency_limits") if not limit["name"].startswith(LOCK)]
 
     names = {flow["id"]: f"flow {flow['name']}" for flow in flows}
@@ -55,9 +57,7 @@ def take(server: Server) -> Snapshot:
     names |= {queue["id"]: f"queue {pool_of[queue['work_pool_id']]}/{queue['name']}" for queue in queues}
     names |= {item["id"]: f"deployment {keys[item['id']]}" for item in deployments}
 
-    content = {
-        names[found["id"]]: _named(found, names) for found in (*flows, *deployments, *pools, *queues)
-    } | {
+    content = {names[found["id"]]: _named(found, names) for found in (*flows, *deployments, *pools, *queues)} | {
         f"limit {name}": _named({**limit, "name": name}, names)
         for limit in limits
         for name in [_replaced(limit["name"], names)]
