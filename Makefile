@@ -1,6 +1,7 @@
 # Every target that touches deployments is one meta-flows command; `make help` lists them.
 #   ENV=development|staging|production (or dev, staging, prod)   FLOW="rpa1 rpa2"   KIND=python   PATTERN="rpa1-*"
-#   PARAMS="batch_size=10"   VERBOSE=true   JSON=true   ADOPT=true   PYTHON=python3.12
+#   PARAMS="batch_size=10"   VERBOSE=true   JSON=true   ADOPT=true   PRUNE=true   DRY_RUN=true   PYTHON=python3.12
+#   PLAN=plan.json   TO=20260302t081500-1a2b (a release)   CONFIRM=production   POLICY=report|repair|deploy
 
 ENV ?=
 PYTHON ?= python3
@@ -11,12 +12,15 @@ UV := $(shell command -v uv 2>/dev/null)
 OPTIONS = $(if $(filter true 1 yes,$(VERBOSE)),--verbose) $(if $(filter true 1 yes,$(JSON)),--json)
 TARGET = $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow)') \
 	$(foreach kind,$(KIND),--kind $(kind)) $(if $(PATTERN),--pattern '$(PATTERN)')
-CONFIG = $(foreach param,$(PARAMS),--parameter '$(param)') $(if $(filter true 1 yes,$(ADOPT)),--adopt)
+CONFIG = $(foreach param,$(PARAMS),--parameter '$(param)') $(if $(filter true 1 yes,$(ADOPT)),--adopt) \
+	$(if $(filter true 1 yes,$(PRUNE)),--prune)
+DRY = $(if $(filter true 1 yes,$(DRY_RUN)),--dry-run)
 META_FLOWS = $(BIN)/meta-flows
 
 .DEFAULT_GOAL := help
 .PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
-	deploy-all deploy-python deploy-dev deploy-staging deploy-prod run worker server server-stop \
+	plan deploy-all deploy-python deploy-dev deploy-staging deploy-prod clean-deployments reconcile rollback releases \
+	unlock run worker server server-stop \
 	serve-flows serve-deployments test lint lock schemas docs
 
 help: ## list the targets
@@ -35,11 +39,11 @@ validate-deployments: $(VENV)/run ## check the configuration of every deployment
 build-deployments: $(VENV)/run ## write build/prefect.<env>.yaml, which stock `prefect deploy --all` accepts [ENV=]
 	@$(META_FLOWS) build $(TARGET) $(OPTIONS)
 
-test-deployments: $(VENV)/run ## say what a deploy would change; nothing is written [ENV= FLOW= KIND= PATTERN=]
-	@$(META_FLOWS) deploy --dry-run $(TARGET) $(CONFIG) $(OPTIONS)
+plan test-deployments: $(VENV)/run ## say what a deploy would change; nothing is written [ENV= FLOW= PRUNE=true PLAN=plan.json]
+	@$(META_FLOWS) plan $(TARGET) $(CONFIG) $(if $(PLAN),--out $(PLAN)) $(OPTIONS)
 
-deploy-all: $(VENV)/run ## deploy every flow, and verify it [ENV= FLOW= KIND= PATTERN= PARAMS= ADOPT=true]
-	@$(META_FLOWS) deploy $(TARGET) $(CONFIG) $(OPTIONS)
+deploy-all: $(VENV)/run ## deploy every flow, and verify it [ENV= FLOW= KIND= PATTERN= PARAMS= ADOPT=true PRUNE=true PLAN=plan.json DRY_RUN=true]
+	@$(META_FLOWS) deploy $(TARGET) $(CONFIG) $(DRY) $(if $(PLAN),--plan $(PLAN)) $(OPTIONS)
 
 deploy-python: $(VENV)/run ## deploy the python kind only [ENV= FLOW=]
 	@$(META_FLOWS) deploy $(TARGET) --kind python $(CONFIG) $(OPTIONS)
@@ -47,6 +51,22 @@ deploy-python: $(VENV)/run ## deploy the python kind only [ENV= FLOW=]
 deploy-dev: ; @$(MAKE) --no-print-directory deploy-all ENV=development ## deploy to development
 deploy-staging: ; @$(MAKE) --no-print-directory deploy-all ENV=staging ## deploy to staging
 deploy-prod: ; @$(MAKE) --no-print-directory deploy-all ENV=production ## deploy to production
+
+clean-deployments: $(VENV)/run ## delete deployments of this project [ENV=staging|all PATTERN="rpa1-*" DRY_RUN=true CONFIRM=production]
+	@$(META_FLOWS) clean $(if $(filter all,$(ENV)),--all-environments,$(if $(ENV),--environment $(ENV))) \
+		$(if $(PATTERN),--pattern '$(PATTERN)') $(DRY) $(if $(CONFIRM),--confirm $(CONFIRM)) $(OPTIONS)
+
+reconcile: $(VENV)/run ## bring back what is no longer as it was released [ENV= POLICY=report]
+	@$(META_FLOWS) reconcile $(if $(ENV),--environment $(ENV)) $(if $(POLICY),--policy $(POLICY)) $(OPTIONS)
+
+rollback: $(VENV)/run ## make an earlier release the current one [ENV= TO= DRY_RUN=true]
+	@$(META_FLOWS) rollback $(if $(ENV),--environment $(ENV)) $(if $(TO),--to $(TO)) $(DRY) $(OPTIONS)
+
+releases: $(VENV)/run ## list the releases that are kept [ENV=]
+	@$(META_FLOWS) releases $(if $(ENV),--environment $(ENV)) $(OPTIONS)
+
+unlock: $(VENV)/run ## free an environment whose deploy is gone for good [ENV= YES=true]
+	@$(META_FLOWS) unlock $(if $(ENV),--environment $(ENV)) $(if $(filter true 1 yes,$(YES)),--yes) $(OPTIONS)
 
 run: $(VENV)/run ## run a flow and follow it: FLOW=rpa1 [ENV= PARAMS="batch_size=10"]
 	@$(META_FLOWS) run $(or $(FLOW),$(error say which: make run FLOW=rpa1)) $(if $(ENV),--environment $(ENV)) \

@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the code, so that it says what the code does: `make docs`."""
+"""Writes docs/reference/ and docs/schemas/ from the code, so that they say what the code does: `make docs`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ from meta_flows.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
 REFERENCE = REPOSITORY / "docs" / "reference"
+SCHEMAS = REPOSITORY / "docs" / "schemas"
 NOTICE = "<!-- Made by `make docs` from the code; changes made here are overwritten. -->\n\n"
 FILES: dict[str, type[BaseModel]] = {
     "environments/<environment>.yaml": Environment,
     "deployment.yaml": FlowFile,
     "environments/templates/<kind>.yaml": Template,
+}
+MODELS: dict[str, type[BaseModel]] = {
+    "environment.schema.json": Environment,
+    "deployment.schema.json": FlowFile,
+    "template.schema.json": Template,
 }
 PREFECT_VARIABLES = {
     "PREFECT_API_URL": "Server to use; see [which server wins](../setup.md#which-server).",
@@ -31,7 +37,7 @@ PREFECT_VARIABLES = {
     "PREFECT_UI_URL": "Where people reach the UI, for links; found by itself unless set.",
     "PREFECT_HOME": "Folder of the local server's database, log and process id.",
 }
-NO_EFFECT_YET = frozenset({"prune", "docker", "docker_registry", "docker_namespace", "docker_tag"})
+NO_EFFECT_YET = frozenset({"docker", "docker_registry", "docker_namespace", "docker_tag"})
 """What is read and checked already, for what is still to be built."""
 
 
@@ -203,7 +209,17 @@ def _rows(*columns: str, rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of what a file may state, by which editors complete and check it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+
+
 if __name__ == "__main__":
-    REFERENCE.mkdir(exist_ok=True)
-    for name, text in pages().items():
-        (REFERENCE / name).write_text(text, encoding="utf-8")
+    written = {REFERENCE / name: text for name, text in pages().items()}
+    written |= {
+        SCHEMAS / name: json.dumps(json_schema(model), indent=2, sort_keys=True) + "\n"
+        for name, model in MODELS.items()
+    }
+    for path, text in written.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")

@@ -10,11 +10,19 @@ if TYPE_CHECKING:
     from meta_flows.connecting import connect
     from meta_flows.discovery import discover
     from meta_flows.errors import MetaFlowsError
-    from meta_flows.flows import deploy_all
+    from meta_flows.flows import clean_deployments, deploy_all, reconcile, rollback
 
-__all__ = ["MetaFlowsError", "connect", "deploy_all", "discover"]
+_HOMES = {
+    "MetaFlowsError": "errors",
+    "clean_deployments": "flows",
+    "connect": "connecting",
+    "deploy_all": "flows",
+    "discover": "discovery",
+    "reconcile": "flows",
+    "rollback": "flows",
+}
 
-_HOMES = {"MetaFlowsError": "errors", "connect": "connecting", "deploy_all": "flows", "discover": "discovery"}
+__all__ = ["MetaFlowsError", "clean_deployments", "connect", "deploy_all", "discover", "reconcile", "rollback"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +68,7 @@ def render_all(
         released: What the last release rendered, by deployment key.
         schemas: Parameter schema of each new entrypoint, or why there is none.
     """
-    checkout = sources.read_checkout(root)
+    checkout, template = sources.read_checkout(root), cache(partial(load_template, root))
     deployments: list[Deployment] = []
     refused: list[ValidationError] = []
     for item in configured.flows:
@@ -79,15 +80,7 @@ def render_all(
         try:
             steps = sources.pull_steps(environment.source, root, checkout, item.flow, earlier)
             rendered = [
-                render(
-                    item,
-                    kind,
-                    load_template(root, kind),
-                    environment=environment,
-                    root=root,
-                    pull_steps=steps,
-                    schema=schema,
-                )
+                render(item, kind, template(kind), environment=environment, root=root, pull_steps=steps, schema=schema)
                 for kind in item.kinds
             ]
         except MetaFlowsError as error:

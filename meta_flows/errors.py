@@ -220,6 +220,66 @@ CATALOGUE: dict[str, Definition] = {
         "run '{run}' is still {state} after {seconds:.0f} s{reason}",
         "Start a worker with `make worker`, or look at the run in the UI.",
     ),
+    "MF510": Definition(
+        "Plan is stale",
+        "the plan {planned} is not what a deploy would do now; that would be plan {now}",
+        "Somebody changed the server or the repository since; plan again and look at what is different.",
+    ),
+    "MF511": Definition(
+        "Not restored",
+        "{what} could not be brought back to what it was: {detail}",
+        "Mend the cause, then `meta-flows rollback`: the release record knows what was there before.",
+    ),
+    "MF512": Definition(
+        "Another deploy is writing",
+        "environment '{environment}' is still being written to after waiting {seconds:.0f} s, by {holder}",
+        "Wait for it to end and try again; if its process is gone for good, `meta-flows unlock`.",
+    ),
+    "MF513": Definition(
+        "Too much would be deleted",
+        "{count} of {of} deployments would be deleted, and the limit is {limit}: {names}",
+        "If that is what you want, say so: --prune-limit 1, or prune_limit in the environment's file.",
+    ),
+    "MF514": Definition(
+        "Project has no name",
+        "nothing is deleted under a guessed name: '{project}' is only the name of the folder",
+        "State `project:` in environments/defaults.yaml; it is who owns the deployments.",
+    ),
+    "MF515": Definition(
+        "Replaces what is still wanted",
+        "'{key}' says that it replaces '{replaced}', which the repository asks for too",
+        "Take `replaces:` out of the one, or remove the other flow.",
+    ),
+    "MF516": Definition(
+        "No such release",
+        "there is no release '{release}' of environment '{environment}'{suggestion}",
+        "`meta-flows releases` lists those that are kept.",
+    ),
+    "MF517": Definition(
+        "Nothing to roll back to",
+        "environment '{environment}' has no release before the current one",
+        "`meta-flows releases` lists those that are kept; name one with --to.",
+    ),
+    "MF518": Definition(
+        "Release record not readable",
+        "block '{block}' is no release record of this version: {detail}",
+        "Use the version of meta-flows that wrote it, or delete the block; the next deploy then has no memory of it.",
+    ),
+    "MF519": Definition(
+        "Lock lost",
+        "the lock of environment '{environment}' was lost while writing",
+        "The server was away for too long, or somebody used unlock; deploy again, which goes on from what is there.",
+    ),
+    "MF520": Definition(
+        "Confirmation needed",
+        "deleting deployments of '{environment}' needs a confirmation",
+        "Look at it with --dry-run, then confirm with --confirm {environment}.",
+    ),
+    "MF521": Definition(
+        "Cannot deploy a branch",
+        "reconcile is to deploy a branch, but {detail}",
+        "State `source: {{type: git, ...}}` and a branch in the environment's file, or another policy.",
+    ),
     # Use
     "MF508": Definition(
         "Approval cannot be asked for",

@@ -9,15 +9,7 @@ import yaml
 
 from meta_flows.models import Deployment
 
-AS_THEY_ARE = (
-    "version",
-    "description",
-    "tags",
-    "entrypoint",
-    "parameters",
-    "enforce_parameter_schema",
-    "paused",
-)
+AS_THEY_ARE = ("version", "description", "tags", "entrypoint", "parameters", "enforce_parameter_schema", "paused")
 
 
 def manifest(deployments: Iterable[Deployment], source: str) -> str:

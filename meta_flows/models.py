@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,11 @@ Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 """A name that tags, block names, artifact keys and URLs all allow."""
+
+
+def kebab(text: str) -> str:
+    """A slug of some text: `DB_PASSWORD` is `db-password`; empty where there is neither letter nor digit."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 class Model(BaseModel):
@@ -150,47 +156,44 @@ class FlowMetadata(Model):
 Action = Literal["create", "update", "delete", "unchanged"]
 
 
-class Deployment(Model):
-    """One deployment that the repository asks for, rendered completely.
-
-    Attributes:
-        slug: Short name of the flow, the first part of the deployment's name.
-        spec: The body of the deployment as the Prefect API has it, without ids; `schedules` is a mapping by slug.
-    """
+class _Keyed(Model):
+    """Something about one deployment."""
 
     flow_name: str
     name: str
-    slug: str
-    kind: str
-    environment: str
-    spec: dict[str, Any]
 
     @property
     def key(self) -> str:
-        """What identifies it on a server: `flow/deployment`."""
+        """What identifies the deployment on a server: `flow/deployment`."""
         return f"{self.flow_name}/{self.name}"
 
 
-class LiveDeployment(Model):
+class Deployment(_Keyed):
+    """One deployment that the repository asks for, rendered completely.
+
+    Attributes:
+        spec: The body of the deployment as the Prefect API has it, without ids; `schedules` is a mapping by slug.
+        replaces: Name of the deployment whose place it takes.
+    """
+
+    kind: str
+    spec: dict[str, Any]
+    replaces: str | None = None
+
+
+class LiveDeployment(_Keyed):
     """One deployment as the server has it.
 
     Attributes:
         spec: Same shape as `Deployment.spec`, with every field the server returns that a spec can state.
         schedule_ids: Id of each schedule by its key in `spec["schedules"]`.
+        updated: When it was last written to, by whoever it was.
     """
 
     id: str
-    flow_id: str
-    flow_name: str
-    name: str
     spec: dict[str, Any]
     schedule_ids: dict[str, str] = Field(default_factory=dict)
-    status: str | None = None
-
-    @property
-    def key(self) -> str:
-        """What identifies it on a server: `flow/deployment`."""
-        return f"{self.flow_name}/{self.name}"
+    updated: datetime | None = None
 
 
 class FieldChange(Model):
@@ -207,28 +210,21 @@ class FieldChange(Model):
     drift: bool = False
 
 
-class Change(Model):
+class Change(_Keyed):
     """What a plan does to one deployment.
 
     Attributes:
+        reason: Why it is deleted, or what it takes the place of.
         target: The complete spec to reach; never serialised, since it can hold what operators typed.
         live: The deployment it starts from; likewise.
     """
 
     action: Action
-    flow_name: str
-    name: str
     kind: str = ""
-    slug: str = ""
+    reason: str = ""
     fields: tuple[FieldChange, ...] = ()
-    adopt: bool = False
     target: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
     live: LiveDeployment | None = Field(default=None, exclude=True, repr=False)
-
-    @property
-    def key(self) -> str:
-        """What identifies the deployment on a server: `flow/deployment`."""
-        return f"{self.flow_name}/{self.name}"
 
 
 class WorkPoolCreation(Model):
@@ -247,15 +243,21 @@ class Plan(Model):
     """The changes that bring an environment's live state in line with the desired one.
 
     Attributes:
+        flows: Flows that the server does not know yet.
+        work_queues: Queues, as (pool, queue), that come into being with the first deployment that names them.
         digest: Hash over what would be changed and from what; another live state gives another digest.
         refused: Why deployments were left out of it, e.g. because somebody else owns them.
+        kept: Why deployments that the repository no longer has are not deleted.
     """
 
     project: str
     environment: str
     work_pools: tuple[WorkPoolCreation, ...] = ()
+    work_queues: tuple[tuple[str, str], ...] = ()
+    flows: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
     refused: tuple[ValidationError, ...] = ()
+    kept: tuple[str, ...] = ()
     digest: str = ""
 
     @property
@@ -268,12 +270,8 @@ class Plan(Model):
         """Whether there is nothing to do."""
         return not self.pending and not self.work_pools
 
-    def counts(self) -> dict[str, int]:
-        """How many deployments there are of each action that occurs."""
-        counted: dict[str, int] = {}
-        for change in self.changes:
-            counted[change.action] = counted.get(change.action, 0) + 1
-        return counted
+
+ReleaseState = Literal["applying", "succeeded", "failed", "rolled-back", "incomplete"]
 
 
 class Release(Model):
@@ -281,10 +279,13 @@ class Release(Model):
 
     Attributes:
         id: Sorts by time.
-        specs: What is released once it has succeeded: the rendered spec of every deployment of the environment.
-        previous: What was released before it of the deployments that it changes.
+        by: The meta-flow that made it.
+        state: `applying` and `incomplete` are unfinished: a deploy that was killed, and one that could not be undone.
+        deployments: What is released once it has succeeded, by key: every deployment of the environment.
+        previous: What was released before it of the deployments that it changes; None for what was not.
         preimages: What was live of those deployments before the first write; None for those it creates.
         failures: Why each deployment that was not changed as planned was not.
+        restores: Id of the release that this one made current again.
         flow_run_id: The meta-flow's run.
         dirty: Whether the checkout had uncommitted changes; None outside a git checkout.
     """
@@ -292,53 +293,58 @@ class Release(Model):
     id: str
     project: str
     environment: str
-    state: Literal["applying", "succeeded", "failed"] = "applying"
+    by: str = "deploy-all"
+    state: ReleaseState = "applying"
     started: datetime
     finished: datetime | None = None
     author: str = ""
     commit: str | None = None
     dirty: bool | None = None
     flow_run_id: str | None = None
+    restores: str | None = None
     plan: Plan
-    specs: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    previous: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    deployments: dict[str, Deployment] = Field(default_factory=dict)
+    previous: dict[str, Deployment | None] = Field(default_factory=dict)
     preimages: dict[str, LiveDeployment | None] = Field(default_factory=dict)
     failures: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether what is live may be neither what it put there nor what was there before."""
+        return self.state in ("applying", "incomplete")
 
-class Outcome(Model):
+
+class Outcome(_Keyed):
     """What became of one deployment in one run of a meta-flow.
 
     Attributes:
         state: Name of its task run's state, e.g. `Created` or `Failed`; in a dry run `ToCreate` and the like.
+        reason: Why it is deleted, or what it takes the place of.
+        updated: When it was last written to before.
         link: Its page in the Prefect UI; None while it does not exist.
         schedules: Its schedules in words, by slug.
     """
 
-    flow_name: str
-    name: str
     kind: str
     state: str
+    reason: str = ""
     fields: tuple[FieldChange, ...] = ()
+    updated: datetime | None = None
     link: str | None = None
     schedules: dict[str, str] = Field(default_factory=dict)
     error: str | None = None
 
-    @property
-    def key(self) -> str:
-        """What identifies the deployment on a server: `flow/deployment`."""
-        return f"{self.flow_name}/{self.name}"
-
 
 class DeployResult(Model):
-    """How a deploy ended.
+    """How a meta-flow that changes deployments ended.
 
     Attributes:
-        state: Name of the run's final state: `InSync`, `Deployed`, `Planned` or `Incomplete`.
+        state: Name of the run's final state, e.g. `InSync`, `Deployed`, `RolledBack`; a key of `tasks.report.STATES`.
         message: Counts, in words.
-        refused: What was left out, and why.
+        refused: What was left out or failed, and why.
         notes: What is worth knowing and refuses nothing.
         release: Id of the release that was recorded; None when nothing was to be recorded.
+        plan: What was to be done.
     """
 
     environment: str
@@ -348,5 +354,6 @@ class DeployResult(Model):
     refused: tuple[ValidationError, ...] = ()
     notes: tuple[str, ...] = ()
     release: str | None = None
+    plan: Plan | None = Field(default=None, exclude=True)
     run_link: str | None = None
     ui_url: str | None = None

@@ -43,11 +43,10 @@ def parameter_schemas(root: Path, entrypoints: Sequence[str]) -> dict[str, dict[
 def _ask(root: Path, entrypoints: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     """Answers until the child ends; when it ends early, the last one is about the flow that ended it."""
     command = [sys.executable, "-m", "meta_flows.parameter_schemas"]
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     environment = {
         **os.environ,
-        **get_current_settings().to_environment_variables(
-            exclude_unset=True
-        ),  # a flow may ask the server when imported
+        **settings,  # a flow may ask the server when imported
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "PREFECT_LOGGING_LEVEL": "ERROR",
     }

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,15 +40,14 @@ def start_server(api_url: str) -> bool:
     host, port = str(address.hostname), str(address.port or 80)
     pid_file, log = _files(port)
     log.parent.mkdir(parents=True, exist_ok=True)
-    # Without it the UI asks the API on the default port, whatever port it is served on itself.
-    environment = {"PREFECT_UI_API_URL": api_url, **os.environ}
     with log.open("wb") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", port],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            # Without it the UI asks the API on the default port, whatever port it is served on itself.
+            env={"PREFECT_UI_API_URL": api_url, **os.environ},
             start_new_session=True,
         )
     pid_file.write_text(str(server.pid))
@@ -110,8 +110,7 @@ def run_workers(pools: Iterable[tuple[str, str]], api_url: str) -> int:
             worker.terminate()
 
     signal.signal(signal.SIGTERM, stop)
-    try:
-        codes = [worker.wait() for worker in workers]
-    except KeyboardInterrupt:
-        codes = [worker.wait() for worker in workers]
-    return next((abs(code) for code in codes if code), 0)
+    with suppress(KeyboardInterrupt):  # they get it, too
+        for worker in workers:
+            worker.wait()
+    return next((abs(code) for code in [worker.wait() for worker in workers] if code), 0)

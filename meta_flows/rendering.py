@@ -9,10 +9,9 @@ from typing import Any
 from prefect.utilities.templating import PlaceholderType, apply_values, find_placeholders
 
 from meta_flows.configuration import ConfiguredFlow, Environment, Schedule, Template, deployment_name, looks_secret
-from meta_flows.configuration.names import kebab
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem
-from meta_flows.models import Deployment, FlowMetadata, Place
-from meta_flows.planning import ownership_tags
+from meta_flows.models import Deployment, FlowMetadata, Place, kebab
+from meta_flows.planning import PRUNE_TAG, ownership_tags
 from meta_flows.sources import PullSteps
 
 VERSION_LENGTH = 12
@@ -68,10 +67,11 @@ def render(
     filled = _filled(parts, values, flow.place)
     limit = configuration.concurrency_limit
     ownership = ownership_tags(environment.project, environment.name)
+    prune = [] if configuration.prune is None else [f"{PRUNE_TAG}{str(configuration.prune).lower()}"]
     spec: dict[str, Any] = {
         "version": version(flow),
         "entrypoint": flow.entrypoint,
-        "tags": list(dict.fromkeys((*configuration.tags, *filled["tags"], *ownership))),
+        "tags": list(dict.fromkeys((*configuration.tags, *filled["tags"], *prune, *ownership))),
         "parameters": dict(configuration.parameters),
         "parameter_openapi_schema": dict(schema),
         "enforce_parameter_schema": configuration.enforce_parameter_schema,
@@ -92,10 +92,9 @@ def render(
     return Deployment(
         flow_name=flow.name,
         name=deployment_name(configuration.slug, kind, environment),
-        slug=configuration.slug,
         kind=kind,
-        environment=environment.name,
         spec=spec,
+        replaces=deployment_name(configuration.replaces, kind, environment) if configuration.replaces else None,
     )
 
 

@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from meta_flows.models import DeployResult, FieldChange, Outcome
+from meta_flows.models import Change, DeployResult, FieldChange, Outcome
 
-FAILURES_FIRST = ("Failed", "Crashed", "NotTried", "Created", "Updated", "ToCreate", "ToUpdate", "Unchanged")
+DONE = {"create": "Created", "update": "Updated", "delete": "Deleted", "unchanged": "Unchanged"}
+"""What became of a deployment, by what was planned; the name of its task run's state."""
+
+PLANNED = {"create": "ToCreate", "update": "ToUpdate", "delete": "ToDelete", "unchanged": "Unchanged"}
+"""The same of a plan that is not carried out."""
+
+OUTCOMES = {
+    "Failed": ("failed", "red"),
+    "Crashed": ("crashed", "red"),
+    "NotRestored": ("not restored", "red"),
+    "NotTried": ("not tried", "red"),
+    "RolledBack": ("rolled back", "yellow"),
+    "Created": ("created", "green"),
+    "Updated": ("updated", "yellow"),
+    "Deleted": ("deleted", "red"),
+    "ToCreate": ("to create", "green"),
+    "ToUpdate": ("to update", "yellow"),
+    "ToDelete": ("to delete", "red"),
+    "Unchanged": ("unchanged", "dim"),
+}
+"""Whatever can become of a deployment: in words, and its colour; the worst first."""
+
+RESULTS = {
+    "InSync": "in sync",
+    "Planned": "planned, nothing was written",
+    "Deployed": "deployed",
+    "Restored": "as it was released before",
+    "Cleaned": "cleaned",
+    "Drifted": "not as it was released",
+    "Repaired": "as it was released again",
+    "Suspended": "not looked at: reconciliation is suspended",
+    "Incomplete": "incomplete",
+    "RolledBack": "as it was before: something failed, and everything was taken back",
+    "RollbackIncomplete": "NOT as it was before: something failed, and so did taking it back",
+}
+"""How a meta-flow can end: the name of its run's final state, and that in words."""
+
+FAILED = frozenset({"Incomplete", "RolledBack", "RollbackIncomplete"})
+"""The ends that are failures."""
 
 
 def schedule_in_words(schedule: Mapping[str, Any]) -> str:
@@ -28,12 +67,23 @@ def counts_in_words(outcomes: Iterable[Outcome], refused: int) -> str:
     counted: dict[str, int] = {}
     for outcome in outcomes:
         counted[outcome.state] = counted.get(outcome.state, 0) + 1
-    words = [f"{counted[state]} {_words(state)}" for state in FAILURES_FIRST if state in counted]
-    return ", ".join([*words, *([f"{refused} refused"] if refused else [])]) or "nothing to deploy"
+    words = [f"{counted[state]} {text}" for state, (text, _) in OUTCOMES.items() if state in counted]
+    return ", ".join([*words, *([f"{refused} refused"] if refused else [])]) or "nothing there"
 
 
-def _words(state: str) -> str:
-    return f"to {state[2:].lower()}" if state.startswith("To") else state.lower()
+def changes_by_action(changes: Iterable[Change]) -> str:
+    """How many of each a plan has, e.g. `2 create, 1 unchanged`."""
+    counted = Counter[str](change.action for change in changes)
+    return ", ".join(f"{counted[action]} {action}" for action in DONE if counted[action]) or "nothing"
+
+
+def changes_in_words(outcomes: Iterable[Outcome]) -> Iterator[tuple[str, list[str]]]:
+    """Each deployment that is changed, and its fields; drift says since when."""
+    for outcome in outcomes:
+        if outcome.fields and outcome.state not in (DONE["create"], PLANNED["create"]):
+            since = f" (last written to {outcome.updated:%Y-%m-%d %H:%M:%S}Z)" if outcome.updated else ""
+            drifted = any(field.drift for field in outcome.fields)
+            yield outcome.name + (since if drifted else ""), [field_in_words(field) for field in outcome.fields]
 
 
 def field_in_words(change: FieldChange, width: int = 80) -> str:
@@ -62,6 +112,20 @@ def _inner(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
         yield path, old, new
 
 
+def comment(result: DeployResult, limit: int = 60_000) -> str:
+    """The report of a plan, short enough for a comment on a pull request; what does not fit is counted."""
+    lines = markdown(result).split("\n")
+    kept: list[str] = []
+    for index, line in enumerate(lines):
+        limit -= len(line.encode()) + 1
+        if limit < 0:
+            return "\n".join(
+                [*kept, "", f"... and {len(lines) - index} more lines; the whole plan is in its artifact."]
+            )
+        kept.append(line)
+    return "\n".join(kept)
+
+
 def markdown(result: DeployResult) -> str:
     """The report artifact of a deploy."""
     lines = [f"# {result.state}: {result.environment}", "", f"**{result.message}**", ""]
@@ -80,18 +144,18 @@ def markdown(result: DeployResult) -> str:
             "| deployment | flow | kind | change | schedule |",
             "| --- | --- | --- | --- | --- |",
         ]
-        for outcome in sorted(result.outcomes, key=lambda item: (FAILURES_FIRST.index(item.state), item.name)):
+        order = list(OUTCOMES)
+        for outcome in sorted(result.outcomes, key=lambda item: (order.index(item.state), item.name)):
             name = f"[{outcome.name}]({outcome.link})" if outcome.link else outcome.name
             schedules = "<br>".join(outcome.schedules.values()).replace("|", "\\|")
-            lines += [f"| {name} | {outcome.flow_name} | {outcome.kind} | {outcome.state} | {schedules} |"]
+            change = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
+            lines += [f"| {name} | {outcome.flow_name} | {outcome.kind} | {change} | {schedules} |"]
         lines += [""]
-    changed = [
-        outcome for outcome in result.outcomes if outcome.fields and outcome.state not in ("Created", "ToCreate")
-    ]
+    changed = list(changes_in_words(result.outcomes))
     if changed:
         lines += ["## Changed fields", ""]
-        for outcome in changed:
-            lines += [f"**{outcome.name}**", "", *(f"- `{field_in_words(field)}`" for field in outcome.fields), ""]
+        for title, fields in changed:
+            lines += [f"**{title}**", "", *(f"- `{field}`" for field in fields), ""]
     if result.notes:
         lines += ["## Notes", "", *(f"- {note}" for note in result.notes), ""]
     return "\n".join(lines)

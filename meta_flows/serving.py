@@ -21,24 +21,19 @@ def serve_flows(root: Path, environment: Environment, flows: tuple[str, ...]) ->
     Raises:
         MetaFlowsError: A selected flow is invalid, or none is selected.
     """
-    configured = configure(
-        root,
-        discover(root),
-        environment,
-        Selection(flows=flows),
-        parameters={},
-    )
+    configured = configure(root, discover(root), environment, Selection(flows=flows), parameters={})
     if configured.refused:
         raise MetaFlowsError(configured.refused)
     os.chdir(root)
-    deployments = [
-        RunnerDeployment.from_entrypoint(
-            item.flow.entrypoint,
-            name=f"{item.configuration.slug}-served-{environment.short_name}",
-            parameters=dict(item.configuration.parameters),
-            description=item.configuration.description,
-            tags=[*item.configuration.tags, "served"],
+    serve(
+        *(
+            RunnerDeployment.from_entrypoint(
+                item.flow.entrypoint,
+                name=f"{item.configuration.slug}-served-{environment.short_name}",
+                parameters=dict(item.configuration.parameters),
+                description=item.configuration.description,
+                tags=[*item.configuration.tags, "served"],
+            )
+            for item in configured.flows
         )
-        for item in configured.flows
-    ]
-    serve(*deployments)
+    )

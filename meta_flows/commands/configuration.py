@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from operator import attrgetter
-
 from rich.text import Text
 
 from meta_flows import discovery
@@ -25,14 +22,7 @@ def show(*, environment: EnvironmentName = None, flow: str | None = None, common
     target = load_environment(root, environment)
     resolved = {f"environment {target.name}": explain(target)}
     if flow:
-        selection = Selection(flows=(flow,))
-        configured = configure(
-            root,
-            discovery.discover(root),
-            target,
-            selection,
-            parameters={},
-        )
+        configured = configure(root, discovery.discover(root), target, Selection(flows=(flow,)), parameters={})
         print_errors(configured.refused)
         resolved = {f"flow {item.flow.name} in {target.name}": explain(item.configuration) for item in configured.flows}
     if common.json:
@@ -46,9 +36,6 @@ def show(*, environment: EnvironmentName = None, flow: str | None = None, common
 def _print(title: str, found: list[Setting]) -> None:
     out.print(Text(title, style="bold"))
     shown = table("", "value", "said by")
-    for _, group in groupby(found, key=attrgetter("path")):
-        for setting in group:
-            shown.add_row(
-                setting.path, "" if setting.value is None else str(setting.value), Text(setting.origin, style="dim")
-            )
+    for path, value, origin in found:
+        shown.add_row(path, "" if value is None else str(value), Text(origin, style="dim"))
     print_table(shown)

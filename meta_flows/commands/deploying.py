@@ -1,30 +1,79 @@
-"""Commands that change deployments: each runs a meta-flow here, on the environment's server."""
+"""Commands that change deployments or say what would change: each runs a meta-flow here, on the right server."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import pydantic
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
+from rich.prompt import Prompt
 from rich.text import Text
 
-from meta_flows.commands.options import ApiUrl, Common, Parameters, Target, parsed_parameters
-from meta_flows.commands.output import COLOURS, err, out, print_errors, print_json, print_table, table
+from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Target, Wishes, arguments
+from meta_flows.commands.output import err, out, print_errors, print_json, print_table, table
+from meta_flows.configuration import Environment, environment_names
 from meta_flows.connecting import connect
-from meta_flows.errors import MetaFlowsError
-from meta_flows.flows import deploy_all
-from meta_flows.models import DeployResult
+from meta_flows.errors import MetaFlowsError, refuse
+from meta_flows.flows import clean_deployments, deploy_all, reconcile, rollback
+from meta_flows.models import DeployResult, Model, Plan
 from meta_flows.prefect_api.connection import plain_reason
-from meta_flows.reporting import field_in_words
+from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment
 from meta_flows.tasks.report import DeployError
+
+
+class PlanFile(Model):
+    """A plan as `plan --out` keeps it: what it would do, and what it was asked for; it holds no secret.
+
+    Attributes:
+        arguments: What `deploy_all` was asked for.
+    """
+
+    arguments: dict[str, Any]
+    plan: Plan
+
+
+def plan(
+    *,
+    target: Target = Target(),  # noqa: B008  # frozen
+    wishes: Wishes = Wishes(),  # noqa: B008  # frozen
+    file: Annotated[Path | None, Parameter(name="--out")] = None,
+    markdown: Path | None = None,
+    detailed_exitcode: Flag = False,
+    api_url: ApiUrl = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Say what a deploy would change, field by field; nothing is written.
+
+    Args:
+        target: Which environment, and which of its deployments.
+        wishes: What the deploy may do besides.
+        file: Write the plan to a file, for `deploy --plan`.
+        markdown: Write the report to a file, short enough for a comment on a pull request.
+        detailed_exitcode: Exit with 2 if there is something to change.
+        api_url: Server in place of the one the shell or the environment's file names.
+        common: What to work on, and how to speak.
+    """
+    asked = arguments(target, wishes)
+    result = _run(
+        "Planning", target.environment, api_url, common, lambda found: _deploy(found, common, dry_run=True, **asked)
+    )
+    if file and result.plan:
+        _write(file, PlanFile(arguments=asked, plan=result.plan).model_dump_json(indent=2) + "\n")
+    if markdown:
+        _write(markdown, comment(result))
+    code = _conclude(result, common)
+    return code or (2 if detailed_exitcode and result.state != "InSync" else 0)
 
 
 def deploy(
     *,
     target: Target = Target(),  # noqa: B008  # frozen
-    parameter: Parameters = (),
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
-    adopt: Annotated[bool, Parameter(negative="")] = False,
+    wishes: Wishes = Wishes(),  # noqa: B008  # frozen
+    dry_run: Flag = False,
+    file: Annotated[Path | None, Parameter(name="--plan")] = None,
     api_url: ApiUrl = None,
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
@@ -32,41 +81,155 @@ def deploy(
 
     Args:
         target: Which environment, and which of its deployments.
-        parameter: Values that go before those of the files, for flows that have such parameters.
+        wishes: What the deploy may do besides.
         dry_run: Say what would change; write nothing.
-        adopt: Take over deployments of the same flow and name that this project does not own.
+        file: Carry out exactly the plan in this file, which `plan --out` wrote; it goes without other selections.
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    parameters = parsed_parameters(parameter)
-    with connect(target.environment, root=common.root, api_url=api_url, start_local=True) as environment:
-        with err.status(f"{'Planning' if dry_run else 'Deploying to'} {environment.name}..."):
-            state: State[Any] = deploy_all(
-                environment=environment.name,
-                flows=list(target.flow),
-                kinds=list(target.kind),
-                pattern=target.pattern,
-                dry_run=dry_run,
-                adopt=adopt,
-                parameters=parameters,
-                root=common.root.resolve(),
-                return_state=True,
-            )
-        result = deploy_result(state)
-    if common.json:
-        print_json(result)
-    else:
-        show(result)
-    return 1 if state.is_failed() else 0
+    asked, environment = arguments(target, wishes), target.environment
+    if file:
+        planned = _read_plan(file)
+        if wishes != Wishes() or target != Target(environment) or environment not in (None, planned.plan.environment):
+            raise refuse("MF901", detail="--plan goes alone: the file says what was asked for, and where")
+        environment = planned.plan.environment
+        asked = {**planned.arguments, "plan_digest": planned.plan.digest}
+    doing = "Planning" if dry_run else "Deploying to"
+    result = _run(doing, environment, api_url, common, lambda found: _deploy(found, common, dry_run=dry_run, **asked))
+    return _conclude(result, common)
 
 
-def deploy_result(state: State[Any]) -> DeployResult:
-    """The result in a final state, also in that of a deploy that was incomplete.
+def _deploy(environment: Environment, common: Common, **asked: Any) -> State[Any]:
+    return deploy_all(environment.name, root=common.root.resolve(), return_state=True, **asked)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise refuse("MF901", detail=f"{file} cannot be written: {error.strerror}") from error
+
+
+def _read_plan(file: Path) -> PlanFile:
+    try:
+        return PlanFile.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise refuse("MF215", what="the plan", path=file) from error
+    except pydantic.ValidationError as error:
+        raise refuse("MF901", detail=f"{file} was not written by `meta-flows plan --out` of this version") from error
+
+
+def roll_back(
+    *,
+    environment: EnvironmentName = None,
+    to: str | None = None,
+    dry_run: Flag = False,
+    api_url: ApiUrl = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Make an earlier release the current one, or undo one that was cut short.
+
+    Args:
+        environment: Which environment.
+        to: Id of the release; the one before the current, if not given.
+        dry_run: Say what would change; write nothing.
+        api_url: Server in place of the one the shell or the environment's file names.
+        common: What to work on, and how to speak.
+    """
+    result = _run(
+        "Rolling back",
+        environment,
+        api_url,
+        common,
+        lambda found: rollback(found.name, to=to, dry_run=dry_run, root=common.root.resolve(), return_state=True),
+    )
+    return _conclude(result, common)
+
+
+def clean(
+    *,
+    environment: EnvironmentName = None,
+    every_environment: Annotated[bool, Parameter(name="--all-environments", negative="")] = False,
+    pattern: str | None = None,
+    dry_run: Flag = False,
+    confirm: str | None = None,
+    api_url: ApiUrl = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Delete the deployments of this project in an environment; nobody else's, and none that was made by hand.
+
+    Args:
+        environment: Which environment.
+        every_environment: All of them, one after the other.
+        pattern: Only deployments whose name, or flow/name, matches this glob.
+        dry_run: Say what would be deleted; delete nothing.
+        confirm: The environment's name, where it is production; on a terminal it is asked for.
+        api_url: Server in place of the one the shell or the environment's file names.
+        common: What to work on, and how to speak.
+    """
+    root = common.root.resolve()
+
+    def cleaned(found: Environment) -> State[Any]:
+        asked = confirm
+        if found.name == "production" and confirm is None and not dry_run and err.is_terminal:
+            asked = Prompt.ask(f"Type {found.name} to delete its deployments", console=err)
+        return clean_deployments(
+            found.name, pattern=pattern, dry_run=dry_run, confirm=asked, root=root, return_state=True
+        )
+
+    names = list(environment_names(root)) if every_environment else [environment]
+    results = [_run("Cleaning", name, api_url, common, cleaned) for name in names]
+    if common.json and every_environment:
+        print_json({result.environment: result for result in results})
+        return int(any(result.state in FAILED for result in results))
+    return max(_conclude(result, common) for result in results)
+
+
+def bring_back(
+    *,
+    environment: EnvironmentName = None,
+    policy: Literal["report", "repair", "deploy"] | None = None,
+    detailed_exitcode: Flag = False,
+    api_url: ApiUrl = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Find what is no longer as it was released, and bring it back.
+
+    Args:
+        environment: Which environment.
+        policy: Report drift, repair it, or deploy a branch; the environment's file says, if not given.
+        detailed_exitcode: Exit with 2 if there was drift.
+        api_url: Server in place of the one the shell or the environment's file names.
+        common: What to work on, and how to speak.
+    """
+    result = _run(
+        "Reconciling",
+        environment,
+        api_url,
+        common,
+        lambda found: reconcile(found.name, policy=policy, root=common.root.resolve(), return_state=True),
+    )
+    code = _conclude(result, common)
+    return code or (2 if detailed_exitcode and result.state in ("Drifted", "Repaired") else 0)
+
+
+def _run(
+    doing: str,
+    environment: str | None,
+    api_url: str | None,
+    common: Common,
+    meta_flow: Callable[[Environment], State[Any]],
+) -> DeployResult:
+    """Run a meta-flow on the environment's server; its result, also of one that was incomplete.
 
     Raises:
-        MetaFlowsError: The deploy was refused as a whole.
+        MetaFlowsError: It was refused as a whole.
     """
-    ended = state.result(raise_on_failure=False)
+    with (
+        connect(environment, root=common.root, api_url=api_url, start_local=True) as target,
+        err.status(f"{doing} {target.name}..."),
+    ):
+        ended = meta_flow(target).result(raise_on_failure=False)
     if isinstance(ended, DeployError):
         return ended.result
     if isinstance(ended, DeployResult):
@@ -76,34 +239,36 @@ def deploy_result(state: State[Any]) -> DeployResult:
     raise RuntimeError(plain_reason(ended)) from ended
 
 
-def show(result: DeployResult) -> None:
-    """Print a deploy's result for people."""
+def _conclude(result: DeployResult, common: Common) -> int:
+    if common.json:
+        print_json(result)
+    else:
+        _show(result)
+    return 1 if result.state in FAILED else 0
+
+
+def _show(result: DeployResult) -> None:
     shown = table("deployment", "flow", "kind", "change", "schedule", "link")
     for outcome in result.outcomes:
+        change = Text(outcome.state, style=OUTCOMES[outcome.state][1])
         shown.add_row(
             outcome.name,
             outcome.flow_name,
             outcome.kind,
-            Text(outcome.state, style=COLOURS.get(outcome.state, "")),
+            change.append(f" ({outcome.reason})") if outcome.reason else change,
             "\n".join(outcome.schedules.values()),
             outcome.link or "",
         )
     if result.outcomes:
         print_table(shown)
-    for outcome in result.outcomes:
-        if outcome.state in ("Updated", "ToUpdate"):
-            out.print(Text(f"\n{outcome.name}", style="bold"))
-            for field in outcome.fields:
-                out.print(Text(f"  {field_in_words(field)}"))
+    for title, fields in changes_in_words(result.outcomes):
+        out.print(Text(f"\n{title}", style="bold"))
+        for field in fields:
+            out.print(Text(f"  {field}"))
     out.print()
     print_errors(result.refused)
     for note in result.notes:
         err.print(Text(f"note: {note}", style="dim"))
-    words = {
-        "InSync": "in sync",
-        "Deployed": "deployed",
-        "Planned": "planned, nothing was written",
-        "Incomplete": "incomplete",
-    }
-    out.print(Text(f"{result.environment} is {words[result.state]}: {result.message}", style="bold"))
-    out.print(f"UI: {result.ui_url}\nrun: {result.run_link}")
+    out.print(Text(f"{result.environment} is {RESULTS[result.state]}: {result.message}", style="bold"))
+    if result.ui_url:
+        out.print(f"UI: {result.ui_url}\nrun: {result.run_link}")

@@ -20,13 +20,14 @@ if TYPE_CHECKING:  # Prefect takes longer to import than a thousand flows to dis
     from meta_flows.desired import Desired
 
 
-def discover(*, flow: tuple[str, ...] = (), common: Common = Common()) -> int:  # noqa: B008  # frozen
-    """List every flow of the repository, the broken ones with what is wrong.
-
-    Args:
-        flow: Only these flows: globs over names, functions, folders and paths.
-        common: What to work on, and how to speak.
-    """
+def discover(
+    *,
+    flow: Annotated[
+        tuple[str, ...], Parameter(help="Only these flows: globs over names, functions, folders and paths.")
+    ] = (),
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """List every flow of the repository, the broken ones with what is wrong."""
     flows = discovery.select(discovery.discover(common.root.resolve()), flow)
     if flow and not flows:
         raise refuse("MF109", selection=" ".join(flow))
@@ -117,16 +118,12 @@ def _conclude(errors: tuple[ValidationError, ...], checked: str, *, as_json: boo
 def build(
     *,
     target: Target = Target(),  # noqa: B008  # frozen
-    output: Path | None = None,
+    output: Annotated[
+        Path | None, Parameter(help="File to write; build/prefect.<environment>.yaml if not given.")
+    ] = None,
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
-    """Write the deployments as a standard prefect.yaml, which stock `prefect deploy --all` accepts.
-
-    Args:
-        target: Which environment, and which of its deployments.
-        output: File to write; build/prefect.<environment>.yaml if not given.
-        common: What to work on, and how to speak.
-    """
+    """Write the deployments as a standard prefect.yaml, which stock `prefect deploy --all` accepts."""
     from meta_flows.manifest import manifest
 
     root = common.root.resolve()

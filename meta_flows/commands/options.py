@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from meta_flows.configuration.names import kebab
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.errors import refuse
+from meta_flows.models import kebab
 
 
 @Parameter(name="*")
@@ -37,25 +37,30 @@ EnvironmentName = Annotated[
 ]
 
 
+Flows = Annotated[
+    tuple[str, ...], Parameter(help="Only these flows: globs over slugs, names, functions, folders and paths.")
+]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Target:
     """Which environment, and which of its deployments.
 
     Attributes:
-        environment: Which environment.
-        flow: Only these flows: globs over slugs, names, functions, folders and paths.
         kind: Only these kinds, e.g. python.
         pattern: Only deployments whose name, or flow/name, matches this glob.
     """
 
     environment: EnvironmentName = None
-    flow: tuple[str, ...] = ()
+    flow: Flows = ()
     kind: tuple[str, ...] = ()
     pattern: str | None = None
 
 
 ApiUrl = Annotated[str | None, Parameter(help="Server in place of the one the shell or the environment's file names.")]
+
+Flag = Annotated[bool, Parameter(negative="")]
 
 Parameters = Annotated[
     tuple[str, ...],
@@ -81,3 +86,34 @@ def parsed_parameters(texts: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             values[key] = value
     return values
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Wishes:
+    """What a deploy may do beside creating and updating.
+
+    Attributes:
+        parameter: Values that go before those of the files, for flows that have such parameters.
+        adopt: Take over deployments of the same flow and name that this project does not own.
+        prune: Delete deployments that the repository no longer asks for; the environment's file says, if not given.
+        prune_limit: Largest share of the deployments that may be deleted, from 0 to 1.
+    """
+
+    parameter: Parameters = ()
+    adopt: Flag = False
+    prune: Annotated[bool | None, Parameter(negative="--no-prune")] = None
+    prune_limit: float | None = None
+
+
+def arguments(target: Target, wishes: Wishes) -> dict[str, Any]:
+    """The arguments of `deploy_all` that were given."""
+    return {
+        "flows": list(target.flow),
+        "kinds": list(target.kind),
+        "pattern": target.pattern,
+        "adopt": wishes.adopt,
+        "prune": wishes.prune,
+        "prune_limit": wishes.prune_limit,
+        "parameters": parsed_parameters(wishes.parameter),
+    }

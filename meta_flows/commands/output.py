@@ -20,15 +20,6 @@ out = Console(highlight=False, soft_wrap=True)
 wide = Console(highlight=False, width=WIDEST_TABLE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-COLOURS = {
-    "Created": "green",
-    "Updated": "yellow",
-    "Failed": "red",
-    "ToCreate": "green",
-    "ToUpdate": "yellow",
-    "Unchanged": "dim",
-}
-
 
 def print_json(content: BaseModel | Mapping[str, Any]) -> None:
     """Print one JSON document."""

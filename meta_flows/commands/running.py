@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from prefect.utilities.urls import url_for
 from rich.text import Text
 
 from meta_flows import planning, prefect_api, processes
-from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Parameters, parsed_parameters
+from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flows, Parameters, parsed_parameters
 from meta_flows.commands.output import err, out, print_json
 from meta_flows.configuration import load_environment
 from meta_flows.connecting import connect
@@ -22,28 +23,17 @@ from meta_flows.prefect_api.observe import has_live_worker, read_deployments
 
 
 def run(
-    flow: str,
+    flow: Annotated[str, Parameter(help="The flow's slug or name, or the deployment's name.")],
     *,
     environment: EnvironmentName = None,
-    kind: str = "python",
+    kind: Annotated[str, Parameter(help="Which of the flow's deployments, by kind.")] = "python",
     parameter: Parameters = (),
-    timeout: float = 3600,
-    logs: int = 20,
+    timeout: Annotated[float, Parameter(help="How long to wait for the run's end, in seconds.")] = 3600,
+    logs: Annotated[int, Parameter(help="How many log lines to print at the end.")] = 20,
     api_url: ApiUrl = None,
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
-    """Trigger a deployment of this project, follow its run to the end, and print the end of its log.
-
-    Args:
-        flow: The flow's slug or name, or the deployment's name.
-        environment: Which environment.
-        kind: Which of the flow's deployments, by kind.
-        parameter: Values for this run.
-        timeout: How long to wait for the run's end, in seconds.
-        logs: How many log lines to print at the end.
-        api_url: Server in place of the one the shell or the environment's file names.
-        common: What to work on, and how to speak.
-    """
+    """Trigger a deployment of this project, follow its run to the end, and print the end of its log."""
     parameters = parsed_parameters(parameter)
     with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.client() as api:
         owned = read_deployments(api, planning.ownership_tags(target.project, target.name), ())
@@ -93,18 +83,11 @@ def _check_parameters(deployment: LiveDeployment, parameters: Mapping[str, Any])
 def worker_start(
     *,
     environment: EnvironmentName = None,
-    kind: tuple[str, ...] = (),
+    kind: Annotated[tuple[str, ...], Parameter(help="Only for the pools of these kinds.")] = (),
     api_url: ApiUrl = None,
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
-    """Run a worker for each of the environment's work pools, until stopped.
-
-    Args:
-        environment: Which environment.
-        kind: Only for the pools of these kinds.
-        api_url: Server in place of the one the shell or the environment's file names.
-        common: What to work on, and how to speak.
-    """
+    """Run a worker for each of the environment's work pools, until stopped."""
     with connect(environment, root=common.root, api_url=api_url) as target:
         server = choose_server(target.name, target.prefect_api_url, api_url)
         pools = {pool.name: pool.type for name, pool in target.work_pools.items() if not kind or name in kind}
@@ -143,19 +126,13 @@ def _server_url(environment: str | None, api_url: str | None, common: Common) ->
 def serve(
     *,
     environment: EnvironmentName = None,
-    flow: tuple[str, ...] = (),
+    flow: Flows = (),
     api_url: ApiUrl = None,
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
     """Serve flows from this process, without work pool or worker, until stopped.
 
     They appear as `{slug}-served-{environment}`, without schedules: nothing runs twice beside the deployed ones.
-
-    Args:
-        environment: Which environment.
-        flow: Only these flows: globs over slugs, names, functions, folders and paths.
-        api_url: Server in place of the one the shell or the environment's file names.
-        common: What to work on, and how to speak.
     """
     from meta_flows.serving import serve_flows
 

@@ -66,36 +66,35 @@ def paths(data: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
         yield from paths(value, (*path, key))
 
 
+def leaves(data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Each value with its path; an empty mapping is one, and so is a list of plain values."""
+    if isinstance(data, dict) and data:
+        for key, value in data.items():
+            yield from leaves(value, (*path, key))
+    elif isinstance(data, list) and any(isinstance(item, dict | list) for item in data):
+        for index, item in enumerate(data):
+            yield from leaves(item, (*path, index))
+    else:
+        yield path, data
+
+
 def merge(*documents: Document) -> Document:
     """One document of several layers: the later wins, and its places with it.
 
     Mappings merge key by key, anything else is replaced. So is a mapping by one of another `type`: the keys of a
     git source mean nothing to a local one.
     """
-    merged = Document()
+    data: dict[str, Any] = {}
+    places: dict[KeyPath, Place] = {}
     for document in documents:
-        replaced: set[KeyPath] = set()
-        data = _over(merged.data, document.data, (), replaced)
-        kept = {
-            path: place
-            for path, place in merged.places.items()
-            if not any(path[:end] in replaced for end in range(1, len(path) + 1))
-        }
-        merged = Document(data, kept | document.places)
-    return merged
+        data = _over(data, document.data)
+        places |= document.places
+    left = {(), *paths(data)}
+    return Document(data, {path: place for path, place in places.items() if path in left})
 
 
-def _over(lower: dict[str, Any], upper: dict[str, Any], path: KeyPath, replaced: set[KeyPath]) -> dict[str, Any]:
-    merged = dict(lower)
-    for key, value in upper.items():
-        below = lower.get(key)
-        if isinstance(below, dict) and isinstance(value, dict) and _one_type(below, value):
-            merged[key] = _over(below, value, (*path, key), replaced)
-        else:
-            merged[key] = value
-            replaced.add((*path, key))
-    return merged
-
-
-def _one_type(lower: dict[str, Any], upper: dict[str, Any]) -> bool:
-    return "type" not in lower or upper.get("type", lower["type"]) == lower["type"]
+def _over(lower: Any, upper: Any) -> Any:
+    both = isinstance(lower, dict) and isinstance(upper, dict)
+    if not both or ("type" in lower and upper.get("type", lower["type"]) != lower["type"]):
+        return upper
+    return {**lower, **{key: _over(lower.get(key), value) for key, value in upper.items()}}

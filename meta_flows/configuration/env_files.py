@@ -8,11 +8,10 @@ from pathlib import Path
 from dotenv.parser import parse_stream
 
 from meta_flows.configuration.environment import Environment
-from meta_flows.configuration.names import kebab
 from meta_flows.configuration.reading import place_path, read_text
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.errors import MetaFlowsError, problem
-from meta_flows.models import FlowMetadata, Place, ValidationError
+from meta_flows.models import FlowMetadata, Place, ValidationError, kebab
 
 
 def load_env_file(flow: FlowMetadata, environment: Environment, root: Path) -> dict[str, str]:
@@ -25,29 +24,19 @@ def load_env_file(flow: FlowMetadata, environment: Environment, root: Path) -> d
     """
     values: dict[str, str] = {}
     errors: list[ValidationError] = []
-    folder = (root / flow.path).parent
     for name in dict.fromkeys((".env", f".env.{environment.short_name}", f".env.{environment.name}")):
-        if (folder / name).is_file():
-            found, wrong = _read(folder / name, root)
-            values |= found
-            errors += wrong
+        path = (root / flow.path).with_name(name)
+        for binding in parse_stream(StringIO(read_text(path, root))) if path.is_file() else ():
+            text = binding.original.string
+            blank_lines = text[: len(text) - len(text.lstrip())].count("\n")
+            place = Place(path=place_path(path, root), line=binding.original.line + blank_lines)
+            if binding.error or (binding.key and binding.value is None):
+                detail = "a quote is not closed, or something follows it" if "=" in text else "there is no '='"
+                errors.append(problem("MF302", place, detail=detail))
+            elif binding.key and looks_secret(binding.key, binding.value):
+                errors.append(problem("MF301", place, key=binding.key, block=kebab(binding.key)))
+            elif binding.key:
+                values[binding.key] = binding.value or ""
     if errors:
         raise MetaFlowsError(errors)
     return values
-
-
-def _read(path: Path, root: Path) -> tuple[dict[str, str], list[ValidationError]]:
-    values: dict[str, str] = {}
-    errors: list[ValidationError] = []
-    for binding in parse_stream(StringIO(read_text(path, root))):
-        text = binding.original.string
-        blank_lines = text[: len(text) - len(text.lstrip())].count("\n")
-        place = Place(path=place_path(path, root), line=binding.original.line + blank_lines)
-        if binding.error or (binding.key and binding.value is None):
-            detail = "a quote is not closed, or something follows it" if "=" in text else "there is no '='"
-            errors.append(problem("MF302", place, detail=detail))
-        elif binding.key and looks_secret(binding.key, binding.value):
-            errors.append(problem("MF301", place, key=binding.key, block=kebab(binding.key)))
-        elif binding.key:
-            values[binding.key] = binding.value or ""
-    return values, errors

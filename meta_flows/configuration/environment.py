@@ -1,16 +1,22 @@
-"""What a file in `environments/` may state: one Prefect server and how flows are deployed to it."""
+"""Environments: what a file in `environments/` may state, and one resolved of all that is stated."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from meta_flows.configuration.documents import Document, merge
 from meta_flows.configuration.quantities import Cpu, Memory
+from meta_flows.configuration.reading import configuration_folder, load_document, place_path
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.configuration.sections import BUILT_IN, Resolved, Section
-from meta_flows.models import Kind, Slug
+from meta_flows.configuration.templates import template_kinds
+from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
+from meta_flows.models import Kind, Place, Slug, ValidationError, kebab
+from meta_flows.settings import Settings
 
 SHORT_NAMES = {"development": "dev", "staging": "staging", "production": "prod"}
 """Short names of the usual environments; any other one's is its name."""
@@ -75,6 +81,15 @@ class GitSource(Section):
     """Block to clone with, e.g. `{{ prefect.blocks.github-credentials.robot }}`."""
 
 
+class ReconcileSettings(Section):
+    """What the `reconcile` meta-flow does when live is not what was released."""
+
+    policy: Literal["report", "repair", "deploy"] = "repair"
+    """Report drift only; bring back what was released; or deploy a branch of the git source."""
+    branch: str | None = None
+    """Branch to deploy, with the policy `deploy`; the source's own unless stated."""
+
+
 def _pools(pools: Any) -> Any:
     """Spell out `python: some-pool`, and the type that fits each kind."""
     if not isinstance(pools, dict):
@@ -127,7 +142,15 @@ class Environment(Resolved):
     require_approval: bool = False
     """Whether somebody has to approve a plan before it is applied."""
     prune: bool = False
-    """Whether deployments are deleted whose flow is gone."""
+    """Whether a deploy deletes deployments that the repository no longer asks for."""
+    prune_limit: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Largest share of the environment's deployments that one deploy may delete; `1` allows all of them."""
+    on_failure: Literal["rollback", "continue"] = "rollback"
+    """Whether one failed write takes the whole deploy back, or leaves what succeeded in place."""
+    lock_wait: Annotated[float, Field(ge=0)] = 120
+    """How long a deploy waits for another one of the same environment to end, in seconds."""
+    reconcile: ReconcileSettings = ReconcileSettings()
+    """What the `reconcile` meta-flow does about drift."""
     schedules_active: bool | None = None
     """Whether schedules run; unless stated they do when they are created, and then stay as an operator leaves them."""
 
@@ -135,3 +158,96 @@ class Environment(Resolved):
     def project_stated(self) -> bool:
         """Whether a file names the project; nothing is pruned under a guessed name."""
         return self.origin("project") != BUILT_IN
+
+
+class Available(NamedTuple):
+    """What the folder of environments has, looked up once for all flows.
+
+    Attributes:
+        folder: The folder, as places name it.
+        environments: The short name of each environment by its name.
+        kinds: The kinds that have a template.
+    """
+
+    folder: str
+    environments: dict[str, str]
+    kinds: frozenset[str]
+
+    def long_name(self, name: str) -> str | None:
+        """The name of the environment that is called so, or in short."""
+        by_short = (long for long, short in self.environments.items() if short == name)
+        return name if name in self.environments else next(by_short, None)
+
+    def unknown(self, name: str, place: Place | None = None) -> ValidationError:
+        """The error for an environment that is not there."""
+        known = {"known": ", ".join(self.environments), "folder": self.folder}
+        suggestion = did_you_mean(name, [*self.environments, *self.environments.values()])
+        return problem("MF204", place, name=name, suggestion=suggestion, **known)
+
+
+def available(root: Path) -> Available:
+    """What the folder of environments has."""
+    return Available(place_path(configuration_folder(root), root), environment_names(root), template_kinds(root))
+
+
+def environment_names(root: Path) -> dict[str, str]:
+    """The short name of each environment by its name; only `development` where no file describes any.
+
+    Args:
+        root: The repository.
+    """
+    files = sorted(configuration_folder(root).glob("[!.]*.yaml"))
+    return {file.stem: _short_name(file, root) for file in files if file.stem != "defaults"} or {"development": "dev"}
+
+
+def _short_name(file: Path, root: Path) -> str:
+    try:
+        stated = load_document(file, root).data.get("short_name")
+    except MetaFlowsError:  # said when that environment is asked for
+        stated = None
+    return stated if isinstance(stated, str) else SHORT_NAMES.get(file.stem, file.stem)
+
+
+def load_environment(root: Path, name: str | None = None) -> Environment:
+    """Resolve one environment: built-in defaults < `defaults.yaml` < its own file < what the shell says.
+
+    Args:
+        root: The repository.
+        name: Long or short name; if not given, what DEPLOYMENT_ENV says, or development.
+
+    Raises:
+        MetaFlowsError: MF204, there is no such environment; or everything that is wrong with its files.
+    """
+    known, settings = available(root), Settings()
+    name = name or settings.deployment_env
+    long = known.long_name(name)
+    if long is None:
+        raise MetaFlowsError([known.unknown(name)], exit_code=2)
+    short = known.environments[long]
+    for other, others_short in sorted(known.environments.items()):
+        if other != long and short in (other, others_short):
+            place = Place(path=f"{known.folder}/{long}.yaml")
+            raise refuse("MF203", place, key="short_name", detail=f"environment {other} is called so, too")
+    files = [configuration_folder(root) / f"{part}.yaml" for part in ("defaults", long)]
+    built_in = {
+        "name": long,
+        "short_name": short,
+        "project": kebab(root.resolve().name) or "flows",
+        "work_pools": {"python": {"name": f"{short}-python", "type": "process"}},
+    }
+    shell = {"registry": settings.docker_registry, "namespace": settings.docker_namespace}
+    document = merge(
+        Document(built_in),
+        *(load_document(file, root) for file in files if file.is_file()),
+        *(
+            Document.stated({"docker": {key: stated}}, f"shell DOCKER_{key.upper()}")
+            for key, stated in shell.items()
+            if stated is not None
+        ),
+    )
+    environment = Environment.of(document)
+    for key in ("name", "short_name"):
+        if document.data[key] != built_in[key]:
+            detail = f"must be '{built_in[key]}' for the environment that the file's name says"
+            raise refuse("MF203", document.place((key,)), key=key, detail=detail)
+    return environment

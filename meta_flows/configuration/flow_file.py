@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from meta_flows.configuration.checking import wrong
 from meta_flows.configuration.environment import ResourceLimits
 from meta_flows.configuration.schedules import Schedule
-from meta_flows.configuration.sections import Resolved, Section
+from meta_flows.configuration.sections import Resolved, Section, wrong
 from meta_flows.models import Kind, Slug
 
 
@@ -81,7 +80,7 @@ class FlowOverrides(Section):
     enforce_parameter_schema: bool | None = None
     """Whether Prefect refuses runs whose parameters do not fit; it does unless stated."""
     prune: bool | None = None
-    """Whether deployments that this flow no longer asks for are deleted; the environment decides unless stated."""
+    """Whether its deployments are deleted once the flow is gone; the environment decides unless stated."""
 
     @field_validator("schedules")
     @classmethod
@@ -100,6 +99,8 @@ class FlowSection(FlowOverrides):
 
     slug: Slug | None = None
     """First part of each deployment's name; unless stated made from the folder's or the flow's name."""
+    replaces: Slug | None = None
+    """Slug that the flow had before; its deployments take over schedules, pauses and all else, and are deleted."""
     environments: dict[str, FlowOverrides | None] | None = None
     """What differs in an environment, by its long or short name."""
 
@@ -120,6 +121,7 @@ class FlowConfiguration(Resolved):
     """
 
     slug: Slug
+    replaces: Slug | None = None
     kinds: dict[Kind, KindOptions]
     schedules: tuple[Schedule, ...] = ()
     parameters: dict[str, Any] = Field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,21 @@ def load_document(path: Path, root: Path) -> Document:
         if node is None or node.tag == _YAML + "null":
             return Document(places={(): Place(path=name, line=1)})
         if not isinstance(node, yaml.MappingNode):
-            raise refuse("MF203", _place(name, node), key=path.name, detail="must be a mapping of keys to values")
-        return _Reading(name).document(node)
+            place = _place(name, node.start_mark)
+            raise refuse("MF203", place, key=path.name, detail="must be a mapping of keys to values")
+        reading = _Reading(name)
+        data = reading.value(node, ())
     except RecursionError:
         raise refuse("MF201", Place(path=name), detail="nested too deeply, or an alias that contains itself") from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(path=name, line=mark.line + 1, column=mark.column + 1) if mark else Place(path=name)
+        place = _place(name, error.problem_mark or error.context_mark)
         raise refuse("MF201", place, detail=error.problem or error.context) from None
     except yaml.reader.ReaderError as error:
         place = Place(path=name, line=text.count("\n", 0, error.position) + 1)
         raise refuse("MF201", place, detail=error.reason) from None
+    if reading.errors:
+        raise MetaFlowsError(reading.errors.values())
+    return Document(data, reading.places)
 
 
 def read_text(path: Path, root: Path) -> str:
@@ -89,12 +94,6 @@ class _Reading:
         self.scalars = yaml.constructor.SafeConstructor()
         self.visited = 0
 
-    def document(self, node: yaml.MappingNode) -> Document:
-        data = self.value(node, ())
-        if self.errors:
-            raise MetaFlowsError(self.errors.values())
-        return Document(data, self.places)
-
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
         self.visit()
         if len(path) > _DEEPEST:
@@ -102,12 +101,13 @@ class _Reading:
         if node.tag not in _PLAIN:
             return self.fail("MF201", node, detail=f"the tag {node.tag.replace(_YAML, '!!')} is not supported")
         if isinstance(node, yaml.MappingNode):
-            pairs = {key.value: (_place(self.name, key), value) for key, value in self.pairs(node).values()}
-            self.places.update({(*path, key): place for key, (place, _) in pairs.items()})
-            return {key: self.value(value, (*path, key)) for key, (_, value) in pairs.items()}
+            pairs = self.pairs(node).items()
+            self.places.update({(*path, name): _place(self.name, key.start_mark) for name, (key, _) in pairs})
+            return {name: self.value(value, (*path, name)) for name, (_, value) in pairs}
         if isinstance(node, yaml.SequenceNode):
-            self.places.update({(*path, index): _place(self.name, item) for index, item in enumerate(node.value)})
-            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+            items = [*enumerate(node.value)]
+            self.places.update({(*path, index): _place(self.name, item.start_mark) for index, item in items})
+            return [self.value(item, (*path, index)) for index, item in items]
         return self.scalar(node)
 
     def pairs(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
@@ -116,7 +116,7 @@ class _Reading:
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in node.value:
             self.visit()
-            if not isinstance(key, yaml.ScalarNode) or not _encodable(key.value):
+            if not isinstance(key, yaml.ScalarNode) or re.search(r"[\ud800-\udfff]", key.value):
                 self.fail("MF201", key, detail="a key must be text")
             elif key.tag == _YAML + "merge":
                 for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
@@ -133,16 +133,13 @@ class _Reading:
     def scalar(self, node: yaml.Node) -> Any:
         kind = node.tag.removeprefix(_YAML)
         clock = kind in ("int", "float") and ":" in node.value  # YAML 1.1 reads 10:30 as 630
+        as_written = clock or kind in ("str", "timestamp", "value")
         try:
-            if kind not in ("str", "timestamp", "value") and not clock:
-                value = self.scalars.construct_object(node)
-                json.dumps(value, allow_nan=False)
-                return value
-            if _encodable(node.value):
-                return node.value
+            value = node.value if as_written else self.scalars.construct_object(node)
+            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
         except (yaml.YAMLError, ValueError, LookupError):
-            pass
-        return self.fail("MF201", node, detail=f"{node.value!r} is no {kind} that JSON can hold")
+            return self.fail("MF201", node, detail=f"{node.value!r} is no {kind} that JSON can hold")
+        return value
 
     def visit(self) -> None:
         self.visited += 1
@@ -150,13 +147,9 @@ class _Reading:
             raise refuse("MF201", Place(path=self.name), detail=f"over {_LARGEST:,} values, once aliases are expanded")
 
     def fail(self, code: str, node: yaml.Node, **facts: object) -> None:
-        place = _place(self.name, node)
+        place = _place(self.name, node.start_mark)
         self.errors[place] = problem(code, place, **facts)
 
 
-def _place(name: str, node: yaml.Node) -> Place:
-    return Place(path=name, line=node.start_mark.line + 1, column=node.start_mark.column + 1)
-
-
-def _encodable(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def _place(name: str, mark: yaml.Mark | None) -> Place:
+    return Place(path=name, line=mark.line + 1, column=mark.column + 1) if mark else Place(path=name)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from functools import cache
 from typing import Annotated, Any
+from zoneinfo import available_timezones
 
 import pydantic
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from meta_flows.configuration.checking import wrong
-from meta_flows.configuration.sections import Section
+from meta_flows.configuration.sections import Section, wrong
 from meta_flows.errors import did_you_mean
 from meta_flows.models import Slug
 
@@ -57,10 +57,13 @@ class Schedule(Section):
         The server adds a DTSTART to a rule that has none; it is stated here, so that what is read equals what is sent.
         """
         if self.cron is not None:
-            return {**_cron(self.cron, self.day_or), "timezone": self.timezone}
-        if self.rrule is not None:
-            return {**_rrule(self.rrule, self.timezone)}
-        return {**_interval(self.interval, self.anchor_date, self.timezone)}
+            timing = _as_prefect_has_it("cron", cron=self.cron, day_or=self.day_or)
+        elif self.rrule is not None:
+            start = "" if "DTSTART" in self.rrule.upper() else "DTSTART:20200101T000000\n"
+            timing = _as_prefect_has_it("rrule", rrule=start + self.rrule)
+        else:
+            timing = _as_prefect_has_it("interval", interval=self.interval, anchor_date=self.anchor_date)
+        return {**timing, "timezone": self.timezone}
 
     @model_validator(mode="after")
     def _is_one_that_prefect_takes(self) -> Self:
@@ -86,34 +89,17 @@ class Schedule(Section):
         return self
 
 
-# Prefect reads the list of time zones from disk for each schedule with one: hence the caches.
+# Prefect reads the list of time zones from disk for each schedule with one: hence the cache, and none without it here.
+_timezones = cache(available_timezones)
 
 
 @cache
-def _cron(cron: str, day_or: bool) -> dict[str, Any]:
-    from prefect.client.schemas.schedules import CronSchedule
+def _as_prefect_has_it(rule: str, **fields: Any) -> dict[str, Any]:
+    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-    return CronSchedule(cron=cron, day_or=day_or).model_dump(mode="json")
-
-
-@cache
-def _interval(interval: float | str | None, anchor_date: str, timezone: str) -> dict[str, Any]:
-    from prefect.client.schemas.schedules import IntervalSchedule
-
-    fields = {"interval": interval, "anchor_date": anchor_date, "timezone": timezone}
-    return IntervalSchedule.model_validate(fields).model_dump(mode="json")
-
-
-@cache
-def _rrule(rrule: str, timezone: str) -> dict[str, Any]:
-    from prefect.client.schemas.schedules import RRuleSchedule
-
-    start = "" if "DTSTART" in rrule.upper() else "DTSTART:20200101T000000\n"
-    return RRuleSchedule(rrule=start + rrule, timezone=timezone).model_dump(mode="json")
-
-
-@cache
-def _timezones() -> frozenset[str]:
-    from zoneinfo import available_timezones
-
-    return frozenset(available_timezones())
+    types: dict[str, type[pydantic.BaseModel]] = {
+        "cron": CronSchedule,
+        "interval": IntervalSchedule,
+        "rrule": RRuleSchedule,
+    }
+    return types[rule].model_validate(fields).model_dump(mode="json")

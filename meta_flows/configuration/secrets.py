@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
+
+MASK = "••••••"
+"""What is shown in place of a secret."""
 
 _SECRET = re.compile(
     r"""(^|_)(PASSWORDS?|PASSWD|PASSPHRASE|SECRETS?|TOKEN|CREDENTIALS?|APIKEY|AUTH_STRING|BASIC_AUTH
@@ -62,6 +67,15 @@ def looks_secret(name: str, value: object) -> bool:
     random = not _OPEN.search(name) and any(_is_random(part, longest) for part in re.split(r"[\s,;|]+", text))
     named = _SECRET.search(name) or (_SHORT_PASSWORD.search(name) and not text.isdecimal())
     return bool(_KNOWN.search(text)) or random or (bool(named) and not _ABOUT_A_SECRET.search(name))
+
+
+def masked(name: str, value: Any) -> Any:
+    """The value with whatever looks like a secret in it replaced by a mask."""
+    if isinstance(value, Mapping):
+        return {key: masked(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(name, inner) for inner in value]
+    return MASK if looks_secret(name, value) else value
 
 
 def _is_random(text: str, longest: int) -> bool:

@@ -1,15 +1,21 @@
-"""The bases of everything that files state and of everything that is resolved from them."""
+"""The bases of everything that files state: documents as models, and what is wrong with them in plain words."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
+import pydantic
 from pydantic import ConfigDict, PrivateAttr
+from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
-from meta_flows.configuration.checking import validate
-from meta_flows.configuration.documents import Document, KeyPath
-from meta_flows.models import Model
+from meta_flows.configuration.documents import Document, KeyPath, leaves
+from meta_flows.configuration.secrets import MASK, looks_secret, masked
+from meta_flows.errors import CATALOGUE, MetaFlowsError, did_you_mean, problem
+from meta_flows.models import Model, ValidationError
 
 BUILT_IN = "built-in default"
 
@@ -49,3 +55,133 @@ class Resolved(Section):
             data, stated = data[part], (*stated, part)  # type: ignore[index]
         place = self._document.places.get(stated)
         return str(place.model_copy(update={"column": None})) if place else BUILT_IN
+
+
+class Setting(NamedTuple):
+    """One value by its dotted path, and where it comes from; a secret is masked."""
+
+    path: str
+    value: Any
+    origin: str
+
+
+def explain(resolved: Resolved) -> list[Setting]:
+    """Every single value of something resolved; what nobody stated and has no default is left out."""
+    settings = []
+    for path, value in leaves(resolved.model_dump(mode="json", exclude_none=True)):
+        name = next((part for part in reversed(path) if isinstance(part, str)), "")
+        shown = value if masked(name, value) == value else MASK
+        settings.append(Setting(".".join(map(str, path)), shown, resolved.origin(*path)))
+    return settings
+
+
+M = TypeVar("M", bound=pydantic.BaseModel)
+_Location = tuple[int | str, ...]
+
+_WORDS = {
+    "missing": "is required",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "dict_type": "must be a mapping of keys to values",
+    "model_type": "must be a mapping of keys to values",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_pattern_mismatch": "must be lower-case letters, digits and dashes: {pattern}",
+    "union_tag_not_found": "needs a `type`",
+    "union_tag_invalid": "has an unknown `type`; there are {expected_tags}",
+}
+_LONGEST_SHOWN = 60
+
+
+def validate(model_type: type[M], document: Document) -> M:
+    """Make a model of a document, strictly: no text for a number, no number for text.
+
+    Raises:
+        MetaFlowsError: With MF202 for each unknown key, what a validator chose with `wrong`, and else MF203.
+    """
+    try:
+        return model_type.model_validate_json(json.dumps(document.data), strict=True)
+    except pydantic.ValidationError as error:
+        found: dict[tuple[KeyPath, str], list[ErrorDetails]] = {}
+        for detail in error.errors(include_url=False):
+            path = _path(document.data, detail["loc"])
+            found.setdefault((path, _name(path, detail)), []).append(detail)
+        problems = [_problem(model_type, document, path, key, details) for (path, key), details in found.items()]
+        raise MetaFlowsError(
+            sorted(problems, key=lambda error: (error.file_path or "", error.line_number or 0))
+        ) from None
+
+
+def wrong(code: str, at: KeyPath = (), **facts: object) -> PydanticCustomError:
+    """What a pydantic validator raises to be reported as `code` of the catalogue.
+
+    Args:
+        code: Key of `CATALOGUE`.
+        at: Where below the validated value the fault is.
+        **facts: What the entry's format strings name.
+    """
+    return PydanticCustomError(code, "{facts}", {"facts": facts, "at": at})
+
+
+def _problem(
+    model_type: type[pydantic.BaseModel], document: Document, path: KeyPath, key: str, details: list[ErrorDetails]
+) -> ValidationError:
+    first = details[0]
+    if first["type"] in CATALOGUE:
+        return problem(first["type"], document.place(path + first["ctx"]["at"]), **first["ctx"]["facts"])
+    if first["type"] == "extra_forbidden":
+        known = sorted({name for model in _models_at(model_type, first["loc"][:-1]) for name in model.model_fields})
+        suggestion = did_you_mean(key, known)
+        return problem("MF202", document.place(path), key=key, suggestion=suggestion, known=", ".join(known))
+    words = " or ".join(dict.fromkeys(_words(detail) for detail in details))
+    return problem("MF203", document.place(path), key=key, detail=words + _instead(key, first))
+
+
+def _path(data: Any, location: _Location) -> KeyPath:
+    """The part of pydantic's location that is in the data: it names members of unions, and `[key]`, as well."""
+    path: KeyPath = ()
+    for part in location:
+        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int)):
+            path, data = (*path, part), data[part]  # type: ignore[index]
+    return path
+
+
+def _name(path: KeyPath, detail: ErrorDetails) -> str:
+    names = [part for part in (detail["loc"] if detail["type"] == "missing" else path) if isinstance(part, str)]
+    return names[-1] if names else "the file"
+
+
+def _words(detail: ErrorDetails) -> str:
+    if detail["type"] in _WORDS:
+        return _WORDS[detail["type"]].format(**detail.get("ctx", {}))
+    return re.sub(r"^\w+ should", "must", detail["msg"].removeprefix("Value error, "))
+
+
+def _instead(key: str, detail: ErrorDetails) -> str:
+    """`, not X` for a value that is short and no secret."""
+    value = detail["input"]
+    if detail["type"] in ("missing", "value_error") or looks_secret(key, value):
+        return ""
+    kinds = {dict: "a mapping", list: "a list", type(None): "empty"}
+    shown = kinds.get(type(value)) or json.dumps(value)
+    return f", not {shown}" if len(shown) <= _LONGEST_SHOWN else ""
+
+
+def _models_at(annotation: Any, location: _Location) -> Iterator[type[pydantic.BaseModel]]:
+    """The models that an annotation has at one of pydantic's locations, which name the tags of unions as well."""
+    arguments, part, inner = get_args(annotation), location[:1], location[1:]
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        fields = annotation.model_fields
+        if not part:
+            yield annotation
+        elif part[0] in fields:
+            yield from _models_at(fields[str(part[0])].annotation, inner)
+        elif "type" in fields and part[0] in get_args(fields["type"].annotation):
+            yield from _models_at(annotation, inner)
+    elif part and get_origin(annotation) in (dict, list, tuple):
+        yield from _models_at(arguments[1 if get_origin(annotation) is dict else 0], inner)
+    else:
+        for argument in arguments:
+            yield from _models_at(argument, location)

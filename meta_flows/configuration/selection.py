@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from meta_flows.configuration.documents import Document
 from meta_flows.configuration.env_files import load_env_file
-from meta_flows.configuration.environment import Environment
+from meta_flows.configuration.environment import Environment, available
 from meta_flows.configuration.flow_file import FlowConfiguration
-from meta_flows.configuration.resolve import environment_names, flow_configuration
+from meta_flows.configuration.resolve import flow_configuration
 from meta_flows.discovery import select
 from meta_flows.errors import MetaFlowsError, problem, refuse
 from meta_flows.models import FlowMetadata, Model, ValidationError
@@ -31,9 +31,21 @@ class Selection(Model):
     kinds: tuple[str, ...] = ()
     pattern: str | None = None
 
+    @property
+    def partial(self) -> bool:
+        """Whether anything is left out."""
+        return self != Selection()
+
     def __str__(self) -> str:
         stated = (*self.flows, *(f"kind {kind}" for kind in self.kinds), *([self.pattern] if self.pattern else []))
         return " ".join(stated) or "what is in the repository"
+
+    def has(self, kind: str, flow: str, deployment: str) -> bool:
+        """Whether it selects a deployment of a flow that it selects."""
+        named = self.pattern is None or any(
+            fnmatchcase(name, self.pattern) for name in (deployment, f"{flow}/{deployment}")
+        )
+        return named and (not self.kinds or kind in self.kinds)
 
 
 class ConfiguredFlow(Model):
@@ -65,6 +77,7 @@ def configure(
     selection: Selection,
     *,
     parameters: Mapping[str, Any],
+    allow_none: bool = False,
 ) -> Configured:
     """Resolve every selected flow; whatever is wrong with one refuses that one.
 
@@ -74,36 +87,39 @@ def configure(
         environment: Where they go.
         selection: Which of them.
         parameters: Values that go before those of the files, for flows that have such parameters.
+        allow_none: Whether a repository without flows is fine.
 
     Raises:
         MetaFlowsError: MF109, the selection matches nothing.
     """
-    siblings = _siblings(flows)
-    environments = environment_names(root)
     configured: list[ConfiguredFlow] = []
     refused: list[ValidationError] = []
-    claimants: dict[str, list[FlowMetadata]] = defaultdict(list)
+    siblings, claimants = defaultdict[str, list[FlowMetadata]](list), defaultdict[str, list[FlowMetadata]](list)
     for flow in flows:
-        by_source = bool(select((flow,), selection.flows))
-        if not flow.is_valid:
-            refused += flow.validation_errors if by_source else ()
-            continue
-        known = {parameter.name for parameter in flow.parameters if not parameter.variadic}
-        given = {"parameters": {key: value for key, value in parameters.items() if key in known}}
+        siblings[_home(flow)].append(flow)
+    known = available(root)
+    for flow in flows:
+        chosen = bool(select((flow,), selection.flows))
+        names = {parameter.name for parameter in flow.parameters if not parameter.variadic}
+        given = {key: value for key, value in parameters.items() if key in names}
         try:
+            if not flow.is_valid:
+                raise MetaFlowsError(flow.validation_errors)
             configuration = flow_configuration(
                 flow,
                 environment,
                 root,
                 siblings=siblings[_home(flow)],
-                environments=environments,
-                overrides=Document.stated(given, "command line") if given["parameters"] else Document(),
+                known=known,
+                overrides=Document.stated({"parameters": given} if given else {}, "command line"),
             )
-            claimants[configuration.slug].append(flow)
-            if not by_source and not any(fnmatchcase(configuration.slug, glob) for glob in selection.flows):
-                continue
+            slug = configuration.slug
+            claimants[slug].append(flow)
+            named = chosen or any(fnmatchcase(slug, glob) for glob in selection.flows)
             kinds = tuple(
-                kind for kind in configuration.kinds if _selected(flow, configuration, kind, environment, selection)
+                kind
+                for kind in configuration.kinds
+                if named and selection.has(kind, flow.name, deployment_name(slug, kind, environment))
             )
             if kinds:
                 env_file = load_env_file(flow, environment, root)
@@ -111,56 +127,26 @@ def configure(
                     ConfiguredFlow(flow=flow, configuration=configuration, env_file=env_file, kinds=kinds)
                 )
         except MetaFlowsError as error:
-            refused += error.errors if by_source else ()
-    if not configured and not refused:
+            refused += error.errors if chosen else ()
+    if not configured and not refused and (selection.partial or not allow_none):
         raise refuse("MF109", selection=selection)
-    clashes = _clashing_slugs(claimants)
-    kept = tuple(item for item in configured if item.flow.entrypoint not in clashes)
-    selected = {item.flow.entrypoint for item in configured}
-    clashing = (error for entrypoint, error in clashes.items() if entrypoint in selected)
-    errors = dict.fromkeys((*refused, *clashing))  # flows of one file share its errors
-    return Configured(flows=kept, refused=tuple(errors), notes=_notes(kept, environment))
+    kept = []
+    for item in configured:
+        slug = item.configuration.slug
+        if rivals := [str(other.place) for other in claimants[slug] if other is not item.flow]:
+            refused.append(problem("MF107", item.flow.place, slug=slug, others=", ".join(rivals)))
+        else:
+            kept.append(item)
+    errors = dict.fromkeys(refused)  # flows of one file share its errors
+    return Configured(flows=tuple(kept), refused=tuple(errors), notes=_notes(kept, environment))
 
 
 def _home(flow: FlowMetadata) -> str:
     return flow.deployment_file or flow.path.rpartition("/")[0]
 
 
-def _siblings(flows: Iterable[FlowMetadata]) -> dict[str, list[FlowMetadata]]:
-    found: dict[str, list[FlowMetadata]] = defaultdict(list)
-    for flow in flows:
-        found[_home(flow)].append(flow)
-    return found
-
-
-def _selected(
-    flow: FlowMetadata, configuration: FlowConfiguration, kind: str, environment: Environment, selection: Selection
-) -> bool:
-    name = deployment_name(configuration.slug, kind, environment)
-    fits = selection.pattern is None or any(
-        fnmatchcase(text, selection.pattern) for text in (name, f"{flow.name}/{name}")
-    )
-    return fits and (not selection.kinds or kind in selection.kinds)
-
-
-def _clashing_slugs(claimants: Mapping[str, Sequence[FlowMetadata]]) -> dict[str, ValidationError]:
-    """What is wrong with each flow whose slug another one claims too, by its entrypoint."""
-    return {
-        flow.entrypoint: problem("MF107", flow.place, slug=slug, others=", ".join(_places(flows, flow)))
-        for slug, flows in claimants.items()
-        if len(flows) > 1
-        for flow in flows
-    }
-
-
-def _places(flows: Iterable[FlowMetadata], without: FlowMetadata) -> Iterator[str]:
-    return (str(flow.place) for flow in flows if flow is not without)
-
-
 def _notes(configured: Iterable[ConfiguredFlow], environment: Environment) -> tuple[str, ...]:
     notes = []
     if any("python" in item.kinds and item.configuration.kinds["python"].resource_limits for item in configured):
         notes.append("resource_limits are not enforced for the python kind: a process worker has no such limits")
-    if environment.prune:
-        notes.append("prune is stated, but this version deletes nothing")
     return tuple(notes)

@@ -33,24 +33,20 @@ class Template(Resolved):
     """Tags of every deployment."""
 
 
-def has_template(root: Path, kind: str) -> bool:
-    """Whether there is a template for a kind."""
-    return kind in BUILT_IN or _file(root, kind).is_file()
+def template_kinds(root: Path) -> frozenset[str]:
+    """The kinds that have a template; python has a built-in one."""
+    return frozenset(BUILT_IN).union(file.stem for file in (configuration_folder(root) / "templates").glob("*.yaml"))
 
 
 def load_template(root: Path, kind: str) -> Template:
-    """The template of a kind, checked, with its placeholders as they are; python has a built-in one.
+    """The template of a kind, checked, with its placeholders as they are.
 
     Raises:
         MetaFlowsError: There is none, or something is wrong with it.
     """
-    path = _file(root, kind)
+    path = configuration_folder(root) / "templates" / f"{kind}.yaml"
     if path.is_file():
         return Template.of(load_document(path, root))
     if kind in BUILT_IN:
         return Template.of(Document(BUILT_IN[kind]))
     raise refuse("MF210", kind=kind, missing=f"a template: {place_path(path, root)}")
-
-
-def _file(root: Path, kind: str) -> Path:
-    return configuration_folder(root) / "templates" / f"{kind}.yaml"

@@ -18,7 +18,7 @@ from meta_flows.discovery.tree import NEVER_CODE, Tree, join, parent
 from meta_flows.errors import problem, refuse
 from meta_flows.models import FlowMetadata
 
-__all__ = ["discover", "select"]
+__all__ = ["discover", "ignored_paths", "select"]
 
 DEPLOYMENT_FILES = ("deployment.yaml", "deployment.yml")
 RUN_TIME_FOLDERS = frozenset({"data", "output"})
@@ -53,6 +53,12 @@ def discover(root: Path, folder: str = "flows") -> tuple[FlowMetadata, ...]:
     for flow in flows:
         claimants[_claimed_name(flow)].append(flow)
     return tuple(_judged(flow, modules, claimants[_claimed_name(flow)]) for flow in flows)
+
+
+def ignored_paths(root: Path, paths: Iterable[str]) -> set[str]:
+    """Those of the paths that are there, and that `.prefectignore` leaves out."""
+    tree = Tree(root)
+    return {path for path in paths if tree.ignores(path) and (root / path).is_file()}
 
 
 def select(flows: Iterable[FlowMetadata], patterns: Iterable[str]) -> tuple[FlowMetadata, ...]:
@@ -99,15 +105,14 @@ def _facts(tree: Tree, modules: Modules, path: str, top: str, homes: AbstractSet
     """
     folder = parent(path)
     local, elsewhere = modules.closure(path)
-    digests = {module: modules.source(module).digest for module in local}
+    files = set(local)
     for home in homes & {parent(module) for module in local}:
-        own = filter(_is_own, tree.walk(home, NEVER_CODE | RUN_TIME_FOLDERS, homes))
-        digests |= {file: tree.digest(file) for file in own}
-    content = "".join(f"{file}\0{digest}\n" for file, digest in sorted(digests.items()))
+        files.update(filter(_is_own, tree.walk(home, NEVER_CODE | RUN_TIME_FOLDERS, homes)))
+    content = "".join(f"{file}\0{tree.digest(file)}\n" for file in sorted(files))
     return {
         "local_modules": tuple(sorted(local)),
         "dependencies": distributions(elsewhere),
-        "source_files": tuple(sorted(digests)),
+        "source_files": tuple(sorted(files)),
         "source_digest": hashlib.sha256(content.encode()).hexdigest(),
         "dockerfile_path": tree.nearest(folder, ("Dockerfile",), top),
         "env_files": tuple(

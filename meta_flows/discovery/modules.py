@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 from meta_flows.discovery.distributions import is_installed
 from meta_flows.discovery.source import Import, Source, parse
@@ -19,61 +20,57 @@ class Modules:
     Prefect loads `path/to/file.py:flow` with the file's folder first on `sys.path` and the repository's root second,
     both before the standard library and all that is installed. `src/` is looked in as well: what stands there is
     meant to be installed.
+
+    Attributes:
+        source: A file by its path, parsed.
     """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._roots = ("", "src") if "src" in tree.listing("").folders else ("",)
-        self._sources: dict[str, Source] = {}
-        self._imported: dict[tuple[str, str | None], tuple[set[str], set[str]]] = {}
+        self.source = cache(self._parsed)
+        self._imports = cache(self._found_imports)
 
-    def source(self, path: str) -> Source:
-        """One file, parsed."""
-        if path not in self._sources:
-            try:
-                self._sources[path] = parse(path, self._tree.read(path))
-            except OSError as error:
-                self._sources[path] = parse(path, error)
-        return self._sources[path]
+    def _parsed(self, path: str) -> Source:
+        try:
+            return parse(path, self._tree.read(path))
+        except OSError as error:
+            return parse(path, error)
 
     def closure(self, entry: str) -> tuple[set[str], set[str]]:
         """All that loading `entry` can import: files of the repository, itself included, and other top-level names."""
         beside = parent(entry)
-        files, elsewhere = self._imports(entry, (beside, *self._roots), own_package=(beside, ""))
-        found, todo = {entry, *files}, [*files]
+        found, elsewhere = {entry}, set[str]()
+        todo = [self._imports(entry, beside, is_entry=True)]
         while todo:
-            files, names = self._imported_by(todo.pop(), beside)
+            files, names = todo.pop()
             elsewhere |= names
-            todo += files - found
+            todo += [self._imported_by(file, beside) for file in files - found]
             found |= files
         return found, elsewhere
 
     def _imported_by(self, path: str, beside: str) -> tuple[set[str], set[str]]:
-        """What a module imports by itself, computed once for all flows whose own folder has no say in it."""
+        """What a module imports by itself, found once for all flows whose own folder has no say in it."""
         files, folders, *_ = self._tree.listing(beside)
         shadowed = any(head in folders or f"{head}.py" in files for head in self.source(path).heads)
-        key = (path, beside if shadowed else None)
-        if key not in self._imported:
-            self._imported[key] = self._imports(path, (beside, *self._roots) if shadowed else self._roots)
-        return self._imported[key]
+        return self._imports(path, beside if shadowed else None)
 
-    def _imports(
-        self, path: str, roots: Sequence[str], own_package: Sequence[str] | None = None
-    ) -> tuple[set[str], set[str]]:
+    def _found_imports(self, path: str, beside: str | None, *, is_entry: bool = False) -> tuple[set[str], set[str]]:
         """What one file imports by itself.
 
         Args:
             path: The file.
-            roots: Where absolute imports begin.
-            own_package: Where `from .` begins in a file that Prefect loads by its path: it makes it a package.
+            beside: Folder in which absolute imports begin, before the roots.
+            is_entry: Whether Prefect loads the file by its path, which makes it a package: there `from .` begins.
         """
+        roots = self._roots if beside is None else (beside, *self._roots)
         files, elsewhere = set[str](), set[str]()
         for item in self.source(path).imports:
             if item.level:
                 folder = path
                 for _ in range(item.level):
                     folder = parent(folder)
-                files |= self._resolve(item, own_package if own_package and item.level == 1 else (folder,))
+                files |= self._resolve(item, (folder, "") if is_entry and item.level == 1 else (folder,))
             elif found := self._resolve_absolute(item, roots):
                 files |= found
             elif item.head.isidentifier() and item.head not in sys.stdlib_module_names:

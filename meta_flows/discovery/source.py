@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 from collections.abc import Iterator
 from importlib.util import decode_source
 from typing import NamedTuple
@@ -30,13 +29,11 @@ class Source(NamedTuple):
     """One file, parsed.
 
     Attributes:
-        digest: SHA-256 of its content.
         heads: The top-level names of its absolute imports.
         flows: What it alone tells about each of its flows; one invalid entry if it cannot be parsed.
         error: Why it cannot be parsed.
     """
 
-    digest: str
     imports: tuple[Import, ...] = ()
     heads: frozenset[str] = frozenset()
     flows: tuple[FlowMetadata, ...] = ()
@@ -51,26 +48,25 @@ def parse(path: str, content: bytes | OSError) -> Source:
         content: Its bytes, or why they could not be read.
     """
     if isinstance(content, OSError):
-        return _broken("", "MF102", Place(path=path), content.strerror or str(content))
-    digest = hashlib.sha256(content).hexdigest()
+        return _broken("MF102", Place(path=path), content.strerror or str(content))
     try:
         text = _decode(content)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         column = error.start - error.object.rfind(b"\n", 0, error.start)
         place = Place(path=path, line=line, column=column)
-        return _broken(digest, "MF102", place, f"not {error.encoding}: {error.reason}")
+        return _broken("MF102", place, f"not {error.encoding}: {error.reason}")
     except (SyntaxError, LookupError, ValueError) as error:
-        return _broken(digest, "MF102", Place(path=path), str(error))
+        return _broken("MF102", Place(path=path), str(error))
     try:
         tree = ast.parse(text, path)
         imports = tuple(dict.fromkeys(_imports(path, tree, text)))
-        return Source(digest, imports, frozenset(item.head for item in imports), tuple(flows(path, tree, text)))
+        return Source(imports, frozenset(item.head for item in imports), tuple(flows(path, tree, text)))
     except SyntaxError as error:
         place = Place(path=path, line=error.lineno or None, column=error.offset or None)
-        return _broken(digest, "MF101", place, error.msg)
+        return _broken("MF101", place, error.msg)
     except (RecursionError, MemoryError):
-        return _broken(digest, "MF101", Place(path=path), "nested too deeply for Python to parse")
+        return _broken("MF101", Place(path=path), "nested too deeply for Python to parse")
 
 
 def _decode(content: bytes) -> str:
@@ -86,7 +82,7 @@ def _decode(content: bytes) -> str:
     return text
 
 
-def _broken(digest: str, code: str, place: Place, detail: str) -> Source:
+def _broken(code: str, place: Place, detail: str) -> Source:
     error = problem(code, place, detail=detail, path=place.path)
     entry = FlowMetadata(
         name=place.path,
@@ -97,7 +93,7 @@ def _broken(digest: str, code: str, place: Place, detail: str) -> Source:
         is_valid=False,
         validation_errors=(error,),
     )
-    return Source(digest, flows=(entry,), error=error)
+    return Source(flows=(entry,), error=error)
 
 
 def _imports(path: str, tree: ast.Module, text: str) -> Iterator[Import]:

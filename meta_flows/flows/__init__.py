@@ -1,5 +1,8 @@
 """The meta-flows, one a file: composition only, so that reading one top to bottom tells what it does."""
 
+from meta_flows.flows.clean_deployments import clean_deployments
 from meta_flows.flows.deploy_all import deploy_all
+from meta_flows.flows.reconcile import reconcile
+from meta_flows.flows.rollback import rollback
 
-__all__ = ["deploy_all"]
+__all__ = ["clean_deployments", "deploy_all", "reconcile", "rollback"]

@@ -10,11 +10,10 @@ from prefect import flow
 from meta_flows import prefect_api
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
-from meta_flows.tasks.applying import apply_plan, close_release, open_release
-from meta_flows.tasks.planning import is_released, observe, plan_changes, released_specs, render_deployments
-from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, refuse_all_if_strict
+from meta_flows.tasks.planning import Wishes, propose_deploy
+from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, refuse_unapproved
+from meta_flows.tasks.releasing import carry_out, writing
 from meta_flows.tasks.report import final_state, report
-from meta_flows.tasks.verification import verify
 
 
 @flow(name="deploy-all", flow_run_name="deploy {environment}", validate_parameters=True)
@@ -25,7 +24,10 @@ def deploy_all(
     pattern: str | None = None,
     dry_run: bool = False,
     adopt: bool = False,
+    prune: bool | None = None,
+    prune_limit: float | None = None,
     parameters: dict[str, Any] | None = None,
+    plan_digest: str | None = None,
     root: Path | None = None,
 ) -> DeployResult:
     """Discover every flow, and create or update its deployments where they differ from what the repository says.
@@ -37,36 +39,35 @@ def deploy_all(
         pattern: Only deployments whose name, or flow/name, matches this glob.
         dry_run: Stop after the plan; nothing is written.
         adopt: Take over deployments of the same flow and name that this project does not own.
+        prune: Delete deployments that the repository no longer asks for; the environment's file says, if not given.
+        prune_limit: Largest share of the deployments that may be deleted, from 0 to 1.
         parameters: Parameter values that go before those of the files, for flows that have such parameters.
+        plan_digest: Digest of the only plan to carry out; any other is refused.
         root: The repository; the working directory if not given.
 
     Returns:
         What became of each deployment; the run ends as InSync, Deployed or Planned.
 
     Raises:
-        DeployError: Something was left out or failed, and the run ends as Incomplete; what was done is in its `result`.
+        DeployError: The run ends as RolledBack: something failed, and everything is as it was before. As Incomplete:
+            something was left out. As RollbackIncomplete: something failed, and so did taking it back.
         MetaFlowsError: Nothing was done.
     """
     root = (root or Path()).resolve()
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
 
-    target = enter_environment(root, environment, dry_run)
+    target = enter_environment(root, environment)
     discovered = discover_flows(root)
-    configured = configure_flows(root, discovered, target, selection, parameters or {})
+    configured = configure_flows(root, discovered, target, selection, parameters or {}, allow_none=bool(prune))
+    wishes = Wishes(adopt, prune, prune_limit, selection.partial, plan_digest)
+    carried = None
     with prefect_api.client() as api:
-        observed = observe(api, target, configured)
-        released = released_specs(observed.release)
-        rendered = render_deployments(root, configured, target, released)
-        plan = plan_changes(rendered.deployments, observed, target, adopt)
-        refused = refuse_all_if_strict(target, (*configured.refused, *rendered.refused, *plan.refused))
-        stopped = dry_run or (target.strict and refused)
-        if stopped or (plan.in_sync and is_released(plan, rendered.deployments, observed)):
-            result = report(plan, {}, observed.live, refused, configured.notes)
-            return final_state(result)
-
-        release = open_release(plan, rendered.deployments, released, root)
-        applied = apply_plan(api, plan)
-        verified = verify(api, rendered.deployments, release, applied)
-        close_release(api, release, applied, verified.errors)
-        result = report(plan, applied, verified.live, (*refused, *verified.errors), configured.notes, release.id)
+        proposal = propose_deploy(api, root, target, discovered, configured, wishes)
+        if proposal.worth_doing and not dry_run:
+            refuse_unapproved(target)
+            with writing(api, target) as still_ours:  # after waiting for another writer things may have changed
+                proposal = propose_deploy(api, root, target, discovered, configured, wishes)
+                if proposal.worth_doing:
+                    carried = carry_out(api, target, proposal, still_ours, root=root)
+        result = report("Deployed", proposal, carried)
     return final_state(result)

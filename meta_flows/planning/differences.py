@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meta_flows.configuration.secrets import looks_secret
+from meta_flows.configuration.secrets import masked
 from meta_flows.models import FieldChange
 from meta_flows.planning.merging import SETS, Spec, is_merged, join
 
 ABSENT = object()
-
-MASK = "••••••"
 
 
 def difference(live: Spec, target: Spec, released: Spec | None = None) -> tuple[FieldChange, ...]:
@@ -46,12 +44,3 @@ def _drifted(released: Any, live: Any, path: str) -> bool:
     if is_merged(path) and isinstance(released, Mapping) and isinstance(live, Mapping):
         return any(_drifted(value, live.get(key, ABSENT), join(path, key)) for key, value in released.items())
     return bool(released != live)
-
-
-def masked(key: str, value: Any) -> Any:
-    """The value with whatever looks like a secret in it replaced by a mask."""
-    if isinstance(value, Mapping):
-        return {inner: masked(str(inner), content) for inner, content in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(key, content) for content in value]
-    return MASK if looks_secret(key, value) else value

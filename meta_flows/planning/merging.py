@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -29,14 +29,20 @@ RESET: Mapping[str, Any] = {
     "concurrency_options": None,
     "work_queue_name": "default",
     "paused": False,
+    "schedules.*.active": True,
+    "schedules.*.max_scheduled_runs": None,
 }
-"""What a deployment's field becomes when the repository stops stating it; a mapping's key is taken out instead."""
+"""What a field becomes when the repository stops stating it; other keys are taken out instead."""
 
 
 def is_merged(path: str) -> bool:
     """Whether the mapping at a dotted path is merged key by key."""
+    return _pattern(path, MERGED_BY_KEY) is not None
+
+
+def _pattern(path: str, patterns: Iterable[str]) -> str | None:
     depth = path.count(".")
-    return any(pattern.count(".") == depth and fnmatchcase(path, pattern) for pattern in MERGED_BY_KEY)
+    return next((item for item in patterns if item.count(".") == depth and fnmatchcase(path, item)), None)
 
 
 def join(path: str, key: str) -> str:
@@ -59,8 +65,8 @@ def merge(desired: Spec, released: Spec, live: Spec, path: str = "") -> dict[str
         if key in desired:
             target[key] = _merged_value(desired[key], released.get(key), live.get(key), inner)
         elif key in released:
-            if not path and key in RESET:
-                target[key] = RESET[key]
+            if reset := _pattern(inner, RESET):
+                target[key] = RESET[reset]
         else:
             target[key] = live[key]
     return target

@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from meta_flows.errors import problem
 from meta_flows.models import Change, Deployment, LiveDeployment, Plan, ValidationError
 from meta_flows.planning.differences import difference
 from meta_flows.planning.merging import Spec, merge
+from meta_flows.planning.schedules import matched
+from meta_flows.planning.surplus import Prune, deletions
+
+Live = Mapping[str, LiveDeployment]
+Released = Mapping[str, Deployment]
 
 
 def ownership_tags(project: str, environment: str) -> tuple[str, str]:
@@ -18,84 +23,110 @@ def ownership_tags(project: str, environment: str) -> tuple[str, str]:
     return f"project:{project}", f"environment:{environment}"
 
 
+class Policy(NamedTuple):
+    """What a plan may do beside creating and updating what is ours.
+
+    Attributes:
+        adopt: Take over a deployment of the same flow and name that is not ours.
+        prune: What to do about deployments that nobody asks for any more.
+    """
+
+    adopt: bool = False
+    prune: Prune = Prune()
+
+
 def make_plan(
     desired: Iterable[Deployment],
-    released: Mapping[str, Spec],
-    live: Mapping[str, LiveDeployment],
+    released: Released,
+    live: Live,
     *,
     project: str,
     environment: str,
-    adopt: bool = False,
+    policy: Policy = Policy(),  # noqa: B008  # a tuple
 ) -> Plan:
-    """Decide what to do about each desired deployment; nothing else is looked at.
+    """Decide what to do about each deployment.
 
     Args:
         desired: What the repository asks for.
-        released: Rendered specs of the last release, by deployment key.
+        released: What the last release put on the server, by deployment key.
         live: What the server has, by deployment key.
         project: Name in the ownership tag.
         environment: Long name of the environment.
-        adopt: Whether to take over a deployment of the same flow and name that is not ours.
+        policy: What the plan may do besides.
+
+    Raises:
+        MetaFlowsError: MF513, more than the stated share would be deleted.
     """
-    owned = set(ownership_tags(project, environment))
+    owner = set(ownership_tags(project, environment))
+    owned = {key: item for key, item in live.items() if owner <= set(item.spec["tags"])}
+    wanted = {deployment.key: deployment for deployment in desired}
+    replaced: dict[str, str] = {}
     changes: list[Change] = []
     refused: list[ValidationError] = []
-    for deployment in sorted(desired, key=lambda item: item.name):
+    for deployment in sorted(wanted.values(), key=lambda item: item.name):
         existing = live.get(deployment.key)
-        foreign = existing is not None and not owned <= set(existing.spec["tags"])
-        if foreign and not adopt:
+        predecessor = _predecessor(deployment, owned)
+        if existing is not None and deployment.key not in owned and not policy.adopt:
             refused.append(problem("MF501", key=deployment.key, project=project))
+        elif predecessor and predecessor.key in wanted:
+            refused.append(problem("MF515", key=deployment.key, replaced=predecessor.key))
         else:
-            changes.append(_change(deployment, released.get(deployment.key, {}), existing, foreign))
-    plan = Plan(project=project, environment=environment, changes=tuple(changes), refused=tuple(refused))
-    return plan.model_copy(update={"digest": _digest(changes)})
+            if predecessor:
+                replaced[predecessor.key] = deployment.name
+            changes.append(_change(deployment, released, existing, predecessor))
+    surplus = {key: item for key, item in owned.items() if key not in wanted}
+    deleted, kept = deletions(surplus, replaced, of=len(owned), prune=policy.prune)
+    changes += deleted
+    return Plan(
+        project=project,
+        environment=environment,
+        changes=tuple(changes),
+        refused=tuple(refused),
+        kept=kept,
+        digest=digest(changes),
+    )
 
 
-def _change(deployment: Deployment, released: Spec, existing: LiveDeployment | None, foreign: bool) -> Change:
-    live = _with_slugs(existing, deployment) if existing else None
-    target = merge(deployment.spec, released if existing else {}, live.spec if live else {})
-    fields = difference(live.spec if live else {}, target, released)
+def _predecessor(deployment: Deployment, owned: Live) -> LiveDeployment | None:
+    """The owned deployment whose place this one takes: another name, or the same name of a flow that was renamed."""
+    others = (item for key, item in sorted(owned.items()) if key != deployment.key)
+    return next((item for item in others if item.name == deployment.replaces), None)
+
+
+def _change(
+    deployment: Deployment, released: Released, existing: LiveDeployment | None, predecessor: LiveDeployment | None
+) -> Change:
+    """What to do about one deployment; one that takes another's place begins as that one is, pauses included."""
+    model = existing or predecessor
+    stated: Spec = released[model.key].spec if model and model.key in released else {}
+    before = matched(model, deployment.spec["schedules"]) if model else None
+    target = merge(deployment.spec, stated, before.spec if before else {})
+    live = before if existing else None
+    last = released.get(deployment.key)
+    fields = difference(live.spec if live else {}, target, last.spec if last else {})
     return Change(
         action="create" if live is None else "update" if fields else "unchanged",
         flow_name=deployment.flow_name,
         name=deployment.name,
         kind=deployment.kind,
-        slug=deployment.slug,
+        reason=f"replaces {predecessor.name}" if predecessor and not existing else "",
         fields=fields,
-        adopt=foreign,
         target=target,
         live=live,
     )
 
 
-def _with_slugs(live: LiveDeployment, deployment: Deployment) -> LiveDeployment:
-    """Live, with each schedule that has no slug under the slug of the desired schedule it equals.
-
-    A deployment made by hand has schedules without slugs. Left apart, the desired one would be created beside it and
-    every run would be scheduled twice.
-    """
-    schedules: dict[str, Any] = dict(live.spec["schedules"])
-    ids = dict(live.schedule_ids)
-    for slug, desired in deployment.spec["schedules"].items():
-        nameless = (key for key, schedule in schedules.items() if schedule["slug"] is None)
-        twin = next((key for key in nameless if _same_timing(schedules[key], desired)), None)
-        if slug not in schedules and twin is not None:
-            schedules[slug], ids[slug] = schedules.pop(twin), ids.pop(twin)
-    return live.model_copy(update={"spec": {**live.spec, "schedules": schedules}, "schedule_ids": ids})
-
-
-def _same_timing(one: Spec, other: Spec) -> bool:
-    def timing(schedule: Spec) -> dict[str, Any]:
-        timing = {key: value for key, value in schedule["schedule"].items() if key != "anchor_date"}
-        return {**timing, "timezone": timing.get("timezone") or "UTC"}
-
-    return timing(one) == timing(other)
-
-
-def _digest(changes: Iterable[Change]) -> str:
+def digest(changes: Iterable[Change], *more: Any) -> str:
+    """Hash over what would be changed, from what and to what; what stays as it is does not count."""
     content = [
-        (change.key, change.live.id if change.live else None, change.live.spec if change.live else None, change.target)
+        (
+            change.key,
+            change.action,
+            change.live.id if change.live else None,
+            change.live and change.live.spec,
+            change.target,
+        )
         for change in changes
         if change.action != "unchanged"
     ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([content, *more], sort_keys=True, default=str).encode()).hexdigest()

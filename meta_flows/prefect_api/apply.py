@@ -14,11 +14,11 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
-from meta_flows.models import LiveDeployment
+from meta_flows.models import LiveDeployment, Plan
 from meta_flows.prefect_api.connection import Api
+from meta_flows.prefect_api.observe import read_flow_ids, read_work_pools
 
 Spec = Mapping[str, Any]
-
 
 PLACEMENT = ("work_pool_name", "work_queue_name")
 PLACED_TOGETHER = frozenset((*PLACEMENT, "job_variables"))
@@ -55,24 +55,63 @@ def update_deployment(api: Api, live: LiveDeployment, target: Spec) -> None:
 
 def _update_schedules(api: Api, live: LiveDeployment, target: Mapping[str, Spec]) -> None:
     path = f"/deployments/{live.id}/schedules"
-    for slug, schedule in live.spec["schedules"].items():
-        if slug not in target:
-            _send(api, "DELETE", f"{path}/{live.schedule_ids[slug]}")
-            continue
-        changed = {key: value for key, value in target[slug].items() if value != schedule.get(key)}
-        if changed:
-            _send(api, "PATCH", f"{path}/{live.schedule_ids[slug]}", changed)
     added = [schedule for slug, schedule in target.items() if slug not in live.spec["schedules"]]
+    for slug, schedule in live.spec["schedules"].items():
+        wanted = target.get(slug, {})
+        changed = {key: value for key, value in wanted.items() if value != schedule.get(key)}
+        if wanted and None not in changed.values():
+            if changed:  # a PATCH without parameters takes them all away
+                _send(
+                    api, "PATCH", f"{path}/{live.schedule_ids[slug]}", {"parameters": wanted["parameters"], **changed}
+                )
+            continue
+        delete(api, f"{path}/{live.schedule_ids[slug]}")
+        added += [wanted] if wanted else []  # a PATCH does not set anything to null
     if added:
         _send(api, "POST", path, added)
 
 
-def _send(api: Api, method: str, path: str, body: Any = None) -> None:
+def delete_deployment(api: Api, live: LiveDeployment) -> None:
+    """Delete a deployment, and with it its schedules and scheduled runs; finished runs stay."""
+    delete(api, f"/deployments/{live.id}")
+
+
+def remove_unused(api: Api, plan: Plan) -> None:
+    """Delete the queues, work pools and flows that a plan brought into being, unless others use them by now."""
+    created = read_work_pools(api, {pool.name for pool in plan.work_pools}).keys() if plan.work_pools else set()
+    for pool, queue in plan.work_queues:
+        if pool not in created and not _used(
+            api, work_pool_queues={"name": {"any_": [queue]}}, work_pools=_named(pool)
+        ):
+            delete(api, f"/work_pools/{pool}/queues/{queue}")
+    for pool in created:
+        if not _used(api, work_pools=_named(pool)):
+            delete(api, f"/work_pools/{pool}")
+    for flow, flow_id in read_flow_ids(api, plan.flows).items() if plan.flows else ():
+        if not _used(api, flows=_named(flow)):
+            delete(api, f"/flows/{flow_id}")
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"name": {"any_": [name]}}
+
+
+def _used(api: Api, **found: Any) -> bool:
+    """Whether there are deployments or runs of it."""
+    return any(api.request("POST", f"/{kind}/count", json=found).json() for kind in ("deployments", "flow_runs"))  # type: ignore[arg-type]
+
+
+def delete(api: Api, path: str) -> None:
+    """Delete something; what is gone already was deleted by a request whose answer was lost."""
     try:
-        api.request(method, path, json=body)  # type: ignore[arg-type]  # the client types only its own literal routes
+        _send(api, "DELETE", path)
     except PrefectHTTPStatusError as error:
-        if not (method == "DELETE" and error.response.status_code == httpx.codes.NOT_FOUND):
-            raise  # what is to be gone and is gone was deleted by a request whose answer was lost
+        if error.response.status_code != httpx.codes.NOT_FOUND:
+            raise
+
+
+def _send(api: Api, method: str, path: str, body: Any = None) -> None:
+    api.request(method, path, json=body)  # type: ignore[arg-type]  # the client types only its own literal routes
 
 
 def create_work_pool(api: Api, name: str, pool_type: str, base_job_template: Mapping[str, Any] | None) -> None:

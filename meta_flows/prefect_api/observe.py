@@ -15,6 +15,7 @@ STATED_FIELDS = (
     "version",
     "description",
     "entrypoint",
+    "path",
     "parameters",
     "parameter_openapi_schema",
     "enforce_parameter_schema",
@@ -24,7 +25,7 @@ STATED_FIELDS = (
     "job_variables",
     "paused",
 )
-"""Fields of a deployment that a spec can state as the API returns them; the rest are told differently."""
+"""Fields of a deployment that a spec can hold as the API returns them; the rest are told differently."""
 
 SCHEDULE_FIELDS = ("slug", "schedule", "active", "parameters", "max_scheduled_runs")
 
@@ -71,9 +72,20 @@ def read_flow_ids(api: Api, names: Collection[str]) -> dict[str, str]:
     return {flow["name"]: flow["id"] for flow in read_all(api, "flows", flows={"name": {"any_": sorted(names)}})}
 
 
+def read_work_queues(api: Api, pool: str) -> set[str]:
+    """Names of a work pool's queues."""
+    return {queue["name"] for queue in read_all(api, f"work_pools/{pool}/queues")}
+
+
 def read_work_pools(api: Api, names: Collection[str]) -> dict[str, dict[str, Any]]:
     """The work pools of these names that the server has."""
     return {pool["name"]: pool for pool in read_all(api, "work_pools", work_pools={"name": {"any_": sorted(names)}})}
+
+
+def read_writers(api: Api, tag: str) -> list[dict[str, Any]]:
+    """The runs under way that carry a tag, the newest first."""
+    found = {"tags": {"all_": [tag]}, "state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}}
+    return list(read_all(api, "flow_runs", flow_runs=found, sort="START_TIME_DESC"))
 
 
 def has_live_worker(api: Api, pool: str) -> bool:
@@ -90,12 +102,12 @@ def live_deployment(body: dict[str, Any], flow_name: str) -> LiveDeployment:
     options = {key: value for key, value in (body["concurrency_options"] or {}).items() if value is not None}
     return LiveDeployment(
         id=body["id"],
-        flow_id=body["flow_id"],
         flow_name=flow_name,
         name=body["name"],
-        status=body["status"],
+        updated=body["updated"],
         spec={
             **{field: body[field] for field in STATED_FIELDS},
+            "labels": {key: value for key, value in body["labels"].items() if not key.startswith("prefect.")},
             "tags": body["tags"],
             "concurrency_limit": limit["limit"] if limit else None,
             "concurrency_options": options or None,

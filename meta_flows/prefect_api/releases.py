@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pydantic
 from prefect.blocks.system import Secret
 
+from meta_flows.errors import refuse
 from meta_flows.models import Release
 from meta_flows.prefect_api.connection import Api
 from meta_flows.prefect_api.observe import read_all
@@ -25,16 +27,46 @@ def block_name(project: str, environment: str, release_id: str = "") -> str:
 
 
 def latest_release(api: Api, project: str, environment: str) -> Release | None:
-    """The newest release of an environment, whatever became of it."""
-    for document in _documents(api, project, environment, include_secrets=True, limit=1):
+    """The newest release of an environment, whatever became of it.
+
+    Raises:
+        MetaFlowsError: MF518, its record is not of this version.
+    """
+    return next(iter(read_releases(api, project, environment, limit=1)), None)
+
+
+def read_releases(api: Api, project: str, environment: str, limit: int = KEPT) -> list[Release]:
+    """The newest releases of an environment, newest first.
+
+    Raises:
+        MetaFlowsError: MF518, a record is not of this version.
+    """
+    documents = _documents(api, project, environment, include_secrets=True, limit=limit)
+    return [_release(document) for document in documents]
+
+
+def _release(document: Mapping[str, Any]) -> Release:
+    try:
         return Release.model_validate_json(document["data"]["value"])
-    return None
+    except pydantic.ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise refuse(
+            "MF518", block=document["name"], detail=f"{error.error_count()} fields do not fit ({where})"
+        ) from None
 
 
 def save_release(release: Release) -> None:
     """Record a release, or its outcome."""
     name = block_name(release.project, release.environment, release.id)
     Secret(value=release.model_dump_json()).save(name, overwrite=True)
+
+
+def delete_release(api: Api, release: Release) -> None:
+    """Forget one release."""
+    name = block_name(release.project, release.environment, release.id)
+    for document in _documents(api, release.project, release.environment):
+        if document["name"] == name:
+            api.delete_block_document(document["id"])
 
 
 def forget_old_releases(api: Api, project: str, environment: str) -> None:

@@ -1,31 +1,24 @@
-"""Steps that write: open the release, make work pools, change deployments, close the release."""
+"""Steps that write: work pools and deployments, one task run each, one after the other."""
 
 from __future__ import annotations
 
-import getpass
-import secrets
-import socket
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from meta_flows import sources
 from meta_flows.errors import MetaFlowsError
-from meta_flows.models import Change, Deployment, Plan, Release, ValidationError, WorkPoolCreation
+from meta_flows.models import Change, Plan, WorkPoolCreation
 from meta_flows.planning import difference, merge
-from meta_flows.prefect_api import Api, plain_reason, releases, speaking_plainly
+from meta_flows.prefect_api import Api, plain_reason, speaking_plainly
 from meta_flows.prefect_api import apply as writes
 from meta_flows.prefect_api import observe as reads
+from meta_flows.reporting import DONE
 from meta_flows.tasks import step
 
-DONE = {"create": "Created", "update": "Updated", "delete": "Deleted", "unchanged": "Unchanged"}
-"""Name of a task run's state by what the change did; the UI shows and counts them."""
+ANOTHER_FAILED = "another change failed before it"
 
 
 class Applied(NamedTuple):
@@ -47,34 +40,6 @@ class Applied(NamedTuple):
         return cls(
             str(state.name), None if state.is_completed() else plain_reason(state.result(raise_on_failure=False))
         )
-
-
-@step("open release")
-def open_release(
-    plan: Plan, deployments: Sequence[Deployment], released: Mapping[str, Mapping[str, Any]], root: Path
-) -> Release:
-    """Record on the server what is about to be done and what stood there before, ahead of the first write."""
-    started = datetime.now(timezone.utc)
-    touched = {change.key: change.live for change in plan.pending}
-    checkout = sources.read_checkout(root)
-    planned = {change.key for change in plan.changes}
-    release = Release(
-        id=f"{started:%Y%m%dt%H%M%S}-{secrets.token_hex(2)}",
-        project=plan.project,
-        environment=plan.environment,
-        started=started,
-        author=f"{getpass.getuser()}@{socket.gethostname()}",
-        commit=checkout.commit,
-        dirty=checkout.dirty,
-        flow_run_id=flow_run.id,
-        plan=plan,
-        specs={**released, **{item.key: item.spec for item in deployments if item.key in planned}},
-        previous={key: dict(released[key]) if key in released else {} for key in touched},
-        preimages=touched,
-    )
-    releases.save_release(release)
-    get_run_logger().info("Release %s: %s", release.id, plan.counts())
-    return release
 
 
 @step("create work pool {pool.name}")
@@ -101,68 +66,75 @@ def apply_change(api: Api, change: Change, flow_ids: Mapping[str, str]) -> State
         get_run_logger().info("%s: %s -> %s%s", field.path, field.old, field.new, " (drift)" if field.drift else "")
     try:
         with speaking_plainly():
-            if change.live is None:
-                flow_id = flow_ids.get(change.flow_name) or writes.create_flow(api, change.flow_name)
-                writes.create_deployment(api, flow_id, change.name, change.target)
-            else:
-                writes.update_deployment(api, change.live, change.target)
-    except MetaFlowsError as error:
-        if error.errors[0].code != "MF404":
+            _write(api, change, flow_ids)
+    except MetaFlowsError:
+        if not _is_done(api, change):
             raise
+    return Completed(name=DONE[change.action], message=change.reason or f"{len(change.fields)} fields")
+
+
+def _write(api: Api, change: Change, flow_ids: Mapping[str, str]) -> None:
+    if change.live is None:
+        flow_id = flow_ids.get(change.flow_name) or writes.create_flow(api, change.flow_name)
+        writes.create_deployment(api, flow_id, change.name, change.target)
+    elif change.action == "delete":
+        writes.delete_deployment(api, change.live)
+    else:
+        writes.update_deployment(api, change.live, change.target)
+
+
+def _is_done(api: Api, change: Change) -> bool:
+    """Whether the server has the deployment as planned; false if it does not say."""
+    try:
         now = reads.read_deployment(api, change.flow_name, change.name)
-        before = change.live.spec if change.live else {}
-        if now is None or difference(now.spec, merge(change.target, before, now.spec)):
-            raise
-    return Completed(name=DONE[change.action], message=f"{len(change.fields)} fields")
+    except MetaFlowsError:
+        return False
+    if change.action == "delete" or now is None:
+        return change.action == "delete" and now is None
+    before = change.live.spec if change.live else {}
+    return not difference(now.spec, merge(change.target, before, now.spec))
 
 
-def apply_plan(api: Api, plan: Plan) -> dict[str, Applied]:
-    """Carry out a plan, one task run a deployment and one after the other; what became of each, by key.
+def create_work_pools(api: Api, plan: Plan) -> dict[str, str]:
+    """Make the work pools of a plan; why each that failed did, by name."""
+    made = {pool.name: Applied.of(create_work_pool(api, pool, return_state=True)) for pool in plan.work_pools}
+    return {name: applied.error for name, applied in made.items() if applied.error}
+
+
+def apply_changes(
+    api: Api, changes: Iterable[Change], *, missing_pools: Mapping[str, str] | None = None, stop_at_failure: bool
+) -> dict[str, Applied]:
+    """Carry out changes one after the other; what became of each, by key.
 
     Writes are not made in parallel: SQLite answers that with 503, and PostgreSQL is not faster for it.
-    """
-    pools = {pool.name: Applied.of(create_work_pool(api, pool, return_state=True)) for pool in plan.work_pools}
-    new = {change.flow_name for change in plan.pending if change.live is None}
-    flow_ids = reads.read_flow_ids(api, new) if new else {}
-    applied: dict[str, Applied] = {}
-    unreachable = False
-    for change in plan.changes:
-        pool = pools.get(change.target["work_pool_name"])
-        if pool and pool.error:
-            applied[change.key] = Applied("NotTried", f"its work pool could not be created: {pool.error}")
-            continue
-        if unreachable and change.action != "unchanged":
-            applied[change.key] = Applied("NotTried", "the server stopped answering before it")
-            continue
-        state = apply_change(api, change, flow_ids, return_state=True)
-        applied[change.key] = Applied.of(state)
-        error = None if state.is_completed() else state.result(raise_on_failure=False)
-        unreachable = unreachable or (isinstance(error, MetaFlowsError) and error.errors[0].code == "MF401")
-    return applied
-
-
-@step("close release")
-def close_release(
-    api: Api,
-    release: Release,
-    applied: Mapping[str, Applied],
-    errors: Sequence[ValidationError],
-) -> None:
-    """Record the outcome, and forget the oldest releases.
 
     Args:
         api: Client of the server.
-        release: The release as it was opened.
-        applied: What became of each deployment, by key.
-        errors: What verification found.
+        changes: What to do.
+        missing_pools: Why work pools could not be made, by name.
+        stop_at_failure: Try nothing more once something has failed; otherwise only once the server does not answer.
     """
-    failures = {key: result.error for key, result in applied.items() if result.error}
-    finished = release.model_copy(
-        update={
-            "state": "failed" if failures or errors else "succeeded",
-            "finished": datetime.now(timezone.utc),
-            "failures": failures,
-        }
-    )
-    releases.save_release(finished)
-    releases.forget_old_releases(api, release.project, release.environment)
+    planned = list(changes)
+    new = {change.flow_name for change in planned if change.action == "create"}
+    flow_ids = reads.read_flow_ids(api, new) if new else {}
+    applied: dict[str, Applied] = {}
+    stopped = ""
+    for change in planned:
+        pool = (missing_pools or {}).get(change.target.get("work_pool_name", ""))
+        if change.action != "unchanged" and stopped:
+            applied[change.key] = Applied("NotTried", stopped)
+            continue
+        if change.action != "unchanged" and pool:
+            applied[change.key] = Applied("Failed", f"its work pool could not be created: {pool}")
+        else:
+            state = apply_change(api, change, flow_ids, return_state=True)
+            applied[change.key] = Applied.of(state)
+            if not state.is_completed() and _unreachable(state.result(raise_on_failure=False)):
+                stopped = "the server stopped answering before it"
+        if applied[change.key].error and stop_at_failure:
+            stopped = stopped or ANOTHER_FAILED
+    return applied
+
+
+def _unreachable(error: Any) -> bool:
+    return isinstance(error, MetaFlowsError) and error.errors[0].code == "MF401"

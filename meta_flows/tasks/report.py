@@ -1,8 +1,8 @@
-"""The last step: say what happened, as the run's result, its state and an artifact."""
+"""The last step: say what happened, as the run's result, its state, an artifact and events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any, cast
 
 from prefect import get_run_logger
@@ -15,16 +15,16 @@ from prefect.utilities.urls import url_for
 
 from meta_flows.errors import MetaFlowsError, problem
 from meta_flows.models import Change, DeployResult, LiveDeployment, Outcome, Plan, ValidationError
-from meta_flows.reporting import counts_in_words, markdown, schedule_in_words
+from meta_flows.reporting import FAILED, PLANNED, counts_in_words, markdown, schedule_in_words
 from meta_flows.tasks import step
 from meta_flows.tasks.applying import Applied
-
-PLANNED = {"create": "ToCreate", "update": "ToUpdate", "delete": "ToDelete", "unchanged": "Unchanged"}
-"""Name of a deployment's state in a dry run."""
+from meta_flows.tasks.events import emit_events
+from meta_flows.tasks.planning import Proposal
+from meta_flows.tasks.releasing import Carried
 
 
 class DeployError(MetaFlowsError):
-    """A deploy that did not do all it was asked to; what it did is in `result`."""
+    """A meta-flow that did not do all it was asked to; what it did is in `result`."""
 
     def __init__(self, result: DeployResult) -> None:
         super().__init__(result.refused)
@@ -36,41 +36,39 @@ class DeployError(MetaFlowsError):
 
 @step("report")
 def report(
-    plan: Plan,
-    applied: Mapping[str, Applied],
-    live: Mapping[str, LiveDeployment],
-    refused: tuple[ValidationError, ...] = (),
-    notes: tuple[str, ...] = (),
-    release: str | None = None,
+    name: str, proposal: Proposal, carried: Carried | None = None, *, unwritten: str = "Planned"
 ) -> DeployResult:
-    """Sum up a deploy, as an artifact too.
+    """Sum up what was planned and done, as an artifact and as events too.
 
     Args:
-        plan: What was to be done.
-        applied: What became of each change, by key; empty in a dry run.
-        live: What is on the server now.
-        refused: What was left out, and why.
-        notes: What is worth knowing besides.
-        release: Id of the release, if one was recorded.
+        name: How the run ends if it did something and nothing failed; a key of `reporting.RESULTS`.
+        proposal: What was to be done.
+        carried: What was done; None where nothing was written.
+        unwritten: How it ends if there was something to do and nothing was written.
     """
+    plan = proposal.plan
+    applied = carried.applied if carried else {}
+    live = carried.live if carried else proposal.observed.live
     outcomes = tuple(_outcome(change, applied.get(change.key), live.get(change.key)) for change in plan.changes)
-    created = "is created by a deploy" if not applied else "was created"
-    notes = (*(f"work pool {pool.name} of type {pool.type} {created}" for pool in plan.work_pools), *notes)
-    failures = [problem("MF503", key=item.key, detail=item.error) for item in outcomes if item.error]
-    refused = (*failures, *refused)
+    failures = tuple(problem("MF503", key=item.key, detail=item.error) for item in outcomes if item.state == "Failed")
+    errors = (*failures, *(carried.errors if carried else ()), *proposal.refused)
     result = DeployResult(
         environment=plan.environment,
-        state="Incomplete" if refused else _final_name(plan, dry=not applied),
-        message=counts_in_words(outcomes, len(refused) - len(failures)),
+        state=carried.ending
+        if carried and carried.ending
+        else _ending(name if carried else unwritten, proposal, errors),
+        message=counts_in_words(outcomes, len(proposal.refused)),
         outcomes=outcomes,
-        refused=refused,
-        notes=notes,
-        release=release,
+        refused=errors,
+        notes=(*_pools(plan, carried), *plan.kept, *proposal.notes, *(carried.notes if carried else ())),
+        release=carried.release.id if carried else None,
+        plan=plan,
         run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
         ui_url=get_current_settings().ui_url,
     )
     key = f"deploy-{plan.project}-{plan.environment}"
     create_markdown_artifact(markdown(result), key=key, description=result.message)
+    emit_events(result, plan, carried)
     get_run_logger().info("%s: %s", result.state, result.message)
     return result
 
@@ -79,28 +77,33 @@ def final_state(result: DeployResult) -> DeployResult:
     """The meta-flow's final state, for it to return; who calls the flow gets the result, or `DeployError` raised."""
     state: State[Any] = (
         Failed(name=result.state, message=result.message, data=DeployError(result))
-        if result.state == "Incomplete"
+        if result.state in FAILED
         else Completed(name=result.state, message=result.message, data=result)
     )
     return cast(DeployResult, state)  # Prefect unwraps it
 
 
-def _final_name(plan: Plan, *, dry: bool) -> str:
-    if plan.in_sync:
-        return "InSync"
-    return "Planned" if dry else "Deployed"
+def _ending(name: str, proposal: Proposal, errors: tuple[ValidationError, ...]) -> str:
+    return "Incomplete" if errors else "InSync" if proposal.plan.in_sync else name
+
+
+def _pools(plan: Plan, carried: Carried | None) -> Iterator[str]:
+    created = "was created" if carried else "is created by a deploy"
+    return (f"work pool {pool.name} of type {pool.type} {created}" for pool in plan.work_pools)
 
 
 def _outcome(change: Change, applied: Applied | None, live: LiveDeployment | None) -> Outcome:
     error = applied.error if applied else None
-    spec = live.spec if live and not error else change.target
+    spec = live.spec if live and not error else change.target or (change.live.spec if change.live else {})
     return Outcome(
         flow_name=change.flow_name,
         name=change.name,
         kind=change.kind,
         state=applied.state if applied else PLANNED[change.action],
+        reason=change.reason,
         fields=change.fields,
+        updated=change.live.updated if change.live else None,
         link=url_for("deployment", obj_id=live.id) if live else None,
-        schedules={slug: schedule_in_words(schedule) for slug, schedule in sorted(spec["schedules"].items())},
+        schedules={slug: schedule_in_words(item) for slug, item in sorted(spec["schedules"].items())},
         error=error,
     )

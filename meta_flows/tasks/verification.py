@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from prefect import get_run_logger
@@ -24,21 +24,18 @@ class Verified(NamedTuple):
 
 
 @step("verify {release.environment}")
-def verify(
-    api: Api,
-    deployments: tuple[Deployment, ...],
-    release: Release,
-    applied: Mapping[str, Applied],
-) -> Verified:
+def verify(api: Api, desired: Iterable[Deployment], release: Release, applied: Mapping[str, Applied]) -> Verified:
     """Read everything again and plan again: a deploy is done when that plan is empty."""
-    planned = {change.key for change in release.plan.changes if not applied[change.key].error}
-    wanted = [deployment for deployment in deployments if deployment.key in planned]
+    wanted = [item.model_copy(update={"replaces": None}) for item in desired if item.key in applied]
     tags = planning.ownership_tags(release.project, release.environment)
-    live = reads.read_deployments(api, tags, {deployment.name for deployment in deployments})
-    plan = planning.make_plan(wanted, release.specs, live, project=release.project, environment=release.environment)
+    live = reads.read_deployments(api, tags, {item.name for item in wanted})
+    as_planned = [item for item in wanted if not applied[item.key].error]
+    plan = planning.make_plan(
+        as_planned, release.deployments, live, project=release.project, environment=release.environment
+    )
     errors = tuple(
         problem("MF502", key=change.key, detail=", ".join(field.path for field in change.fields) or "it is missing")
         for change in plan.pending
     )
-    get_run_logger().info("%d of %d deployments are as planned", len(plan.changes) - len(errors), len(plan.changes))
+    get_run_logger().info("%d of %d deployments are as planned", len(as_planned) - len(errors), len(wanted))
     return Verified(live, (*errors, *plan.refused))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from meta_flows.configuration import Environment, GitSource, explain, load_environment, load_template
-from meta_flows.configuration.resolve import environment_names
+from meta_flows.configuration.environment import environment_names
+from meta_flows.configuration.secrets import MASK
 from meta_flows.errors import MetaFlowsError
 from tests.configuration.conftest import Write, errors_of
 
@@ -90,6 +91,10 @@ def test_the_later_layer_wins_and_is_named(write: Write, monkeypatch: pytest.Mon
         "strict": (False, "built-in default"),
         "require_approval": (False, "built-in default"),
         "prune": (False, "built-in default"),
+        "prune_limit": (0.5, "built-in default"),
+        "on_failure": ("rollback", "built-in default"),
+        "lock_wait": (120.0, "built-in default"),
+        "reconcile.policy": ("repair", "built-in default"),
     }
     assert environment.project_stated
 
@@ -245,5 +250,5 @@ def test_a_secret_is_masked_when_settings_are_explained(write: Write) -> None:
     text = f"default_parameters: {parameters}"
     environment = load_environment(write({"environments/development.yaml": text}), "dev")
     shown = {setting.path: setting.value for setting in explain(environment)}
-    assert shown["default_parameters.api_token"] == shown["default_parameters.hosts"] == "********"
+    assert shown["default_parameters.api_token"] == shown["default_parameters.hosts"] == MASK
     assert shown["default_parameters.block"] == "{{ prefect.blocks.secret.x }}"

@@ -33,6 +33,7 @@ def test_a_flow_of_which_no_file_says_anything_is_deployed_as_python(tmp_path: P
         "paused": None,
         "enforce_parameter_schema": True,
         "prune": None,
+        "replaces": None,
     }
     assert configuration.origin("description") == "flows/sales/workflow.py:7"
 

@@ -5,28 +5,27 @@ from __future__ import annotations
 import pytest
 from pydantic_core import PydanticCustomError
 
-from meta_flows.configuration.quantities import cpu_count, docker_memory, memory_bytes
+from meta_flows.configuration.quantities import cpu_count, memory_bytes
 
 
 @pytest.mark.parametrize(
-    ("quantity", "amount", "docker"),
+    ("quantity", "amount"),
     [
-        ("512Mi", 512 * 1024**2, "512m"),
-        ("2Gi", 2 * 1024**3, "2g"),
-        ("1.5Gi", 1536 * 1024**2, "1536m"),
-        ("1024Ki", 1024**2, "1m"),
-        ("3Ki", 3072, "3k"),
-        ("1G", 1000**3, "1000000000b"),
-        ("500M", 500 * 1000**2, "500000000b"),
-        ("64k", 64_000, "64000b"),
-        ("1048577", 1048577, "1048577b"),
-        ("0.3Ki", 308, "308b"),
-        ("1Ei", 1024**6, "1073741824g"),
+        ("512Mi", 512 * 1024**2),
+        ("2Gi", 2 * 1024**3),
+        ("1.5Gi", 1536 * 1024**2),
+        ("1024Ki", 1024**2),
+        ("3Ki", 3072),
+        ("1G", 1000**3),
+        ("500M", 500 * 1000**2),
+        ("64k", 64_000),
+        ("1048577", 1048577),
+        ("0.3Ki", 308),
+        ("1Ei", 1024**6),
     ],
 )
-def test_memory_is_read_as_kubernetes_reads_it(quantity: str, amount: int, docker: str) -> None:
+def test_memory_is_read_as_kubernetes_reads_it(quantity: str, amount: int) -> None:
     assert memory_bytes(quantity) == amount
-    assert docker_memory(quantity) == docker
 
 
 @pytest.mark.parametrize(("quantity", "count"), [("500m", 0.5), ("0.5", 0.5), ("2", 2.0), ("1.0", 1.0), ("1500m", 1.5)])

@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from docs.generate import MODELS, SCHEMAS, json_schema
 from meta_flows.configuration import (
     explain,
     flow_configuration,
@@ -16,9 +17,8 @@ from meta_flows.configuration import (
     load_template,
     templates,
 )
+from meta_flows.configuration.environment import environment_names
 from meta_flows.configuration.reading import load_document
-from meta_flows.configuration.resolve import environment_names
-from meta_flows.configuration.schema import FOLDER, MODELS, json_schema
 from meta_flows.discovery import discover
 from meta_flows.errors import MetaFlowsError
 from tests.configuration.conftest import Write
@@ -73,14 +73,14 @@ def test_the_python_template_is_the_one_that_is_built_in() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_schemas_are_current(name: str) -> None:
-    current = json.loads((ROOT / FOLDER / name).read_text(encoding="utf-8"))
-    assert current == json_schema(MODELS[name]), "write them again: python -m meta_flows.configuration.schema"
+    current = json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
+    assert current == json_schema(MODELS[name]), "write them again: make docs"
 
 
 @pytest.mark.parametrize(("path", "schema"), FILES, ids=[str(path.relative_to(ROOT)) for path, _ in FILES])
 def test_the_schemas_accept_the_files_that_name_them(path: Path, schema: str) -> None:
     first = path.read_text(encoding="utf-8").splitlines()[0]
-    assert (path.parent / first.removeprefix("# yaml-language-server: $schema=")).resolve() == ROOT / FOLDER / schema
+    assert (path.parent / first.removeprefix("# yaml-language-server: $schema=")).resolve() == SCHEMAS / schema
     assert accepts(schema, load_document(path, ROOT).data)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from prefect.server.schemas.actions import DeploymentScheduleCreate
 
-from meta_flows.configuration.checking import validate
 from meta_flows.configuration.documents import Document
 from meta_flows.configuration.flow_file import FlowFile
 from meta_flows.configuration.schedules import Schedule
+from meta_flows.configuration.sections import validate
 from meta_flows.errors import MetaFlowsError
 
 UTC = {"timezone": "UTC"}

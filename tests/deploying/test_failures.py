@@ -20,8 +20,9 @@ def test_a_deployment_deleted_by_hand_is_created_again(shop: Shop) -> None:
     assert shop.live()["a-python-dev"]["id"] != gone
 
 
-def test_a_write_that_the_server_refuses_fails_alone_and_says_why(shop: Shop) -> None:
+def test_a_write_that_the_server_refuses_fails_alone_where_a_deploy_is_to_continue(shop: Shop) -> None:
     """Environment variables are text to the work pool's template; the server refuses a number."""
+    shop.write("environments/development.yaml", {"on_failure": "continue"})
     shop.deploy("--flow", "c")
     shop.write("flows/a/deployment.yaml", {"job_variables": {"env": {"PORT": 8080}}})
     for expected in ("Created", "Unchanged"):

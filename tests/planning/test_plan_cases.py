@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from meta_flows.models import Deployment, LiveDeployment, Plan
-from meta_flows.planning import make_plan
+from meta_flows.planning import Policy, make_plan
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 OURS = ["environment:staging", "project:shop"]
@@ -57,25 +57,26 @@ def planned(case: dict[str, Any]) -> Plan:
     desired = Deployment(
         flow_name="a",
         name="a-python-staging",
-        slug="a",
         kind="python",
-        environment="staging",
+        replaces=case.get("replaces"),
         spec=complete(case["desired"]),
     )
-    released = {} if case["released"] is None else {desired.key: complete(case["released"])}
+    released = {}
+    if case["released"] is not None:
+        released[desired.key] = desired.model_copy(update={"spec": complete(case["released"])})
     live = {}
     if case["live"] is not None:
         spec = complete(case["live"], **ONLY_LIVE)
         spec["schedules"] = live_schedules(spec["schedules"])
         live[desired.key] = LiveDeployment(
             id="1",
-            flow_id="2",
             flow_name="a",
             name=desired.name,
             spec=spec,
             schedule_ids={key: key for key in spec["schedules"]},
         )
-    return make_plan([desired], released, live, project="shop", environment="staging", adopt=case.get("adopt", False))
+    policy = Policy(adopt=case.get("adopt", False))
+    return make_plan([desired], released, live, project="shop", environment="staging", policy=policy)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

@@ -1,0 +1,57 @@
+"""`clean_deployments`: delete an environment's deployments, ours and no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from meta_flows import prefect_api
+from meta_flows.models import DeployResult
+from meta_flows.tasks.confirmation import confirm_deletion
+from meta_flows.tasks.going_back import propose_clean
+from meta_flows.tasks.preparation import enter_environment
+from meta_flows.tasks.releasing import carry_out, writing
+from meta_flows.tasks.report import final_state, report
+
+
+@flow(name="clean-deployments", flow_run_name="clean {environment}", validate_parameters=True)
+def clean_deployments(
+    environment: str = "development",
+    pattern: str | None = None,
+    dry_run: bool = False,
+    confirm: str | None = None,
+    root: Path | None = None,
+) -> DeployResult:
+    """Delete the deployments that this project owns in an environment.
+
+    What others own, or made by hand, is never touched. A deploy creates again what the repository still asks for, and
+    a rollback what was released before.
+
+    Args:
+        environment: Environment to clean, by its long or short name.
+        pattern: Only deployments whose name, or flow/name, matches this glob.
+        dry_run: Stop after the plan; nothing is deleted.
+        confirm: The environment's name, where it is production; a run from the UI asks for it.
+        root: The repository; the working directory if not given.
+
+    Returns:
+        What became of each deployment; the run ends as Cleaned, InSync or Planned.
+
+    Raises:
+        DeployError: The run ends as Incomplete: something could not be deleted.
+        MetaFlowsError: Nothing was done; MF520, it was not confirmed.
+    """
+    root = (root or Path()).resolve()
+    target = enter_environment(root, environment)
+    carried = None
+    with prefect_api.client() as api:
+        proposal = propose_clean(api, target, pattern)
+        if proposal.worth_doing and not dry_run:
+            confirm_deletion(target, proposal.plan, confirm)
+            with writing(api, target) as still_ours:
+                proposal = propose_clean(api, target, pattern)
+                if proposal.worth_doing:
+                    carried = carry_out(api, target, proposal, still_ours, root=root, whole=False)
+        result = report("Cleaned", proposal, carried)
+    return final_state(result)

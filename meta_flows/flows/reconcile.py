@@ -1,0 +1,64 @@
+"""`reconcile`: find what is no longer as it was released, and bring it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow
+
+from meta_flows import prefect_api
+from meta_flows.flows.deploy_all import deploy_all
+from meta_flows.models import DeployResult
+from meta_flows.tasks.going_back import propose_repair, propose_undoing
+from meta_flows.tasks.preparation import enter_environment
+from meta_flows.tasks.reconciling import check_out_branch, is_suspended, suspended
+from meta_flows.tasks.releasing import carry_out, undo, writing
+from meta_flows.tasks.report import final_state, report
+
+
+@flow(name="reconcile", flow_run_name="reconcile {environment}", validate_parameters=True)
+def reconcile(
+    environment: str = "development",
+    policy: Literal["report", "repair", "deploy"] | None = None,
+    root: Path | None = None,
+) -> DeployResult:
+    """Compare an environment's deployments with the current release, and deal with drift as the policy says.
+
+    The release is what counts, not what is checked out: this brings nothing to a server that no deploy has brought
+    there. What operators pause or add is no drift, unless the repository states otherwise.
+
+    Args:
+        environment: Environment to look at, by its long or short name.
+        policy: Report drift, repair it, or deploy a branch; the environment's file says, if not given.
+        root: The repository; the working directory if not given.
+
+    Returns:
+        What became of each deployment; the run ends as InSync, Drifted, Repaired or Suspended.
+
+    Raises:
+        DeployError: The run ends as RolledBack or RollbackIncomplete.
+        MetaFlowsError: Nothing was done.
+    """
+    root = (root or Path()).resolve()
+    target = enter_environment(root, environment)
+    policy = policy or target.reconcile.policy
+    if is_suspended(target):
+        return final_state(suspended(target))
+    if policy == "deploy":
+        with check_out_branch(target, root) as checkout:
+            return deploy_all(environment=target.name, root=checkout)
+
+    carried = None
+    with prefect_api.client() as api:
+        proposal = propose_repair(api, target)
+        if policy == "repair" and proposal.worth_doing:
+            with writing(api, target) as still_ours:
+                proposal = propose_repair(api, target)
+                release = proposal.observed.release
+                if release and release.unfinished:
+                    proposal, carried = propose_undoing(api, release), undo(api, release)
+                elif proposal.worth_doing:
+                    carried = carry_out(api, target, proposal, still_ours, root=root, keep_record=False)
+        result = report("Repaired", proposal, carried, unwritten="Drifted")
+    return final_state(result)

@@ -1,0 +1,86 @@
+"""What to do about deployments that are ours and that nobody asks for any more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from meta_flows.errors import refuse
+from meta_flows.models import Change, LiveDeployment
+
+PRUNE_TAG = "prune:"
+"""Beginning of the tag by which a deployment says itself whether it may be pruned: `prune:false`."""
+
+
+class Prune(NamedTuple):
+    """Whether to delete what the repository no longer has.
+
+    Attributes:
+        wanted: Whether to delete at all; a deployment's own tag goes before.
+        limit: Largest share of all owned deployments that may go.
+        only: Keys of the only deployments that may go; None for all.
+        hindrance: Why what is not asked for may still be in the repository; nothing is deleted then.
+        present: Entrypoints that are in the repository although nobody asks for them now.
+    """
+
+    wanted: bool = False
+    limit: float = 1.0
+    only: frozenset[str] | None = None
+    hindrance: str = ""
+    present: frozenset[str] = frozenset()
+
+
+def deletions(
+    surplus: Mapping[str, LiveDeployment], replaced: Mapping[str, str], *, of: int, prune: Prune
+) -> tuple[list[Change], tuple[str, ...]]:
+    """The deletions of a plan, and why the others of the surplus stay.
+
+    Args:
+        surplus: Owned deployments that are not desired, by key.
+        replaced: Name of the deployment that takes the place of each, by key; these go whatever the policy says.
+        of: How many owned deployments there are.
+        prune: The policy.
+
+    Raises:
+        MetaFlowsError: MF513, more than the stated share would go.
+    """
+    gone: list[LiveDeployment] = []
+    kept: dict[str, list[str]] = {}
+    for key, live in sorted(surplus.items()):
+        if key not in replaced:
+            reason = _kept(live, prune)
+            if reason:
+                kept.setdefault(reason, []).append(live.name)
+            else:
+                gone.append(live)
+    if len(gone) > prune.limit * of:
+        names = ", ".join(live.name for live in gone)
+        raise refuse("MF513", count=len(gone), of=of, limit=f"{prune.limit:.0%}", names=names)
+    changes = [_deletion(surplus[key], f"replaced by {name}") for key, name in sorted(replaced.items())]
+    changes += [_deletion(live, "nobody asks for it any more") for live in gone]
+    return changes, tuple(
+        f"kept although nobody asks for it: {', '.join(names)} ({why})" for why, names in kept.items()
+    )
+
+
+def _kept(live: LiveDeployment, prune: Prune) -> str:
+    """Why a deployment stays; empty if it does not."""
+    own_word = next((tag.removeprefix(PRUNE_TAG) for tag in live.spec["tags"] if tag.startswith(PRUNE_TAG)), None)
+    if own_word == "false":
+        return "its tag says prune:false"
+    if prune.hindrance:
+        return prune.hindrance
+    if prune.only is not None and live.key not in prune.only:
+        return "it was never released"
+    if live.spec["entrypoint"] in prune.present:
+        return "its flow is ignored"
+    return "" if prune.wanted or own_word == "true" else "--prune deletes it"
+
+
+def _deletion(live: LiveDeployment, reason: str) -> Change:
+    return Change(action="delete", flow_name=live.flow_name, name=live.name, reason=reason, live=live)
+
+
+def clean(owned: Mapping[str, LiveDeployment]) -> list[Change]:
+    """The deletion of each of these deployments, because somebody asked for it."""
+    return [_deletion(live, "") for _, live in sorted(owned.items())]

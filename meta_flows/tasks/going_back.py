@@ -1,0 +1,114 @@
+"""Steps of the meta-flows that take what is desired from the record of releases, or want less than there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from meta_flows import planning
+from meta_flows.configuration import Environment
+from meta_flows.errors import did_you_mean, refuse
+from meta_flows.models import Deployment, LiveDeployment, Plan, Release
+from meta_flows.planning import history
+from meta_flows.prefect_api import Api, releases
+from meta_flows.sources import GIT_CLONE
+from meta_flows.tasks import step
+from meta_flows.tasks.planning import Observed, Proposal, observe, plan_changes
+from meta_flows.tasks.releasing import read_touched
+
+NO_OLD_CODE = (
+    "a release of a local folder brings back how flows are deployed, not their code: check out commit {commit} for that"
+)
+
+
+@step("read releases of {environment.name}")
+def read_history(api: Api, environment: Environment) -> list[Release]:
+    """The releases of an environment, newest first.
+
+    Raises:
+        MetaFlowsError: MF517, there is none.
+    """
+    found = releases.read_releases(api, environment.project, environment.name)
+    if not found:
+        raise refuse("MF517", environment=environment.name)
+    return found
+
+
+def choose_release(found: Sequence[Release], wanted: str | None, environment: Environment) -> Release:
+    """The release of that id, or the one before the current.
+
+    Raises:
+        MetaFlowsError: MF516, there is no such release that succeeded; MF517, there is none before the current.
+    """
+    if wanted is None:
+        chosen = history.predecessor(found)
+        if chosen is None:
+            raise refuse("MF517", environment=environment.name)
+        return chosen
+    succeeded = {release.id: release for release in found if release.state == "succeeded"}
+    if wanted not in succeeded:
+        suggestion = did_you_mean(wanted, succeeded)
+        raise refuse("MF516", release=wanted, environment=environment.name, suggestion=suggestion)
+    return succeeded[wanted]
+
+
+def propose_release(api: Api, environment: Environment, chosen: Release) -> Proposal:
+    """Plan to make a release the current one; what was released since goes, what took a place gives it back."""
+    observed = observe(api, environment, {item.name for item in chosen.deployments.values()})
+    successors = {item.replaces: item.name for item in observed.released.values() if item.replaces}
+    desired = tuple(
+        item.model_copy(update={"replaces": successors.get(item.name, item.replaces)})
+        for item in chosen.deployments.values()
+    )
+    prune = planning.Prune(wanted=True, only=frozenset(observed.released))
+    plan = plan_changes(api, desired, observed, environment, planning.Policy(prune=prune))
+    notes = (
+        () if all(map(_brings_its_code, desired)) else (NO_OLD_CODE.format(commit=(chosen.commit or "unknown")[:12]),)
+    )
+    return Proposal(observed, desired, plan, plan.refused, notes)
+
+
+def _brings_its_code(deployment: Deployment) -> bool:
+    return any(GIT_CLONE in pull for pull in deployment.spec["pull_steps"] or ())
+
+
+def propose_undoing(api: Api, unfinished: Release) -> Proposal:
+    """Plan to undo a release that was left unfinished."""
+    live = read_touched(api, unfinished)
+    observed = Observed(live, unfinished, history.before(unfinished), {})
+    notes = (f"release {unfinished.id} was left unfinished, and is undone",)
+    return Proposal(observed, (), history.undoing(unfinished, live), notes=notes)
+
+
+def propose_repair(api: Api, environment: Environment) -> Proposal:
+    """Plan to bring live back to what is released."""
+    observed = observe(api, environment)
+    desired = tuple(history.settled(observed.release).values())
+    prune = planning.Prune(only=frozenset())
+    plan = plan_changes(api, desired, observed, environment, planning.Policy(prune=prune))
+    notes = () if observed.release else ("nothing was released yet",)
+    return Proposal(observed, desired, plan, plan.refused, notes)
+
+
+def propose_clean(api: Api, environment: Environment, pattern: str | None) -> Proposal:
+    """Plan to delete owned deployments, whatever the repository says.
+
+    Raises:
+        MetaFlowsError: MF514, nothing is deleted under a guessed name.
+    """
+    if not environment.project_stated:
+        raise refuse("MF514", project=environment.project)
+    observed = observe(api, environment)
+    matching = {key: item for key, item in observed.live.items() if pattern is None or _matches(item, pattern)}
+    changes = planning.clean(matching)
+    plan = Plan(
+        project=environment.project,
+        environment=environment.name,
+        changes=tuple(changes),
+        digest=planning.digest(changes),
+    )
+    return Proposal(observed, (), plan)
+
+
+def _matches(deployment: LiveDeployment, pattern: str) -> bool:
+    return any(fnmatchcase(text, pattern) for text in (deployment.name, deployment.key))

@@ -1,0 +1,67 @@
+"""Steps that only `reconcile` needs: its switch, and the branch that it may deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from prefect.runner.storage import GitRepository
+from prefect.runtime import flow_run
+from prefect.utilities.asyncutils import run_coro_as_sync
+from prefect.utilities.templating import resolve_block_document_references
+from prefect.utilities.urls import url_for
+from prefect.variables import Variable
+
+from meta_flows import sources
+from meta_flows.configuration import Environment, GitSource
+from meta_flows.errors import refuse
+from meta_flows.models import DeployResult
+from meta_flows.tasks import step
+
+
+def switch(environment: Environment) -> str:
+    """Name of the Prefect variable that suspends reconciliation while it is true."""
+    return f"reconcile-suspended-{environment.project}-{environment.name}"
+
+
+@step("is {environment.name} suspended?")
+def is_suspended(environment: Environment) -> bool:
+    """Whether an operator has switched reconciliation off."""
+    return bool(Variable.get(switch(environment), default=False))
+
+
+def suspended(environment: Environment) -> DeployResult:
+    """The result of a run that did not look."""
+    return DeployResult(
+        environment=environment.name,
+        state="Suspended",
+        message=f"variable {switch(environment)} is set",
+        run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
+    )
+
+
+@contextmanager
+def check_out_branch(environment: Environment, root: Path) -> Iterator[Path]:
+    """The repository's folder in a fresh clone of the branch to deploy, while the context lasts.
+
+    Raises:
+        MetaFlowsError: MF521, there is no git source, no branch, or no way to it.
+    """
+    source = environment.source
+    if not isinstance(source, GitSource):
+        raise refuse("MF521", detail="the environment's source is a local folder")
+    branch = environment.reconcile.branch or source.branch
+    if not branch:
+        raise refuse("MF521", detail="no branch is stated")
+    with TemporaryDirectory() as folder:
+        credentials: Any = run_coro_as_sync(resolve_block_document_references(source.credentials))
+        repository = GitRepository(source.repository, branch=branch, credentials=credentials, name="checkout")
+        repository.set_base_path(Path(folder))
+        try:
+            run_coro_as_sync(repository.pull_code())
+        except RuntimeError as error:
+            raise refuse("MF521", detail=f"branch {branch} cannot be cloned: {error}") from error
+        yield repository.destination / sources.read_checkout(root).prefix
