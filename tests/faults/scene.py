@@ -27,6 +27,7 @@ def {function}(count: int = 1, pace: float = 1.0) -> int:
 """
 
 DAILY = {"slug": "daily", "cron": "0 6 * * *"}
+LIMITED = {**DAILY, "max_scheduled_runs": 2}
 WEEKLY = {"slug": "weekly", "cron": "0 7 * * 1", "timezone": "Europe/Berlin", "parameters": {"count": 5}}
 
 BEFORE: dict[str, dict[str, Any]] = {
@@ -41,9 +42,9 @@ BEFORE: dict[str, dict[str, Any]] = {
     "limited": {"parameters": {"count": 2}},
     "unlimited": {"concurrency_limit": {"limit": 2, "collision_strategy": "CANCEL_NEW"}},
     "moved": {"schedules": [DAILY]},
-    "code": {"schedules": [{**DAILY, "max_scheduled_runs": 2}]},
+    "code": {"schedules": [LIMITED]},
     "gone": {"schedules": [DAILY], "concurrency_limit": 3, "description": "Is not wanted any more."},
-    "old-name": {"schedules": [DAILY, WEEKLY], "tags": ["kept"]},
+    "old-name": {"schedules": [LIMITED, WEEKLY], "tags": ["kept"]},
 }
 """Deployment files of what is on the server before, by folder."""
 
@@ -59,9 +60,9 @@ AFTER: dict[str, dict[str, Any]] = {
     "unlimited": {},
     "moved": {"schedules": [DAILY], "work_queue": "fast"},
     "code": {"schedules": [{**DAILY, "max_scheduled_runs": 3}]},
-    "old-name": {"slug": "new-name", "replaces": "old-name", "schedules": [DAILY, WEEKLY], "tags": ["kept"]},
+    "old-name": {"slug": "new-name", "replaces": "old-name", "schedules": [LIMITED, WEEKLY], "tags": ["kept"]},
     "new": {"schedules": [DAILY, WEEKLY], "concurrency_limit": 1},
-    "known": {"schedules": [{**DAILY, "max_scheduled_runs": 2}]},
+    "known": {"schedules": [LIMITED]},
     "adopted": {"schedules": [DAILY], "parameters": {"count": 4}},
 }
 """Deployment files of what is wanted."""
@@ -184,7 +185,9 @@ def set_up(scene: Scene) -> None:
     patch_schedule("schedules", "weekly", active=False)
     by_hand = {"schedule": {"cron": "5 5 * * *", "timezone": "UTC"}, "active": False, "parameters": {"count": 9}}
     scene.server.post(f"/deployments/{live['schedules']['id']}/schedules", [by_hand])
+    scene.server.post(f"/deployments/{live['old-name']['id']}/schedules", [by_hand])
     patch("old-name", paused=True)
+    patch_schedule("old-name", "daily", active=False)
     patch_schedule("old-name", "weekly", active=False)
     patch("gone", paused=True)
 
@@ -203,7 +206,11 @@ def set_up(scene: Scene) -> None:
         parameters={"count": 1},
         path="/srv",
         entrypoint="old.py:adopted",
-        parameter_openapi_schema={"title": "Parameters", "type": "object", "properties": {"count": {"type": "integer"}}},
+        parameter_openapi_schema={
+            "title": "Parameters",
+            "type": "object",
+            "properties": {"count": {"type": "integer"}},
+        },
         schedules=[slugless],
         concurrency_limit=7,
     )
