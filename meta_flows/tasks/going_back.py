@@ -16,9 +16,7 @@ from meta_flows.tasks import step
 from meta_flows.tasks.planning import Observed, Proposal, observe, plan_changes
 from meta_flows.tasks.releasing import read_touched
 
-NO_OLD_CODE = (
-    "a release of a local folder brings back how flows are deployed, not their code: check out commit {commit} for that"
-)
+NO_OLD_CODE = "a release of a local folder brings back how flows are deployed, not their code"
 
 
 @step("read releases of {environment.name}")
@@ -62,9 +60,8 @@ def propose_release(api: Api, environment: Environment, chosen: Release) -> Prop
     )
     prune = planning.Prune(wanted=True, only=frozenset(observed.released))
     plan = plan_changes(api, desired, observed, environment, planning.Policy(prune=prune))
-    notes = (
-        () if all(map(_brings_its_code, desired)) else (NO_OLD_CODE.format(commit=(chosen.commit or "unknown")[:12]),)
-    )
+    where = f": it was that of commit {chosen.commit[:12]}" if chosen.commit else ""
+    notes = () if all(map(_brings_its_code, desired)) else (NO_OLD_CODE + where,)
     return Proposal(observed, desired, plan, plan.refused, notes)
 
 

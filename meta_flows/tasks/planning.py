@@ -83,7 +83,8 @@ class Proposal(NamedTuple):
     def worth_doing(self) -> bool:
         """Whether anything is to be written: to the server, or to the record of what is released."""
         release = self.observed.release
-        recorded = release is not None and not release.unfinished and self.deployments == self.observed.released
+        unfinished = release is not None and release.unfinished
+        recorded = not unfinished and self.deployments == self.observed.released
         return not self.stopped and not (self.plan.in_sync and recorded)
 
 

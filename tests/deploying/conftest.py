@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,10 +58,16 @@ class Shop:
         for name in ("development", "staging", "production"):
             self.write(f"environments/{name}.yaml", {})
         for name in "abc":
-            self.write(f"flows/{name}/workflow.py", FLOW.format(name=f"{self.project.replace('-', '_')}_{name}"))
-            self.write(
-                f"flows/{name}/deployment.yaml", {"schedules": [{"cron": "0 6 * * *"}], "parameters": {"count": 2}}
-            )
+            self.add_flow(name)
+
+    def add_flow(self, name: str) -> None:
+        """Add a flow with a schedule and a parameter."""
+        self.write(f"flows/{name}/workflow.py", FLOW.format(name=f"{self.project.replace('-', '_')}_{name}"))
+        self.write(f"flows/{name}/deployment.yaml", {"schedules": [{"cron": "0 6 * * *"}], "parameters": {"count": 2}})
+
+    def remove(self, path: str) -> None:
+        """Remove a folder."""
+        shutil.rmtree(self.root / path)
 
     def write(self, path: str, content: Any) -> None:
         """Write a file: text as it is, anything else as YAML."""

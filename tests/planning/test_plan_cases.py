@@ -1,7 +1,8 @@
 """Every rule of planning as data: desired + released + live -> the expected change.
 
 Each file in `cases/` states one rule. Specs are written in part and completed from `COMPLETE`, for all three states
-alike; `live: null` is a deployment that does not exist, `released: null` one that was never released.
+alike; `live: null` is a deployment that does not exist, `released: null` one that was never released, `desired: null`
+one that nobody asks for.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Deployment, LiveDeployment, Plan
-from meta_flows.planning import Policy, make_plan
+from meta_flows.planning import Policy, Prune, make_plan
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 OURS = ["environment:staging", "project:shop"]
@@ -53,49 +55,72 @@ def live_schedules(schedules: dict[str, Any]) -> dict[str, Any]:
     return {key: {"active": True, "max_scheduled_runs": None, **value} for key, value in schedules.items()}
 
 
+def live_deployment(key: str, stated: dict[str, Any]) -> LiveDeployment:
+    spec = complete(stated, **ONLY_LIVE)
+    spec["schedules"] = live_schedules(spec["schedules"])
+    flow_name, _, name = key.partition("/")
+    ids = {key: key for key in spec["schedules"]}
+    return LiveDeployment(id=key, flow_name=flow_name, name=name, spec=spec, schedule_ids=ids)
+
+
 def planned(case: dict[str, Any]) -> Plan:
+    """The plan for the deployment a/a-python-staging, and for what else is live (`others`, by key)."""
     desired = Deployment(
         flow_name="a",
         name="a-python-staging",
         kind="python",
         replaces=case.get("replaces"),
-        spec=complete(case["desired"]),
+        spec=complete(case.get("desired") or {}),
     )
     released = {}
-    if case["released"] is not None:
+    if case.get("released") is not None:
         released[desired.key] = desired.model_copy(update={"spec": complete(case["released"])})
-    live = {}
-    if case["live"] is not None:
-        spec = complete(case["live"], **ONLY_LIVE)
-        spec["schedules"] = live_schedules(spec["schedules"])
-        live[desired.key] = LiveDeployment(
-            id="1",
-            flow_name="a",
-            name=desired.name,
-            spec=spec,
-            schedule_ids={key: key for key in spec["schedules"]},
-        )
-    policy = Policy(adopt=case.get("adopt", False))
-    return make_plan([desired], released, live, project="shop", environment="staging", policy=policy)
+    live = {key: live_deployment(key, spec or {}) for key, spec in case.get("others", {}).items()}
+    for key in case.get("others_released", ()):
+        spec = {field: live[key].spec[field] for field in COMPLETE}
+        schedules = {
+            slug: {"slug": slug, "schedule": item["schedule"]}
+            for slug, item in spec["schedules"].items()
+            if item["slug"]
+        }
+        released[key] = desired.model_copy(update={"spec": {**spec, "schedules": schedules}})
+    if case.get("live") is not None:
+        live[desired.key] = live_deployment(desired.key, case["live"])
+    prune = {**case.get("prune", {}), "present": frozenset(case.get("prune", {}).get("present", ()))}
+    policy = Policy(adopt=case.get("adopt", False), prune=Prune(**prune))
+    wanted = [] if case.get("desired", {}) is None else [desired]
+    return make_plan(wanted, released, live, project="shop", environment="staging", policy=policy)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_the_plan_is_the_expected_one(path: Path) -> None:
     """What the case's `rule` says."""
     case = yaml.safe_load(path.read_text())
-    plan = planned(case)
-    if "refused" in case["plan"]:
-        assert [error.code for error in plan.refused] == case["plan"]["refused"], case["rule"]
-        assert plan.changes == ()
+    expected = case["plan"]
+    if "error" in expected:
+        with pytest.raises(MetaFlowsError) as refused:
+            planned(case)
+        assert [error.code for error in refused.value.errors] == [expected["error"]], case["rule"]
         return
-    (change,) = plan.changes
-    assert change.action == case["plan"]["action"], case["rule"]
+    plan = planned(case)
+    assert [error.code for error in plan.refused] == expected.get("refused", []), case["rule"]
+    assert len(plan.kept) == len(expected.get("kept", [])), case["rule"]
+    for words, kept in zip(expected.get("kept", []), plan.kept, strict=True):
+        assert words in kept, case["rule"]
+    changes = {change.key: change for change in plan.changes}
+    others = {key: change.action for key, change in changes.items() if key != "a/a-python-staging"}
+    assert others == expected.get("others", {}), case["rule"]
+    if "action" not in expected:
+        assert "a/a-python-staging" not in changes, case["rule"]
+        return
+    change = changes["a/a-python-staging"]
+    assert change.action == expected["action"], case["rule"]
     if change.action != "create":
         fields = {field.path: [field.old, field.new] for field in change.fields}
-        assert fields == case["plan"].get("fields", {}), case["rule"]
+        assert fields == expected.get("fields", {}), case["rule"]
     drifted = [field.path for field in change.fields if field.drift]
-    assert drifted == case["plan"].get("drift", []), case["rule"]
-    for path_, value in case["plan"].get("target", {}).items():
+    assert drifted == expected.get("drift", []), case["rule"]
+    for path_, value in expected.get("target", {}).items():
         found: Any = change.target
         for key in path_.split("."):
             found = found[key]
