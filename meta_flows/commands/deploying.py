@@ -21,7 +21,7 @@ from meta_flows.flows import clean_deployments, deploy_all, reconcile, rollback
 from meta_flows.models import DeployResult, Model, Plan
 from meta_flows.prefect_api.connection import plain_reason
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment
-from meta_flows.tasks.report import DeployError
+from meta_flows.tasks.report import result_of
 
 
 class PlanFile(Model):
@@ -229,9 +229,7 @@ def _run(
         connect(environment, root=common.root, api_url=api_url, start_local=True) as target,
         err.status(f"{doing} {target.name}..."),
     ):
-        ended = meta_flow(target).result(raise_on_failure=False)
-    if isinstance(ended, DeployError):
-        return ended.result
+        ended = result_of(meta_flow(target))
     if isinstance(ended, DeployResult):
         return ended
     if isinstance(ended, MetaFlowsError):

@@ -114,9 +114,9 @@ def for_ever(number: int, fate: Fate) -> Rule:
 
 
 def transient(seed: int, share: float) -> Rule:
-    """A share of all requests fails in a way that passes; a status asks to be tried again at once."""
+    """A share of all requests fails in a way that passes; a status, which asks to be tried again at once, mostly."""
     chance = random.Random(seed)
-    fates = [refused(502), refused(503), refused(429), UNHEARD, LOST_ANSWER, Fate(answer="hang")]
+    fates = [*map(refused, (502, 503, 429) * 2), UNHEARD, LOST_ANSWER, Fate(answer="hang")]
     return lambda _: chance.choice(fates) if chance.random() < share else PASS
 
 
