@@ -41,6 +41,7 @@ GROUPS = {
 app = App(
     name="meta-flows",
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
     help="Deploys a repository of flows to a Prefect server: discover, plan, apply, verify.",
 )
 groups = {name: App(name=name, help=purpose) for name, purpose in GROUPS.items()}

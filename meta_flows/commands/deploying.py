@@ -229,7 +229,11 @@ def _run(
         connect(environment, root=common.root, api_url=api_url, start_local=True) as target,
         err.status(f"{doing} {target.name}..."),
     ):
-        ended = result_of(meta_flow(target))
+        try:
+            ended = result_of(meta_flow(target))
+        except KeyboardInterrupt:
+            err.print("What this run had written is taken back; `meta-flows releases` says so.")
+            raise
     if isinstance(ended, DeployResult):
         return ended
     if isinstance(ended, MetaFlowsError):

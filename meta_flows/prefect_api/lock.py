@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -47,7 +47,7 @@ def writer_tag(project: str, environment: str) -> str:
 
 @contextmanager
 def write_lock(
-    api: Api, project: str, environment: str, *, run_id: str, tags: list[str], wait: float
+    api: Api, project: str, environment: str, *, run_id: str, tags: list[str], wait: float, tell: Callable[[str], None]
 ) -> Iterator[Callable[[], bool]]:
     """Be the only writer of an environment; gives a function that says whether we still are.
 
@@ -58,6 +58,7 @@ def write_lock(
         run_id: The flow run that writes.
         tags: Its tags.
         wait: How long to wait for another writer, in seconds.
+        tell: What to do with the news that there is one.
 
     Raises:
         MetaFlowsError: MF512, another run held it all that time.
@@ -66,8 +67,8 @@ def write_lock(
     deadline = time.monotonic() + wait
     taken: tuple[UUID | None, float] = (None, 0.0)
     while True:
-        limit_id = _limit(api, name)
-        with _slot(name, run_id) as acquired:
+        limit_id, is_taken = _limit(api, name)
+        with nullcontext(enter_result=False) if is_taken else _slot(name, run_id) as acquired:
             if acquired and _named(api, run_id, [*tags, tag], name, limit_id):
                 for dead in _others(api, tag, run_id):
                     state: State[None] = Crashed(message="Its process ended without a word: its lease ran out.")
@@ -81,6 +82,8 @@ def write_lock(
                         api.update_flow_run(UUID(run_id), tags=tags)
                 return
         holders, now = _others(api, tag, run_id), time.monotonic()
+        if taken[0] is None:
+            tell(f"Waiting up to {wait:g} s for {describe(holders)}")
         if holders or taken[0] != limit_id:
             taken = (limit_id, now)
         if not holders and now - taken[1] > HOLDERLESS_SECONDS:
@@ -109,18 +112,19 @@ def describe(holders: list[dict[str, Any]]) -> str:
     return ", ".join(f"run '{run['name']}' since {run['start_time'][:19]}Z" for run in holders) or "an unknown run"
 
 
-def _limit(api: Api, name: str) -> UUID:
-    """The limit's id; it is made if there is none."""
+def _limit(api: Api, name: str) -> tuple[UUID, bool]:
+    """The limit's id, and whether its slot is taken; it is made if there is none."""
     try:
-        return api.read_global_concurrency_limit_by_name(name).id
+        limit = api.read_global_concurrency_limit_by_name(name)
     except ObjectNotFound:
         with suppress(ObjectAlreadyExists):  # another deploy was quicker
-            return api.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
-        return api.read_global_concurrency_limit_by_name(name).id
+            api.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+        limit = api.read_global_concurrency_limit_by_name(name)
+    return limit.id, bool(limit.active_slots)
 
 
 def _still_ours(api: Api, name: str, limit_id: UUID, tag: str, run_id: str) -> bool:
-    return _limit(api, name) == limit_id and not _others(api, tag, run_id)
+    return _limit(api, name)[0] == limit_id and not _others(api, tag, run_id)
 
 
 def _others(api: Api, tag: str, run_id: str) -> list[dict[str, Any]]:
@@ -130,7 +134,7 @@ def _others(api: Api, tag: str, run_id: str) -> list[dict[str, Any]]:
 def _named(api: Api, run_id: str, tags: list[str], name: str, limit_id: UUID) -> bool:
     """Say who we are; false if the slot was freed meanwhile by somebody who could not see that yet."""
     api.update_flow_run(UUID(run_id), tags=tags)
-    return _limit(api, name) == limit_id
+    return _limit(api, name)[0] == limit_id
 
 
 @contextmanager

@@ -65,10 +65,15 @@ def writing(api: Api, environment: Environment, *, pretend: bool = False) -> Ite
     if pretend:
         yield lambda: True
         return
-    wait = environment.lock_wait
-    get_run_logger().info("Taking the lock of %s, for which this run waits up to %s s", environment.name, wait)
-    run_id, tags = str(flow_run.id), list(flow_run.tags)
-    with write_lock(api, environment.project, environment.name, run_id=run_id, tags=tags, wait=wait) as still_ours:
+    with write_lock(
+        api,
+        environment.project,
+        environment.name,
+        run_id=str(flow_run.id),
+        tags=list(flow_run.tags),
+        wait=environment.lock_wait,
+        tell=get_run_logger().warning,
+    ) as still_ours:
         yield still_ours
 
 

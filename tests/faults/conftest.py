@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from copy import copy
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import pytest
@@ -28,6 +29,7 @@ class Lane:
     """A scene that can be brought back to its beginning, and how it ends without faults.
 
     Attributes:
+        scene: The scene.
         before: What is on the server at the beginning.
         after: What is there after a deploy without faults.
         writes: The writes of that deploy, in order.
@@ -43,6 +45,12 @@ class Lane:
         self.after: Snapshot = scene.take()
         self.writes: list[Request] = [write for write in scene.proxy.writes if not write.again]
 
+    def beside(self, scene: Scene) -> Lane:
+        """The same in another scene that is like this one's."""
+        lane = copy(self)
+        lane.scene = scene
+        return lane
+
     def start_over(self) -> Scene:
         """The scene, brought back to its beginning."""
         self.scene.restore(self._beginning)
@@ -53,16 +61,13 @@ Lanes = Sequence[Lane]
 
 
 @pytest.fixture(scope="package")
-def lanes(clean_shell: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lanes]:
+def lanes(clean_shell: None) -> Iterator[Lanes]:
     """Two of them, each with a server of its own."""
     with ExitStack() as stack:
-
-        def lane(_: int) -> Lane:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None))
-            return Lane(stack.enter_context(started_scene(Path(folder))))
-
-        with ThreadPoolExecutor(2) as threads:
-            yield list(threads.map(lane, range(2)))
+        home = MEMORY if MEMORY.is_dir() else None
+        folders = [Path(stack.enter_context(TemporaryDirectory(dir=home))) for _ in range(2)]
+        first = Lane(stack.enter_context(started_scene(folders[0])))
+        yield [first, first.beside(stack.enter_context(started_scene(folders[1], like=first.scene)))]
 
 
 def on_each(lanes: Lanes, cases: Iterable[T], check: Callable[[Lane, T], str]) -> None:

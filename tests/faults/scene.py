@@ -74,16 +74,25 @@ class Scene:
     Attributes:
         root: The repository.
         project: Its name in the ownership tags.
+
+    Args:
+        folder: For all its files.
+        server: The server.
+        proxy: What stands before it.
+        database: File of the server's database.
+        like: Another scene, whose repository it shares.
     """
 
-    def __init__(self, folder: Path, server: Server, proxy: Proxy, database: Path) -> None:
+    def __init__(
+        self, folder: Path, server: Server, proxy: Proxy, database: Path | None = None, like: Scene | None = None
+    ) -> None:
         self.folder, self.server, self.proxy, self._database = folder, server, proxy, database
-        self.root = folder / "repository"
-        self.project = f"scene-{uuid.uuid4().hex[:8]}"
-        self.write(
-            "environments/defaults.yaml",
-            {"project": self.project, "prefect_api_url": proxy.api_url, "work_pools": {"python": self.project}},
-        )
+        self.root: Path = like.root if like else folder / "repository"
+        self.project: str = like.project if like else f"scene-{uuid.uuid4().hex[:8]}"
+        if like:
+            return
+        environment = {"project": self.project, "prefect_api_url": server.api_url}
+        self.write("environments/defaults.yaml", {**environment, "work_pools": {"python": self.project}})
         self.write("environments/development.yaml", {})
 
     def write(self, path: str, content: Any) -> None:
@@ -113,7 +122,8 @@ class Scene:
 
     def prepare(self, *words: str, **shell: str) -> Run:
         """A command to be started; what fails, fails at its first try."""
-        return Run(words, self.root, {"PREFECT_CLIENT_MAX_RETRIES": "0", **shell}, self.folder)
+        usual = {"PREFECT_API_URL": self.proxy.api_url, "PREFECT_CLIENT_MAX_RETRIES": "0"}
+        return Run(words, self.root, {**usual, **shell}, self.folder)
 
     def free_lock(self) -> None:
         """Do what the end of a lease does, without waiting for it."""
@@ -140,12 +150,14 @@ class Scene:
     def save(self) -> sqlite3.Connection:
         """A copy of all that the server has stored."""
         copy = sqlite3.connect(":memory:", check_same_thread=False)
+        assert self._database
         with closing(sqlite3.connect(self._database, timeout=60)) as live:
             live.backup(copy)
         return copy
 
     def restore(self, copy: sqlite3.Connection) -> None:
         """Let the server have stored what a copy says, as from a backup; the lock's leases are not stored there."""
+        assert self._database
         with closing(sqlite3.connect(self._database, timeout=60)) as live:
             copy.backup(live)
 
@@ -156,12 +168,20 @@ QUIET = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in NO
 
 
 @contextmanager
-def started_scene(folder: Path) -> Iterator[Scene]:
-    """A scene for as long as the `with` lasts."""
+def started_scene(folder: Path, like: Scene | None = None) -> Iterator[Scene]:
+    """A scene for as long as the `with` lasts.
+
+    Args:
+        folder: For all its files.
+        like: Another one, whose repository it shares and all that whose server has stored.
+    """
     home = folder / "server"
     home.mkdir()
+    if like:
+        with closing(sqlite3.connect(home / "prefect.db")) as empty:
+            like.save().backup(empty)
     with started_server(home, **QUIET) as server, Proxy(server.api_url) as proxy:
-        yield Scene(folder, server, proxy, home / "prefect.db")
+        yield Scene(folder, server, proxy, home / "prefect.db", like)
 
 
 def set_up(scene: Scene) -> None:

@@ -42,7 +42,7 @@ def test_an_unchanged_deploy_writes_nothing_and_asks_no_more_for_210_deployments
 ) -> None:
     server = lanes[0].scene.server
     with Proxy(server.api_url) as proxy:
-        scene = Scene(tmp_path, server, proxy, tmp_path)
+        scene = Scene(tmp_path, server, proxy)
         few, many = unchanged_deploy(scene, 30), unchanged_deploy(scene, 210)
     assert [few.pop(read) for read in PAGED] == [1, 1]
     assert [many.pop(read) for read in PAGED] == [2, 2]

@@ -42,11 +42,11 @@ OTHERS = ("flow_runs", "task_runs", "artifacts", "logs", "block_documents", "var
 def scene(tmp_path: Path, server: Server) -> Iterator[Scene]:
     """A repository on the session's server, which keeps events too."""
     with Proxy(server.api_url) as proxy:
-        yield Scene(tmp_path, server, proxy, tmp_path)
+        yield Scene(tmp_path, server, proxy)
 
 
 def read_everywhere(server: Server, since: str) -> Iterator[str]:
-    """Everything of the last while that the API shows without being asked for secrets, but deployments and their runs."""
+    """Everything that the API shows without being asked for secrets, but deployments and their runs."""
     for collection in OTHERS:
         offset = 0
         while page := server.post(f"/{collection}/filter", {"limit": 200, "offset": offset}):
