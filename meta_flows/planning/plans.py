@@ -105,11 +105,10 @@ def _change(
     stated = released_spec(model)
     before = matched(model, deployment.spec["schedules"]) if model else None
     start: Spec = before.spec if before else {}
-    if existing and predecessor:  # cut short after it was created, before it had all the schedules that it takes over
-        taken_over = merge(
-            deployment.spec, released_spec(predecessor), matched(predecessor, deployment.spec["schedules"]).spec
-        )
-        start = {**start, "schedules": {**taken_over["schedules"], **start["schedules"]}}
+    if existing and predecessor and not start["schedules"]:  # cut short after it was created, before it got them
+        successor = matched(predecessor, deployment.spec["schedules"])
+        taken_over = merge(deployment.spec, released_spec(predecessor), successor.spec)
+        start = {**start, "schedules": taken_over["schedules"]}
     target = merge(deployment.spec, stated, start)
     live = before if existing else None
     last = released.get(deployment.key)
