@@ -38,6 +38,7 @@ class Lane:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         set_up(scene)
+        scene.free_lock()  # leases outlive what is restored, and must not run out on a lock of later
         self._beginning = scene.save()
         self.before: Snapshot = scene.take()
         ended = scene.run(*DEPLOY)
