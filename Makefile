@@ -21,7 +21,7 @@ META_FLOWS = $(BIN)/meta-flows
 .PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
 	plan deploy-all deploy-python deploy-dev deploy-staging deploy-prod clean-deployments reconcile rollback releases \
 	unlock run worker server server-stop \
-	serve-flows serve-deployments test lint lock schemas docs
+	serve-flows serve-deployments test lint lock docs bench bench-chart
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9% -]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,12 @@ test: $(VENV)/dev ## run the tests [ARGS="-k plan"]
 lint: $(VENV)/dev ## formatting, lint, types and the import contract
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
+bench: $(VENV)/run ## what deploys cost, ours and stock Prefect's [N="10 100" DATABASE=sqlite|postgresql|both REPEAT=3]
+	@$(BIN)/python -m benchmarks run $(or $(N),100) $(if $(DATABASE),--database $(DATABASE)) $(if $(REPEAT),--repeat $(REPEAT))
+
+bench-chart: $(VENV)/bench ## draw what `make bench` has measured, for the README
+	@$(BIN)/python -m benchmarks chart
+
 install: $(VENV)/dev ## install everything for working on this project
 
 # Installed from the hashed lock, with uv where it is there; a stamp for what is installed, renewed when the lock is.
@@ -114,11 +120,16 @@ $(VENV)/dev: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 	@$(INSTALL) --no-deps --require-hashes -r requirements-dev.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@ $(VENV)/run
 
+$(VENV)/bench: requirements-bench.txt | $(VENV)/run
+	@$(INSTALL) --no-deps --require-hashes -r requirements-bench.txt && touch $@
+
 lock: ## renew the locks; needs uv
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
 		pyproject.toml requirements.in -o requirements.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
 		pyproject.toml requirements.in --group dev -o requirements-dev.txt
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
+		--group bench -c requirements-dev.txt -o requirements-bench.txt
 
 docs: $(VENV)/dev ## renew the generated parts of docs/
 	@$(BIN)/python docs/generate.py

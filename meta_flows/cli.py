@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -55,6 +56,7 @@ for words, (home, purpose) in COMMANDS.items():
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; exits 0 when done, 1 when something failed or is invalid, 2 on wrong use."""
     words = sys.argv[1:] if arguments is None else arguments
+    gc.set_threshold(100_000)  # most of what a command makes is the modules that it imports, and they stay
     if not {"--verbose", "-v"}.intersection(words):
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     try:

@@ -262,8 +262,8 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF518": Definition(
         "Release record not readable",
-        "block '{block}' is no release record of this version: {detail}",
-        "Use the version of meta-flows that wrote it, or delete the block; the next deploy then has no memory of it.",
+        "block '{block}' is no release record of this version",
+        "Use the version of meta-flows that wrote it, or delete the block: the release before it is then the current.",
     ),
     "MF519": Definition(
         "Lock lost",

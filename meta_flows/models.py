@@ -339,7 +339,7 @@ class DeployResult(Model):
     """How a meta-flow that changes deployments ended.
 
     Attributes:
-        state: Name of the run's final state, e.g. `InSync`, `Deployed`, `RolledBack`; a key of `tasks.report.STATES`.
+        state: Name of the run's final state, e.g. `InSync`, `Deployed`, `RolledBack`; a key of `reporting.RESULTS`.
         message: Counts, in words.
         refused: What was left out or failed, and why.
         notes: What is worth knowing and refuses nothing.

@@ -76,31 +76,33 @@ def _answer_all() -> None:
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)  # what flows print when imported is not an answer
         warnings.simplefilter("ignore")
+        libraries = set(sys.modules)
         for entrypoint in entrypoints:
             answers.write(json.dumps({"entrypoint": entrypoint, **_load(entrypoint)}) + "\n")
             answers.flush()
-            _forget_modules_of(Path.cwd())
+            _forget_modules_of(Path.cwd(), libraries)
     os._exit(0)  # whatever threads the flows have started
 
 
 def _load(entrypoint: str) -> dict[str, Any]:
     from prefect.flows import Flow, load_flow_from_entrypoint
-    from prefect.utilities.callables import parameter_schema
 
     try:
         flow: Flow[..., Any] = load_flow_from_entrypoint(entrypoint)
-        return {"schema": parameter_schema(flow).model_dump(mode="json", exclude_unset=True)}
+        return {"schema": flow.parameters.model_dump(mode="json", exclude_unset=True)}
     except Exception as error:  # noqa: BLE001  # whatever a flow's code raises is an answer
         cause = error.__cause__ or getattr(error, "user_exc", None) or error
         return {"error": f"{type(cause).__name__}: {cause}".splitlines()[0]}
 
 
-def _forget_modules_of(root: Path) -> None:
-    """Let the next flow import its own modules, while the libraries stay loaded."""
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and name != "__main__" and Path(file).is_relative_to(root) and "site-packages" not in file:
+def _forget_modules_of(root: Path, libraries: set[str]) -> None:
+    """Let the next flow import its own modules, while the libraries stay loaded, and are not looked at again."""
+    for name in sys.modules.keys() - libraries:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and Path(file).is_relative_to(root) and "site-packages" not in file:
             del sys.modules[name]
+        else:
+            libraries.add(name)
 
 
 if __name__ == "__main__":

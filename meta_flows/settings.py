@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from pathlib import Path
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,3 +27,13 @@ class Settings(BaseSettings):
     docker_registry: str | None = None
     docker_namespace: str | None = None
     docker_tag: str | None = None
+
+
+def settings() -> Settings:
+    """What the shell says now; it is asked for each flow, and pydantic takes a millisecond to read it."""
+    return _read(*(os.environ.get(name.upper()) for name in Settings.model_fields))
+
+
+@cache
+def _read(*_: str | None) -> Settings:
+    return Settings()

@@ -33,13 +33,16 @@ def releases(*, environment: EnvironmentName = None, api_url: ApiUrl = None, com
         common: What to work on, and how to speak.
     """
     with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.client() as api:
-        found = [_summary(release) for release in read_releases(api, target.project, target.name)]
+        found = [_summary(name, release) for name, release in read_releases(api, target.project, target.name)]
     if common.json:
         print_json({"environment": target.name, "releases": found})
         return 0
     shown = table("release", "state", "when", "who", "by", "commit", "changes", "run")
     for item in found:
         state = Text(item["state"], style=COLOURS.get(item["state"], "red"))
+        if item["state"] == "unreadable":
+            shown.add_row(item["id"], state)
+            continue
         when = f"{item['started']:%Y-%m-%d %H:%M:%S}Z"
         restores = f" to {item['restores']}" if item["restores"] else ""
         shown.add_row(
@@ -50,7 +53,9 @@ def releases(*, environment: EnvironmentName = None, api_url: ApiUrl = None, com
     return 0
 
 
-def _summary(release: Release) -> dict[str, Any]:
+def _summary(name: str, release: Release | None) -> dict[str, Any]:
+    if release is None:
+        return {"id": name, "state": "unreadable"}
     commit = (release.commit or "none")[:12] + (" (dirty)" if release.dirty else "")
     return {
         **release.model_dump(include={"id", "state", "by", "author", "started", "finished", "restores", "failures"}),

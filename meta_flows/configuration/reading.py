@@ -12,7 +12,7 @@ import yaml
 from meta_flows.configuration.documents import Document, KeyPath
 from meta_flows.errors import MetaFlowsError, problem, refuse
 from meta_flows.models import Place, ValidationError
-from meta_flows.settings import Settings
+from meta_flows.settings import settings
 
 _DEEPEST = 50
 _LARGEST = 100_000
@@ -70,7 +70,7 @@ def read_text(path: Path, root: Path) -> str:
 
 def configuration_folder(root: Path) -> Path:
     """The folder of environments and templates: `environments/`, or the one that DEPLOYMENT_CONFIG_PATH names."""
-    stated = Settings().deployment_config_path
+    stated = settings().deployment_config_path
     if stated is None:
         return root / "environments"
     folder = root / stated

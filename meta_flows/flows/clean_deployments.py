@@ -1,7 +1,5 @@
 """`clean_deployments`: delete an environment's deployments, ours and no others."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from prefect import flow
@@ -49,9 +47,9 @@ def clean_deployments(
         proposal = propose_clean(api, target, pattern)
         if proposal.worth_doing and not dry_run:
             confirm_deletion(target, proposal.plan, confirm)
-            with writing(api, target) as still_ours:
+            with writing(api, target) as lock:
                 proposal = propose_clean(api, target, pattern)
                 if proposal.worth_doing:
-                    carried = carry_out(api, target, proposal, still_ours, root=root, whole=False)
+                    carried = carry_out(api, target, proposal, lock, root=root, whole=False)
         result = report("Cleaned", proposal, carried)
     return final_state(result)

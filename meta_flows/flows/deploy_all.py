@@ -1,7 +1,5 @@
 """`deploy_all`: bring an environment's deployments in line with the repository."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +63,9 @@ def deploy_all(
         proposal = propose_deploy(api, root, target, discovered, configured, wishes)
         if proposal.worth_doing and not dry_run:
             refuse_unapproved(target)
-            with writing(api, target) as still_ours:  # after waiting for another writer things may have changed
+            with writing(api, target) as lock:  # after waiting for another writer things may have changed
                 proposal = propose_deploy(api, root, target, discovered, configured, wishes)
                 if proposal.worth_doing:
-                    carried = carry_out(api, target, proposal, still_ours, root=root)
+                    carried = carry_out(api, target, proposal, lock, root=root)
         result = report("Deployed", proposal, carried)
     return final_state(result)

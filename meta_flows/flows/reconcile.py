@@ -1,7 +1,5 @@
 """`reconcile`: find what is no longer as it was released, and bring it back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 
@@ -53,12 +51,13 @@ def reconcile(
     with prefect_api.client() as api:
         proposal = propose_repair(api, target)
         if policy == "repair" and proposal.worth_doing:
-            with writing(api, target) as still_ours:
+            with writing(api, target) as lock:
                 proposal = propose_repair(api, target)
                 release = proposal.observed.release
                 if release and release.unfinished:
-                    proposal, carried = propose_undoing(api, release), undo(api, release)
+                    proposal = propose_undoing(api, release)
+                    carried = undo(api, release)
                 elif proposal.worth_doing:
-                    carried = carry_out(api, target, proposal, still_ours, root=root, keep_record=False)
+                    carried = carry_out(api, target, proposal, lock, root=root, keep_record=False)
         result = report("Repaired", proposal, carried, unwritten="Drifted")
     return final_state(result)

@@ -1,7 +1,5 @@
 """`rollback`: make an earlier release the current one, or undo one that was cut short."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from prefect import flow
@@ -40,7 +38,7 @@ def rollback(
     root = (root or Path()).resolve()
     target = enter_environment(root, environment)
     carried = None
-    with prefect_api.client() as api, writing(api, target, pretend=dry_run) as still_ours:
+    with prefect_api.client() as api, writing(api, target, pretend=dry_run) as lock:
         releases = read_history(api, target)
         if releases[0].unfinished and to is None:
             proposal = propose_undoing(api, releases[0])
@@ -50,6 +48,6 @@ def rollback(
             chosen = choose_release(releases, to, target)
             proposal = propose_release(api, target, chosen)
             if proposal.worth_doing and not dry_run:
-                carried = carry_out(api, target, proposal, still_ours, root=root, restores=chosen.id)
+                carried = carry_out(api, target, proposal, lock, root=root, restores=chosen)
         result = report("Restored", proposal, carried)
     return final_state(result)

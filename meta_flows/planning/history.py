@@ -39,17 +39,21 @@ def before(release: Release) -> dict[str, Deployment]:
     return {**unchanged, **{key: item for key, item in release.previous.items() if item}}
 
 
-def predecessor(history: Sequence[Release]) -> Release | None:
-    """The release to go back to from the newest one that succeeded: the one before it, or before what it restored.
+def predecessor(succeeded: Sequence[Release]) -> Release | None:
+    """The release to go back to from the newest: the one before it, or before the one that it restored.
 
     Args:
-        history: Newest first.
+        succeeded: Releases that succeeded, newest first.
     """
-    succeeded = [release for release in history if release.state == "succeeded"]
+    by_id = {release.id: release for release in succeeded}
+
+    def origin(release: Release) -> Release:
+        return by_id.get(release.restores or "", release)
+
     if not succeeded:
         return None
-    current = succeeded[0].restores or succeeded[0].id
-    return next((release for release in succeeded if release.id < current and not release.restores), None)
+    older = [release for release in succeeded if release.id < origin(succeeded[0]).id]
+    return origin(older[0]) if older else None
 
 
 def undoing(release: Release, live: Mapping[str, LiveDeployment]) -> Plan:
@@ -73,7 +77,7 @@ def _back(key: str, image: LiveDeployment | None, now: LiveDeployment | None, re
         flow_name=image.flow_name,
         name=image.name,
         kind=kind,
-        reason="restored",
+        reason="restored" if now is None or fields else "",
         fields=fields,
         target=image.spec,
         live=now,
@@ -82,7 +86,7 @@ def _back(key: str, image: LiveDeployment | None, now: LiveDeployment | None, re
 
 def take_over(release: Release, abandoned: Release | None) -> Release:
     """A release that, where it fails, goes back to what stood before one that was left unfinished."""
-    if abandoned is None or not abandoned.unfinished:
+    if abandoned is None:
         return release
     plan = release.plan.model_copy(
         update={

@@ -76,7 +76,8 @@ def make_plan(
             changes.append(_change(deployment, released, existing, predecessor))
     surplus = {key: item for key, item in owned.items() if key not in wanted}
     deleted, kept = deletions(surplus, replaced, of=len(owned), prune=policy.prune)
-    changes += deleted
+    kinds = {key: item.kind for key, item in released.items()}
+    changes += [change.model_copy(update={"kind": kinds.get(change.key, "")}) for change in deleted]
     return Plan(
         project=project,
         environment=environment,

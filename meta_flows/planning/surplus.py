@@ -48,11 +48,11 @@ def deletions(
     kept: dict[str, list[str]] = {}
     for key, live in sorted(surplus.items()):
         if key not in replaced:
-            reason = _kept(live, prune)
-            if reason:
-                kept.setdefault(reason, []).append(live.name)
-            else:
+            goes, why = _judged(live, prune)
+            if goes:
                 gone.append(live)
+            elif why:
+                kept.setdefault(why, []).append(live.name)
     if len(gone) > prune.limit * of:
         names = ", ".join(live.name for live in gone)
         raise refuse("MF513", count=len(gone), of=of, limit=f"{prune.limit:.0%}", names=names)
@@ -63,18 +63,19 @@ def deletions(
     )
 
 
-def _kept(live: LiveDeployment, prune: Prune) -> str:
-    """Why a deployment stays; empty if it does not."""
+def _judged(live: LiveDeployment, prune: Prune) -> tuple[bool, str]:
+    """Whether a deployment goes, and why not where somebody wants to know that."""
     own_word = next((tag.removeprefix(PRUNE_TAG) for tag in live.spec["tags"] if tag.startswith(PRUNE_TAG)), None)
-    if own_word == "false":
-        return "its tag says prune:false"
-    if prune.hindrance:
-        return prune.hindrance
-    if prune.only is not None and live.key not in prune.only:
-        return "it was never released"
-    if live.spec["entrypoint"] in prune.present:
-        return "its flow is ignored"
-    return "" if prune.wanted or own_word == "true" else "--prune deletes it"
+    hindrances = {
+        "its tag says prune:false": own_word == "false",
+        prune.hindrance: bool(prune.hindrance),
+        "it was never released": prune.only is not None and live.key not in prune.only,
+        "its flow is ignored": live.spec["entrypoint"] in prune.present,
+    }
+    hindrance = next((why for why, holds in hindrances.items() if holds), "")
+    if prune.wanted or own_word == "true":
+        return not hindrance, hindrance
+    return False, "" if hindrance else "--prune deletes it"
 
 
 def _deletion(live: LiveDeployment, reason: str) -> Change:

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.utilities.asyncutils import run_coro_as_sync
-from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
 from meta_flows.models import LiveDeployment, Plan
 from meta_flows.prefect_api.connection import Api
@@ -119,6 +118,8 @@ def create_work_pool(api: Api, name: str, pool_type: str, base_job_template: Map
 
     The server refuses a partial template (422).
     """
+    from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
+
     default = run_coro_as_sync(get_default_base_job_template_for_infrastructure_type(pool_type)) or {}
     body = {"name": name, "type": pool_type, "base_job_template": _deep_merge(default, base_job_template or {})}
     _send(api, "POST", "/work_pools/", body)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import certifi
@@ -116,7 +117,7 @@ def check(api_url: str) -> None:
 def answers(api_url: str) -> bool:
     """Whether a Prefect server is up at this address, whatever it thinks of us."""
     try:
-        return _get(f"{api_url}/health", timeout=2).status_code in (200, 401, 403)
+        return _get(f"{api_url}/health", timeout=2, verify=_tls()).status_code in (200, 401, 403)
     except httpx.HTTPError:
         return False
 
@@ -136,7 +137,7 @@ def ui_url(api_url: str) -> str:
     """Where this server's default UI is; two ship with Prefect 3, and its own links lead to the older one."""
     root = api_url.removesuffix("/api")
     try:
-        settings = httpx.get(f"{root}/ui-settings", timeout=5).json()
+        settings = httpx.get(f"{root}/ui-settings", timeout=5, verify=_tls()).json()
         return f"{root}{settings['v2_base_url']}" if settings["default_ui"] == "v2" else root
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return root
@@ -145,8 +146,13 @@ def ui_url(api_url: str) -> str:
 def _tls() -> ssl.SSLContext:
     """How Prefect's settings want certificates to be checked; a transport of one's own has to be told."""
     settings = get_current_settings().api
-    context = ssl.create_default_context(cafile=settings.ssl_cert_file or certifi.where())
-    if settings.tls_insecure_skip_verify:
+    return _tls_context(settings.ssl_cert_file or certifi.where(), settings.tls_insecure_skip_verify)
+
+
+@cache  # reading the certificates takes longer than a request
+def _tls_context(certificates: str, insecure: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certificates)
+    if insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 

@@ -1,18 +1,19 @@
 """One writer per environment, on whatever machine: a global concurrency limit with a single slot.
 
 The slot is leased for a minute and renewed while its holder lives, so one that was killed gives it back. The limit does
-not tell who holds it; the run that writes therefore carries a tag. A slot that is taken while no live run has the tag
-was leaked (the server forgets leases when it restarts) or was given to an acquire whose answer was lost: it is freed.
+not tell who holds it; the run that writes therefore carries a tag, and is touched while it lives. A slot that is taken
+while no live run has the tag was leaked (the server forgets leases when it restarts) or was given to an acquire whose
+answer was lost: it is freed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import httpx
@@ -22,6 +23,7 @@ from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Crashed
+from prefect.utilities.urls import url_for
 
 from meta_flows.errors import refuse
 from meta_flows.prefect_api.apply import delete
@@ -31,8 +33,42 @@ from meta_flows.prefect_api.observe import read_writers
 LEASE_SECONDS = 60
 """The shortest lease that the server grants."""
 POLL_SECONDS = 1.0
-HOLDERLESS_SECONDS = 10
-"""How long a slot must have been taken without a holder before it is freed: a holder needs a moment to say its name."""
+BEAT_SECONDS = 15
+"""How often a holder shows that it lives, and at least looks whether it still holds the lock."""
+SILENT_SECONDS = 60
+"""How long a holder may be silent before it counts as dead."""
+NAMELESS_SECONDS = 10
+"""How long a slot may be taken by nobody: a holder needs a moment to say its name."""
+
+
+class Lock(NamedTuple):
+    """The lock, as its holder has it.
+
+    Attributes:
+        limit_id: Id of the limit; another one has taken its place once somebody freed the slot.
+    """
+
+    api: Api
+    environment: str
+    name: str
+    tag: str
+    run_id: str
+    limit_id: UUID
+    looked: list[float]
+
+    def is_ours(self) -> bool:
+        """Whether we are still the only writer."""
+        self.looked[:] = [time.time()]
+        return _limit(self.api, self.name)[0] == self.limit_id and not _others(self.api, self.tag, self.run_id)
+
+    def ensure(self) -> None:
+        """Make sure that we are still the only writer, if the last look is a while ago.
+
+        Raises:
+            MetaFlowsError: MF519, we are not: this process was asleep, or somebody used unlock.
+        """
+        if time.time() - self.looked[0] > BEAT_SECONDS and not self.is_ours():
+            raise refuse("MF519", environment=self.environment)
 
 
 def lock_name(project: str, environment: str) -> str:
@@ -48,8 +84,8 @@ def writer_tag(project: str, environment: str) -> str:
 @contextmanager
 def write_lock(
     api: Api, project: str, environment: str, *, run_id: str, tags: list[str], wait: float, tell: Callable[[str], None]
-) -> Iterator[Callable[[], bool]]:
-    """Be the only writer of an environment; gives a function that says whether we still are.
+) -> Iterator[Lock]:
+    """Be the only writer of an environment.
 
     Args:
         api: Client of the server.
@@ -61,36 +97,61 @@ def write_lock(
         tell: What to do with the news that there is one.
 
     Raises:
-        MetaFlowsError: MF512, another run held it all that time.
+        MetaFlowsError: MF512, another run held it all that time; MF519, it was lost while writing.
     """
     name, tag = lock_name(project, environment), writer_tag(project, environment)
     deadline = time.monotonic() + wait
-    taken: tuple[UUID | None, float] = (None, 0.0)
+    seen: Any = None
+    since = 0.0
     while True:
         limit_id, is_taken = _limit(api, name)
         with nullcontext(enter_result=False) if is_taken else _slot(name, run_id) as acquired:
             if acquired and _named(api, run_id, [*tags, tag], name, limit_id):
-                for dead in _others(api, tag, run_id):
-                    state: State[None] = Crashed(message="Its process ended without a word: its lease ran out.")
-                    api.set_flow_run_state(dead["id"], state, force=True)
-                try:
-                    yield partial(_still_ours, api, name, limit_id, tag, run_id)
-                except asyncio.CancelledError as error:  # what the thread that renews the lease does to us
-                    raise refuse("MF519", environment=environment) from error
-                finally:
-                    with suppress(httpx.HTTPError):  # a run that has ended holds nothing
-                        api.update_flow_run(UUID(run_id), tags=tags)
+                _bury(api, _others(api, tag, run_id))
+                with _beating(api, run_id, [*tags, tag]):
+                    try:
+                        yield Lock(api, environment, name, tag, run_id, limit_id, [time.time()])
+                    except asyncio.CancelledError as error:  # what the thread that renews the lease does to us
+                        raise refuse("MF519", environment=environment) from error
+                with suppress(httpx.HTTPError):  # a run that has ended holds nothing
+                    api.update_flow_run(UUID(run_id), tags=tags)
                 return
         holders, now = _others(api, tag, run_id), time.monotonic()
-        if taken[0] is None:
+        signs = (limit_id, [(run["id"], run["updated"]) for run in holders])
+        if seen is None:
             tell(f"Waiting up to {wait:g} s for {describe(holders)}")
-        if holders or taken[0] != limit_id:
-            taken = (limit_id, now)
-        if not holders and now - taken[1] > HOLDERLESS_SECONDS:
+        if signs != seen:
+            seen, since = signs, now
+        if now - since > (SILENT_SECONDS if holders else NAMELESS_SECONDS):
             free(api, limit_id)
         elif now > deadline:
             raise refuse("MF512", environment=environment, seconds=wait, holder=describe(holders))
         time.sleep(POLL_SECONDS)
+
+
+def _bury(api: Api, dead: list[dict[str, Any]]) -> None:
+    """Say of runs that cannot be writing any more, since we hold the lock, that they have crashed."""
+    for run in dead:
+        state: State[None] = Crashed(message="Its process ended without a word: its lease ran out.")
+        api.set_flow_run_state(run["id"], state, force=True)
+
+
+@contextmanager
+def _beating(api: Api, run_id: str, tags: list[str]) -> Iterator[None]:
+    """Show that this run lives: each update, even to the same tags, has its time."""
+    stopped = threading.Event()
+
+    def beat() -> None:
+        while not stopped.wait(BEAT_SECONDS):
+            with suppress(httpx.HTTPError):
+                api.update_flow_run(UUID(run_id), tags=tags)
+
+    heart = threading.Thread(target=beat, daemon=True, name="lock-heartbeat")
+    heart.start()
+    try:
+        yield
+    finally:
+        stopped.set()
 
 
 def read_lock(api: Api, project: str, environment: str) -> tuple[UUID | None, list[dict[str, Any]]]:
@@ -109,7 +170,8 @@ def free(api: Api, limit_id: UUID) -> None:
 
 def describe(holders: list[dict[str, Any]]) -> str:
     """Who holds a lock and since when, in words."""
-    return ", ".join(f"run '{run['name']}' since {run['start_time'][:19]}Z" for run in holders) or "an unknown run"
+    links = ((run, url_for("flow-run", obj_id=run["id"])) for run in holders)
+    return ", ".join(f"run '{run['name']}' since {run['start_time'][:19]}Z, {link}" for run, link in links) or "nobody"
 
 
 def _limit(api: Api, name: str) -> tuple[UUID, bool]:
@@ -121,10 +183,6 @@ def _limit(api: Api, name: str) -> tuple[UUID, bool]:
             api.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
         limit = api.read_global_concurrency_limit_by_name(name)
     return limit.id, bool(limit.active_slots)
-
-
-def _still_ours(api: Api, name: str, limit_id: UUID, tag: str, run_id: str) -> bool:
-    return _limit(api, name)[0] == limit_id and not _others(api, tag, run_id)
 
 
 def _others(api: Api, tag: str, run_id: str) -> list[dict[str, Any]]:

@@ -15,10 +15,10 @@ from prefect.blocks.system import Secret
 from meta_flows.errors import refuse
 from meta_flows.models import Release
 from meta_flows.prefect_api.connection import Api
-from meta_flows.prefect_api.observe import read_all
+from meta_flows.prefect_api.observe import PAGE, read_all
 
 KEPT = 20
-"""How many releases of an environment stay on the server."""
+"""How many releases of an environment that succeeded stay on the server, and how many of the others."""
 
 
 def block_name(project: str, environment: str, release_id: str = "") -> str:
@@ -32,27 +32,24 @@ def latest_release(api: Api, project: str, environment: str) -> Release | None:
     Raises:
         MetaFlowsError: MF518, its record is not of this version.
     """
-    return next(iter(read_releases(api, project, environment, limit=1)), None)
+    for name, release in read_releases(api, project, environment, limit=1):
+        if release is None:
+            raise refuse("MF518", block=name)
+        return release
+    return None
 
 
-def read_releases(api: Api, project: str, environment: str, limit: int = KEPT) -> list[Release]:
-    """The newest releases of an environment, newest first.
-
-    Raises:
-        MetaFlowsError: MF518, a record is not of this version.
-    """
+def read_releases(api: Api, project: str, environment: str, limit: int = PAGE) -> list[tuple[str, Release | None]]:
+    """The newest releases of an environment by the names of their blocks, newest first; None for an unreadable one."""
     documents = _documents(api, project, environment, include_secrets=True, limit=limit)
-    return [_release(document) for document in documents]
+    return [(document["name"], _release(document)) for document in documents]
 
 
-def _release(document: Mapping[str, Any]) -> Release:
+def _release(document: Mapping[str, Any]) -> Release | None:
     try:
         return Release.model_validate_json(document["data"]["value"])
-    except pydantic.ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise refuse(
-            "MF518", block=document["name"], detail=f"{error.error_count()} fields do not fit ({where})"
-        ) from None
+    except pydantic.ValidationError:
+        return None
 
 
 def save_release(release: Release) -> None:
@@ -70,9 +67,16 @@ def delete_release(api: Api, release: Release) -> None:
 
 
 def forget_old_releases(api: Api, project: str, environment: str) -> None:
-    """Delete all but the newest releases of an environment."""
-    for document in list(_documents(api, project, environment))[KEPT:]:
-        api.delete_block_document(document["id"])
+    """Delete all but the newest releases of an environment: of those that succeeded, and of the others."""
+    documents = _documents(api, project, environment)
+    if len(documents) <= KEPT:
+        return
+    ids = {document["name"]: document["id"] for document in documents}
+    found = read_releases(api, project, environment)
+    succeeded = [name for name, release in found if release and release.state == "succeeded"]
+    others = [name for name, _ in found if name not in succeeded]
+    for name in (*succeeded[KEPT:], *others[KEPT:]):
+        api.delete_block_document(ids[name])
 
 
 def _documents(api: Api, project: str, environment: str, **body: Any) -> list[Mapping[str, Any]]:

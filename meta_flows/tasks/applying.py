@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from prefect import get_run_logger
@@ -53,7 +53,7 @@ def create_work_pool(api: Api, pool: WorkPoolCreation) -> State[Any]:
 
 @step("{change.name}")
 def apply_change(api: Api, change: Change, flow_ids: Mapping[str, str]) -> State[Any]:
-    """Change one deployment as planned; unchanged means no request at all.
+    """Change one deployment as planned.
 
     A write whose answer was lost may have happened, and its repetition is refused then. So after a failure it is the
     server that says whether the deployment is as planned.
@@ -61,8 +61,6 @@ def apply_change(api: Api, change: Change, flow_ids: Mapping[str, str]) -> State
     Returns:
         A state named for what was done.
     """
-    if change.action == "unchanged":
-        return Completed(name="Unchanged")
     for field in change.fields if change.live else ():
         get_run_logger().info("%s: %s -> %s%s", field.path, field.old, field.new, " (drift)" if field.drift else "")
     try:
@@ -104,7 +102,12 @@ def create_work_pools(api: Api, plan: Plan) -> dict[str, str]:
 
 
 def apply_changes(
-    api: Api, changes: Iterable[Change], *, missing_pools: Mapping[str, str] | None = None, stop_at_failure: bool
+    api: Api,
+    changes: Iterable[Change],
+    *,
+    missing_pools: Mapping[str, str] | None = None,
+    stop_at_failure: bool,
+    before_each: Callable[[], None] | None = None,
 ) -> dict[str, Applied]:
     """Carry out changes one after the other; what became of each, by key.
 
@@ -115,6 +118,7 @@ def apply_changes(
         changes: What to do.
         missing_pools: Why work pools could not be made, by name.
         stop_at_failure: Try nothing more once something has failed; otherwise only once the server does not answer.
+        before_each: Called before each change that writes; what it raises ends everything.
     """
     planned = list(changes)
     new = {change.flow_name for change in planned if change.action == "create"}
@@ -122,11 +126,16 @@ def apply_changes(
     applied: dict[str, Applied] = {}
     stopped = ""
     for change in planned:
-        pool = (missing_pools or {}).get(change.target.get("work_pool_name", ""))
-        if change.action != "unchanged" and stopped:
+        if change.action == "unchanged":  # neither a request nor a task run: the report lists it
+            applied[change.key] = Applied(DONE["unchanged"])
+            continue
+        if stopped:
             applied[change.key] = Applied("NotTried", stopped)
             continue
-        if change.action != "unchanged" and pool:
+        if before_each:
+            before_each()
+        pool = (missing_pools or {}).get(change.target.get("work_pool_name", ""))
+        if pool:
             applied[change.key] = Applied("Failed", f"its work pool could not be created: {pool}")
         else:
             state = apply_change(api, change, flow_ids, return_state=True)

@@ -10,7 +10,7 @@ from meta_flows.configuration import Environment
 from meta_flows.errors import did_you_mean, refuse
 from meta_flows.models import Deployment, LiveDeployment, Plan, Release
 from meta_flows.planning import history
-from meta_flows.prefect_api import Api, releases
+from meta_flows.prefect_api import Api, lock, releases
 from meta_flows.sources import GIT_CLONE
 from meta_flows.tasks import step
 from meta_flows.tasks.planning import Observed, Proposal, observe, plan_changes
@@ -21,15 +21,15 @@ NO_OLD_CODE = "a release of a local folder brings back how flows are deployed, n
 
 @step("read releases of {environment.name}")
 def read_history(api: Api, environment: Environment) -> list[Release]:
-    """The releases of an environment, newest first.
+    """The releases of an environment, newest first, as far as they can be read.
 
     Raises:
-        MetaFlowsError: MF517, there is none.
+        MetaFlowsError: MF517, there is none; MF518, the newest cannot be read.
     """
-    found = releases.read_releases(api, environment.project, environment.name)
-    if not found:
+    if releases.latest_release(api, environment.project, environment.name) is None:
         raise refuse("MF517", environment=environment.name)
-    return found
+    found = releases.read_releases(api, environment.project, environment.name)
+    return [release for _, release in found if release]
 
 
 def choose_release(found: Sequence[Release], wanted: str | None, environment: Environment) -> Release:
@@ -38,12 +38,12 @@ def choose_release(found: Sequence[Release], wanted: str | None, environment: En
     Raises:
         MetaFlowsError: MF516, there is no such release that succeeded; MF517, there is none before the current.
     """
+    succeeded = {release.id: release for release in found if release.state == "succeeded"}
     if wanted is None:
-        chosen = history.predecessor(found)
+        chosen = history.predecessor(list(succeeded.values()))
         if chosen is None:
             raise refuse("MF517", environment=environment.name)
         return chosen
-    succeeded = {release.id: release for release in found if release.state == "succeeded"}
     if wanted not in succeeded:
         suggestion = did_you_mean(wanted, succeeded)
         raise refuse("MF516", release=wanted, environment=environment.name, suggestion=suggestion)
@@ -78,8 +78,13 @@ def propose_undoing(api: Api, unfinished: Release) -> Proposal:
 
 
 def propose_repair(api: Api, environment: Environment) -> Proposal:
-    """Plan to bring live back to what is released."""
+    """Plan to bring live back to what is released; where a release was left unfinished, to what was before it."""
     observed = observe(api, environment)
+    if observed.release and observed.release.unfinished:
+        if lock.read_lock(api, environment.project, environment.name)[0] is None:
+            return propose_undoing(api, observed.release)
+        idle = Plan(project=environment.project, environment=environment.name)
+        return Proposal(observed, (), idle, notes=("a deploy is under way",))
     desired = tuple(history.settled(observed.release).values())
     prune = planning.Prune(only=frozenset())
     plan = plan_changes(api, desired, observed, environment, planning.Policy(prune=prune))

@@ -125,13 +125,19 @@ def propose_deploy(
     if prune.wanted and not environment.project_stated:
         raise refuse("MF514", project=environment.project)
     plan = plan_changes(api, rendered.deployments, observed, environment, planning.Policy(wishes.adopt, prune))
-    if wishes.digest not in (None, plan.digest):
+    if wishes.digest not in (None, plan.digest) and not plan.in_sync:
         raise refuse("MF510", planned=wishes.digest[:12], now=plan.digest[:12])
     refused = (*refused, *plan.refused)
     stopped = environment.strict and bool(refused)
     if stopped:
         refused = (*refused, problem("MF504", environment=environment.name, count=len(refused)))
-    return Proposal(observed, rendered.deployments, plan, refused, configured.notes, stopped)
+    notes = configured.notes
+    if observed.release and observed.release.unfinished:
+        notes = (
+            *notes,
+            f"release {observed.release.id} was left unfinished: a deploy goes on from it, a rollback undoes it",
+        )
+    return Proposal(observed, rendered.deployments, plan, refused, notes, stopped)
 
 
 def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveDeployment]) -> frozenset[str]:

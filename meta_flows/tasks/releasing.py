@@ -5,9 +5,10 @@ from __future__ import annotations
 import getpass
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,12 @@ from prefect.runtime import flow_run
 from meta_flows import planning, sources
 from meta_flows.configuration import Environment
 from meta_flows.errors import MetaFlowsError, problem
-from meta_flows.models import Change, LiveDeployment, Plan, Release, ReleaseState, ValidationError
+from meta_flows.models import Change, LiveDeployment, Release, ReleaseState, ValidationError
 from meta_flows.planning import history
 from meta_flows.prefect_api import Api, plain_reason, releases, speaking_plainly
 from meta_flows.prefect_api import apply as writes
 from meta_flows.prefect_api import observe as reads
-from meta_flows.prefect_api.lock import write_lock
+from meta_flows.prefect_api.lock import Lock, write_lock
 from meta_flows.reporting import DONE
 from meta_flows.tasks import step
 from meta_flows.tasks.applying import ANOTHER_FAILED, Applied, apply_changes, create_work_pools
@@ -51,8 +52,8 @@ class Carried(NamedTuple):
 
 
 @contextmanager
-def writing(api: Api, environment: Environment, *, pretend: bool = False) -> Iterator[Callable[[], bool]]:
-    """Be the only writer of an environment; gives a function that says whether we still are.
+def writing(api: Api, environment: Environment, *, pretend: bool = False) -> Iterator[Lock | None]:
+    """Be the only writer of an environment.
 
     Args:
         api: Client of the server.
@@ -63,7 +64,7 @@ def writing(api: Api, environment: Environment, *, pretend: bool = False) -> Ite
         MetaFlowsError: MF512, another run was all the time; MF519, we are no more.
     """
     if pretend:
-        yield lambda: True
+        yield None
         return
     with write_lock(
         api,
@@ -73,18 +74,18 @@ def writing(api: Api, environment: Environment, *, pretend: bool = False) -> Ite
         tags=list(flow_run.tags),
         wait=environment.lock_wait,
         tell=get_run_logger().warning,
-    ) as still_ours:
-        yield still_ours
+    ) as lock:
+        yield lock
 
 
 def carry_out(
     api: Api,
     environment: Environment,
     proposal: Proposal,
-    still_ours: Callable[[], bool],
+    lock: Lock | None,
     *,
     root: Path,
-    restores: str | None = None,
+    restores: Release | None = None,
     whole: bool = True,
     keep_record: bool = True,
 ) -> Carried:
@@ -94,9 +95,9 @@ def carry_out(
         api: Client of the server.
         environment: Where it goes; with `on_failure: continue` what succeeded stays.
         proposal: What to do.
-        still_ours: Whether we are still the only writer.
+        lock: What makes us the only writer.
         root: The repository.
-        restores: Id of the release that is made current again by this.
+        restores: The release that is made current again by this.
         whole: Whether a failure takes everything back if the environment does not say otherwise.
         keep_record: Whether it is a release of its own, and not the current one once more.
     """
@@ -104,31 +105,27 @@ def carry_out(
     release = open_release(proposal, environment, root, restores)
     applied: dict[str, Applied] = {}
     try:
-        applied |= _write(api, release.plan, deletions=False, stop_at_failure=whole)
+        write = partial(apply_changes, api, stop_at_failure=whole, before_each=lock.ensure if lock else None)
+        others = [change for change in release.plan.changes if change.action != "delete"]
+        applied |= write(others, missing_pools=create_work_pools(api, release.plan))
         verified = verify(api, proposal.desired, release, applied)
         errors = verified.errors
         if not _failed(applied, errors):
-            applied |= _write(api, release.plan, deletions=True, stop_at_failure=whole)
+            applied |= write(change for change in release.plan.changes if change.action == "delete")
         if not (whole and _failed(applied, errors)):
             live = {key: item for key, item in verified.live.items() if applied.get(key) != Applied("Deleted")}
             state: ReleaseState = "failed" if _failed(applied, errors) else "succeeded"
             closed = close_release(api, release, state, applied, keep=keep_record or state == "failed")
             return Carried(closed, applied, live, errors)
     except MetaFlowsError as error:
-        if not whole:
+        if not whole or error.errors[0].code == "MF519":
             raise
         errors = error.errors
     except BaseException:  # cancelled, stopped, or a defect: nothing may be left half done
-        if whole and still_ours():
+        if whole and (lock is None or lock.is_ours()):
             roll_back(api, release, applied)
         raise
     return roll_back(api, release, applied, errors)
-
-
-def _write(api: Api, plan: Plan, *, deletions: bool, stop_at_failure: bool) -> dict[str, Applied]:
-    missing = {} if deletions else create_work_pools(api, plan)
-    changes = [change for change in plan.changes if (change.action == "delete") == deletions]
-    return apply_changes(api, changes, missing_pools=missing, stop_at_failure=stop_at_failure)
 
 
 def _failed(applied: Mapping[str, Applied], errors: tuple[ValidationError, ...]) -> bool:
@@ -217,11 +214,11 @@ def remove_created(api: Api, release: Release) -> None:
 
 
 @step("open release")
-def open_release(proposal: Proposal, environment: Environment, root: Path, restores: str | None) -> Release:
+def open_release(proposal: Proposal, environment: Environment, root: Path, restores: Release | None) -> Release:
     """Record on the server what is about to be done and what stood there before, ahead of the first write."""
     plan, observed = proposal.plan, proposal.observed
     started = datetime.now(timezone.utc)
-    checkout = sources.read_checkout(root)
+    code = restores or sources.read_checkout(root)
     touched = [change.key for change in plan.pending]
     release = Release(
         id=f"{started:%Y%m%dt%H%M%S}-{secrets.token_hex(2)}",
@@ -230,17 +227,20 @@ def open_release(proposal: Proposal, environment: Environment, root: Path, resto
         by=str(flow_run.flow_name),
         started=started,
         author=f"{getpass.getuser()}@{socket.gethostname()}",
-        commit=checkout.commit,
-        dirty=checkout.dirty,
+        commit=code.commit,
+        dirty=code.dirty,
         flow_run_id=flow_run.id,
-        restores=restores,
+        restores=restores.id if restores else None,
         plan=plan,
         deployments=proposal.deployments,
         previous={key: observed.released.get(key) for key in touched},
         preimages={key: observed.live.get(key) for key in touched},
     )
-    release = history.take_over(release, observed.release)
+    abandoned = observed.release if observed.release and observed.release.unfinished else None
+    release = history.take_over(release, abandoned)
     releases.save_release(release)
+    if abandoned:
+        releases.save_release(abandoned.model_copy(update={"state": "failed", "finished": started}))
     get_run_logger().info("Release %s: %d of %d deployments change", release.id, len(touched), len(plan.changes))
     return release
 

@@ -49,8 +49,12 @@ def report(
     """
     plan = proposal.plan
     applied = carried.applied if carried else {}
-    live = carried.live if carried else proposal.observed.live
-    outcomes = tuple(_outcome(change, applied.get(change.key), live.get(change.key)) for change in plan.changes)
+    before = proposal.observed.live
+    now = carried.live if carried else before
+    outcomes = tuple(
+        _outcome(change, applied.get(change.key), (before if change.action == "unchanged" else now).get(change.key))
+        for change in plan.changes
+    )
     failures = tuple(problem("MF503", key=item.key, detail=item.error) for item in outcomes if item.state == "Failed")
     errors = (*failures, *(carried.errors if carried else ()), *proposal.refused)
     result = DeployResult(
@@ -114,7 +118,7 @@ def _outcome(change: Change, applied: Applied | None, live: LiveDeployment | Non
         name=change.name,
         kind=change.kind,
         state=applied.state if applied else PLANNED[change.action],
-        reason=change.reason,
+        reason="" if applied and applied.state == "NotRestored" else change.reason,
         fields=change.fields,
         updated=change.live.updated if change.live else None,
         link=url_for("deployment", obj_id=live.id) if live else None,

@@ -109,6 +109,13 @@ def test_a_holder_that_was_killed_gives_the_lock_back_when_its_lease_ends(shop: 
     assert state(shop, dead) == "Crashed"
 
 
+def test_a_leaked_slot_whose_run_says_that_it_lives_but_shows_no_sign_of_it_is_freed(shop: Shop) -> None:
+    take_slot(shop)
+    dead = add_writer(shop)
+    assert shop.deploy()["state"] == "Deployed"
+    assert state(shop, dead) == "Crashed"
+
+
 def test_a_slot_leaked_by_a_restart_of_the_server_is_freed(
     tmp_path: Path, command: Callable[..., CompletedProcess[str]]
 ) -> None:

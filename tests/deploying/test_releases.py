@@ -82,6 +82,10 @@ def test_a_rollback_from_a_rollback_goes_further_back_and_not_forth(shop: Shop) 
     assert shop.live()["a-python-dev"]["parameters"] == {"count": 2}
     roll_back(shop)
     assert shop.live()["a-python-dev"]["parameters"] == {"count": 1}
+    shop.write("flows/a/deployment.yaml", {"parameters": {"count": 4}})
+    shop.deploy("--flow", "a")
+    roll_back(shop)
+    assert shop.live()["a-python-dev"]["parameters"] == {"count": 1}
     nothing = shop.meta_flows("rollback")
     assert nothing.returncode == 1
     assert "MF517" in nothing.stderr
@@ -138,8 +142,9 @@ def test_a_release_record_of_another_version_is_named(shop: Shop) -> None:
     shop.server.patch(
         f"/block_documents/{block['id']}", {"data": {"value": '{"id": "x"}'}, "merge_existing_data": False}
     )
-    for command in ("deploy", "rollback", "releases", "reconcile"):
+    for command in ("deploy", "rollback", "reconcile"):
         done = shop.meta_flows(command)
         assert done.returncode == 1
         assert "MF518" in done.stderr
         assert block["name"] in done.stderr
+    assert listed(shop) == [{"id": block["name"], "state": "unreadable"}]

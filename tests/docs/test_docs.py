@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from meta_flows.errors import CATALOGUE
+from meta_flows.reporting import FAILED, OUTCOMES, RESULTS
 from tests.deploying.conftest import FLOW, Shop, shop
 
 __all__ = ["shop"]
@@ -93,13 +95,34 @@ def test_every_make_target_exists(page: Path) -> None:
     assert named == exist
 
 
+def test_every_state_is_explained() -> None:
+    concepts = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`(\w+)`", concepts[concepts.index("## States") :]))
+    assert {*RESULTS, *OUTCOMES} <= explained
+    assert {state for state in FAILED if not re.search(rf"^\| `{state}` .*\| 1 \|$", concepts, re.MULTILINE)} == set()
+
+
+def test_every_error_that_is_named_exists() -> None:
+    named = {code for page in PAGES for code in re.findall(r"\bMF\d+\b", page.read_text(encoding="utf-8"))}
+    assert named and named <= set(CATALOGUE)
+
+
+def test_the_automation_on_its_page_is_the_one_in_its_file() -> None:
+    example = (ROOT / "docs" / "examples" / "notify.yaml").read_text(encoding="utf-8")
+    [shown] = [
+        block for language, block in FENCE.findall((ROOT / "docs/automations.md").read_text()) if language == "yaml"
+    ]
+    assert example.endswith(shown)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_command_and_option_exists(page: Path) -> None:
     reference = (REFERENCE / "commands.md").read_text(encoding="utf-8")
     commands = set(re.findall(r"^#+ meta-flows (.+)$", reference, re.MULTILINE))
     options = set(re.findall(r"(?<=[ `])--?[a-z][\w-]*", reference))
     groups = {command.partition(" ")[0] for command in commands if " " in command}
-    for call in {call for text in code(page) for call in re.findall(r"\bmeta-flows((?: +[\w./=-]+)+)", text)}:
+    blocks = [re.sub(r"^    remedy: .*$", "", text, flags=re.MULTILINE) for text in code(page)]
+    for call in {call for text in blocks for call in re.findall(r"\bmeta-flows((?: +[\w./=-]+)+)", text)}:
         words = call.split()
         assert " ".join(words[: 2 if words[0] in groups else 1]) in commands, call
         assert {word for word in words if word.startswith("-")} <= options, call

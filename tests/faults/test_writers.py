@@ -56,9 +56,9 @@ def finished(run: Run) -> dict[str, Any]:
     return result
 
 
-def tries_to_lock(proxy: Proxy) -> Callable[[], bool]:
-    """Whether a deploy has found the lock taken and asked for it again."""
-    return lambda: sum("increment" in request.path for request in proxy.requests) >= 2
+def looks_at_the_lock(proxy: Proxy) -> Callable[[], bool]:
+    """Whether a deploy has found the lock taken and come back to look again."""
+    return lambda: sum("/v2/concurrency_limits/" in request.path for request in proxy.requests) >= 4
 
 
 def test_a_second_deploy_of_an_environment_waits_until_the_first_has_ended(lanes: Lanes) -> None:
@@ -70,7 +70,7 @@ def test_a_second_deploy_of_an_environment_waits_until_the_first_has_ended(lanes
         first = deploy_through(lane, one).start()
         assert gate.reached.wait(60)
         second = deploy_through(lane, two, "--flow", "fields", "--parameter", "count=77").start()
-        wait_until(tries_to_lock(two))
+        wait_until(looks_at_the_lock(two))
         assert changes(two) == []
         gate.opened.set()
         assert finished(first)["state"] == "Deployed"
