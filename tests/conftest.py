@@ -72,6 +72,10 @@ class Server:
         """Change something by hand."""
         self._answer("PATCH", path, body)
 
+    def delete(self, path: str) -> None:
+        """Delete something by hand."""
+        self._answer("DELETE", path)
+
     def _answer(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """The answer, once SQLite is not locked by something else (503)."""
 

@@ -21,7 +21,7 @@ from meta_flows.flows import clean_deployments, deploy_all, reconcile, rollback
 from meta_flows.models import DeployResult, Model, Plan
 from meta_flows.prefect_api.connection import plain_reason
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment
-from meta_flows.tasks.report import DeployError
+from meta_flows.tasks.report import result_of
 
 
 class PlanFile(Model):
@@ -230,12 +230,10 @@ def _run(
         err.status(f"{doing} {target.name}..."),
     ):
         try:
-            ended = meta_flow(target).result(raise_on_failure=False)
+            ended = result_of(meta_flow(target))
         except KeyboardInterrupt:
             err.print("What this run had written is taken back; `meta-flows releases` says so.")
             raise
-    if isinstance(ended, DeployError):
-        return ended.result
     if isinstance(ended, DeployResult):
         return ended
     if isinstance(ended, MetaFlowsError):

@@ -98,10 +98,19 @@ def _change(
     deployment: Deployment, released: Released, existing: LiveDeployment | None, predecessor: LiveDeployment | None
 ) -> Change:
     """What to do about one deployment; one that takes another's place begins as that one is, pauses included."""
+
+    def released_spec(model: LiveDeployment | None) -> Spec:
+        return released[model.key].spec if model and model.key in released else {}
+
     model = existing or predecessor
-    stated: Spec = released[model.key].spec if model and model.key in released else {}
+    stated = released_spec(model)
     before = matched(model, deployment.spec["schedules"]) if model else None
-    target = merge(deployment.spec, stated, before.spec if before else {})
+    start: Spec = before.spec if before else {}
+    if existing and predecessor and not start["schedules"]:  # cut short after it was created, before it got them
+        successor = matched(predecessor, deployment.spec["schedules"])
+        taken_over = merge(deployment.spec, released_spec(predecessor), successor.spec)
+        start = {**start, "schedules": taken_over["schedules"]}
+    target = merge(deployment.spec, stated, start)
     live = before if existing else None
     last = released.get(deployment.key)
     fields = difference(live.spec if live else {}, target, last.spec if last else {})

@@ -6,7 +6,7 @@ import os
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -98,7 +98,7 @@ def connected(api_url: str) -> Iterator[None]:
 
 
 def check(api_url: str) -> None:
-    """Make sure that the server answers and lets us in, at the cost of one request and no retries."""
+    """Make sure that the server answers and lets us in, at the cost of one request; where nobody listens, at once."""
     settings = get_current_settings().api
     headers = dict(get_current_settings().client.custom_headers)
     auth: httpx.BasicAuth | None = None
@@ -108,7 +108,7 @@ def check(api_url: str) -> None:
         user, _, password = settings.auth_string.get_secret_value().partition(":")
         auth = httpx.BasicAuth(user, password)
     with speaking_plainly(api_url):
-        answer = httpx.get(f"{api_url}/admin/version", headers=headers, auth=auth, verify=_tls(), timeout=10)
+        answer = _get(f"{api_url}/admin/version", headers=headers, auth=auth, verify=_tls(), timeout=10)
         if answer.status_code == httpx.codes.NOT_FOUND or "json" not in answer.headers.get("content-type", ""):
             raise refuse("MF401", url=api_url, detail="what answers is no Prefect API; its address ends in /api")
         answer.raise_for_status()
@@ -117,9 +117,20 @@ def check(api_url: str) -> None:
 def answers(api_url: str) -> bool:
     """Whether a Prefect server is up at this address, whatever it thinks of us."""
     try:
-        return httpx.get(f"{api_url}/health", timeout=2, verify=_tls()).status_code in (200, 401, 403)
+        return _get(f"{api_url}/health", timeout=2, verify=_tls()).status_code in (200, 401, 403)
     except httpx.HTTPError:
         return False
+
+
+def _get(url: str, **options: Any) -> httpx.Response:
+    """The answer to a GET, asked for again a few times when a fault that passes came between."""
+    for pause in (0.2, 0.5, 1.0, 2.0):
+        with suppress(httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError):
+            answer = httpx.get(url, **options)
+            if answer.status_code not in TRANSIENT_STATUSES:
+                return answer
+        time.sleep(pause)
+    return httpx.get(url, **options)
 
 
 def ui_url(api_url: str) -> str:

@@ -12,6 +12,7 @@ from prefect.states import Completed
 from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, Plan, WorkPoolCreation
 from meta_flows.planning import difference, merge
+from meta_flows.planning.schedules import matched
 from meta_flows.prefect_api import Api, plain_reason, speaking_plainly
 from meta_flows.prefect_api import apply as writes
 from meta_flows.prefect_api import observe as reads
@@ -89,6 +90,7 @@ def _is_done(api: Api, change: Change) -> bool:
         return False
     if change.action == "delete" or now is None:
         return change.action == "delete" and now is None
+    now = matched(now, change.target["schedules"])
     before = change.live.spec if change.live else {}
     return not difference(now.spec, merge(change.target, before, now.spec))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, cast
+from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -77,8 +78,21 @@ def report(
     return result
 
 
+_results: dict[UUID, DeployResult] = {}
+"""The newest result of this process: a state that the server took without our hearing of it comes back without its."""
+
+
+def result_of(state: State[Any]) -> Any:
+    """What a meta-flow that ran in this process returned or raised."""
+    run_id = state.state_details.flow_run_id
+    return _results[run_id] if run_id in _results else state.result(raise_on_failure=False)
+
+
 def final_state(result: DeployResult) -> DeployResult:
     """The meta-flow's final state, for it to return; who calls the flow gets the result, or `DeployError` raised."""
+    if flow_run.id:
+        _results.clear()
+        _results[UUID(flow_run.id)] = result
     state: State[Any] = (
         Failed(name=result.state, message=result.message, data=DeployError(result))
         if result.state in FAILED
