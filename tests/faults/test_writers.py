@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.faults.conftest import Lane, Lanes
-from tests.faults.proxy import PASS, Fate, Proxy, Request
+from meta_flows.prefect_api.lock import BEAT_SECONDS
+from tests.faults.conftest import DEPLOY, Lane, Lanes
+from tests.faults.proxy import LOST_ANSWER, PASS, Fate, Proxy, Request
 from tests.faults.warm import Run
 from tests.waiting import wait_until
 
@@ -110,3 +112,42 @@ def test_two_environments_do_not_wait_for_each_other(lanes: Lanes) -> None:
         )
         gate.opened.set()
         assert finished(held)["state"] == "Deployed"
+
+
+def test_a_deploy_whose_lock_somebody_freed_writes_nothing_more(lanes: Lanes) -> None:
+    """It ends with the change at hand, leaves the rest as it is, and the next deploy goes on from there."""
+    lane, gate = lanes[0], Gate()
+    scene = lane.start_over()
+    with another_proxy(lane) as proxy:
+        proxy.start_over(gate.rule)
+        run = deploy_through(lane, proxy, "--prune", "--prune-limit", "1").start()
+        assert gate.reached.wait(60)
+        last_look = time.monotonic()
+        scene.free_lock()
+        wait_until(lambda: time.monotonic() > last_look + BEAT_SECONDS + 1)
+        at_hand = changes(proxy)[-1].path
+        gate.opened.set()
+        ended = run.wait()
+        assert ended.code == 1, ended.stdout + ended.stderr
+        assert [error["code"] for error in json.loads(ended.stdout)["errors"]] == ["MF519"]
+        later = [write for write in changes(proxy) if write.at > last_look]
+    assert all(write.path.startswith(at_hand) for write in later), later
+    assert scene.run(*DEPLOY).code == 0
+    assert not scene.take() - lane.after
+
+
+def test_a_lock_whose_answer_was_lost_does_not_keep_us_out(lanes: Lanes) -> None:
+    """The slot is taken then, by nobody who has a name; ours is the only run that wants it."""
+    scene = lanes[1].start_over()
+    lost: list[Request] = []
+
+    def rule(request: Request) -> Fate:
+        if request.path.endswith("/increment-with-lease") and not lost:
+            lost.append(request)
+            return LOST_ANSWER
+        return PASS
+
+    ended = scene.run(*DEPLOY, rule=rule, PREFECT_CLIENT_MAX_RETRIES="5")
+    assert lost
+    assert ended.code == 0, ended.stdout + ended.stderr
+    assert not scene.take() - lanes[1].after
