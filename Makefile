@@ -130,6 +130,8 @@ lock: ## renew the locks; needs uv
 		pyproject.toml requirements.in --group dev -o requirements-dev.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
 		--group bench -c requirements-dev.txt -o requirements-bench.txt
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
+		pyproject.toml requirements.in --extra stack -c requirements-dev.txt -o requirements-stack.txt
 
 docs: $(VENV)/dev ## renew the generated parts of docs/
 	@$(BIN)/python docs/generate.py
