@@ -212,8 +212,9 @@ def _build_failed(image: Image, said: _Memory, error: Exception) -> MetaFlowsErr
     step = steps[-1].strip() if steps else "its beginning"
     if step.startswith("FROM") and re.search(r"pull access denied|not found|manifest|dial|lookup|resolve", detail):
         return refuse("MF609", place, base=step.split()[1], detail=detail)
-    lines = [line for line in said.text.splitlines() if line.strip()][-TOLD_LINES:]
-    told = "".join(f"\n      {line}" for line in lines)
+    last = said.text[said.text.rfind(step) + len(step) :] if steps else said.text
+    lines = [line for line in last.splitlines() if line.strip() and not line.startswith((" --->", "Removing"))]
+    told = "".join(f"\n      {line}" for line in lines[-TOLD_LINES:])
     return refuse("MF608", place, step=step, detail=detail, output=told, image=image.repository)
 
 
@@ -224,6 +225,7 @@ def _refused(repository: str, error: Exception) -> MetaFlowsError:
 
 
 def _plainly(error: BaseException) -> str:
-    """What an error says, without the names of the classes that carried it."""
-    text = getattr(error, "explanation", None) or str(error)
-    return " ".join(re.sub(r"<[^>]*object at 0x[^>]*>:? ?", "", str(text)).split())
+    """What an error says, without what carried it."""
+    text = " ".join(str(getattr(error, "explanation", None) or error).split())
+    reason = re.search(r"\[Errno -?\d+\] [^'\")]+", text)
+    return reason[0] if reason else text

@@ -56,7 +56,8 @@ def find_images(root: Path, configured: Configured, environment: Environment, *,
         return Images({})
     try:
         with engine.connected() as client:
-            found = {name: outcome(engine.find, client, image) for name, image in _by_name(described.values()).items()}
+            look = engine.find_here if local else engine.find
+            found = {name: outcome(look, client, image) for name, image in _by_name(described.values()).items()}
     except MetaFlowsError as error:
         if environment.strict or local:
             return Images(dict.fromkeys(described, error))
@@ -147,12 +148,11 @@ def report_images(
     failed = (error for item in images.of.values() if isinstance(item, MetaFlowsError) for error in item.errors)
     refused = (*configured.refused, *dict.fromkeys(failed))
     done = {"build": "Built", "push": "Pushed", "pull": "Pulled"}[action]
-    wanted = len(_by_name(images.of.values()))
+    counts = {done.lower(): len(images.notes), "refused": len(refused)}
     result = DeployResult(
         environment=environment.name,
         state="Incomplete" if refused else done if images.notes else "InSync",
-        message=f"{len(images.notes)} of {wanted} images {done.lower()}"
-        + (f", {len(refused)} refused" if refused else ""),
+        message=", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing to do",
         refused=refused,
         notes=images.notes,
         run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,

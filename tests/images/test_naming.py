@@ -186,7 +186,7 @@ def _without(path: str) -> Callable[[Path], None]:
 
 
 def _with(path: str, content: str) -> Callable[[Path], None]:
-    return lambda root: build_tree(root, {path: content})
+    return lambda root: [build_tree(root, {path: content})].clear()
 
 
 WRONG: dict[str, tuple[Callable[[Path], None], str, str | None, int | None]] = {
