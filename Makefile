@@ -1,7 +1,7 @@
 # Every target that touches deployments is one meta-flows command; `make help` lists them.
 #   ENV=development|staging|production (or dev, staging, prod)   FLOW="rpa1 rpa2"   KIND=python   PATTERN="rpa1-*"
 #   PARAMS="batch_size=10"   VERBOSE=true   JSON=true   ADOPT=true   PRUNE=true   DRY_RUN=true   PYTHON=python3.12
-#   PLAN=plan.json   TO=20260302t081500-1a2b (a release)   CONFIRM=production   POLICY=report|repair|deploy
+#   REGISTRY=registry.example.com/team   PLAN=plan.json   TO=20260302t081500-1a2b (a release)   CONFIRM=production   POLICY=report|repair|deploy
 
 ENV ?=
 PYTHON ?= python3
@@ -15,11 +15,12 @@ TARGET = $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow
 CONFIG = $(foreach param,$(PARAMS),--parameter '$(param)') $(if $(filter true 1 yes,$(ADOPT)),--adopt) \
 	$(if $(filter true 1 yes,$(PRUNE)),--prune)
 DRY = $(if $(filter true 1 yes,$(DRY_RUN)),--dry-run)
+IN_REGISTRY = $(if $(REGISTRY),DOCKER_REGISTRY='$(REGISTRY)')
 META_FLOWS = $(BIN)/meta-flows
 
 .DEFAULT_GOAL := help
 .PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
-	plan deploy-all deploy-python deploy-dev deploy-staging deploy-prod clean-deployments reconcile rollback releases \
+	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging deploy-prod clean-deployments reconcile rollback releases \
 	unlock run worker server server-stop \
 	serve-flows serve-deployments test lint lock docs bench bench-chart
 
@@ -43,10 +44,16 @@ plan test-deployments: $(VENV)/run ## say what a deploy would change; nothing is
 	@$(META_FLOWS) plan $(TARGET) $(CONFIG) $(if $(PLAN),--out $(PLAN)) $(OPTIONS)
 
 deploy-all: $(VENV)/run ## deploy every flow, and verify it [ENV= FLOW= KIND= PATTERN= PARAMS= ADOPT=true PRUNE=true PLAN=plan.json DRY_RUN=true]
-	@$(META_FLOWS) deploy $(TARGET) $(CONFIG) $(DRY) $(if $(PLAN),--plan $(PLAN)) $(OPTIONS)
+	@$(IN_REGISTRY) $(META_FLOWS) deploy $(TARGET) $(CONFIG) $(DRY) $(if $(PLAN),--plan $(PLAN)) $(OPTIONS)
 
 deploy-python: $(VENV)/run ## deploy the python kind only [ENV= FLOW=]
 	@$(META_FLOWS) deploy $(TARGET) --kind python $(CONFIG) $(OPTIONS)
+
+deploy-containers: $(VENV)/run ## deploy the docker kind only [ENV= FLOW= REGISTRY=]
+	@$(IN_REGISTRY) $(META_FLOWS) deploy $(TARGET) --kind docker $(CONFIG) $(OPTIONS)
+
+build-images push-images pull-images: %-images: $(VENV)/run ## build, push or pull the images of all flows [ENV= FLOW= REGISTRY= VERBOSE=true]
+	@$(IN_REGISTRY) $(META_FLOWS) images $* $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
 
 deploy-dev: ; @$(MAKE) --no-print-directory deploy-all ENV=development ## deploy to development
 deploy-staging: ; @$(MAKE) --no-print-directory deploy-all ENV=staging ## deploy to staging

@@ -26,6 +26,9 @@ COMMANDS = {
     "unlock": ("releases:unlock", "Free an environment whose writer is gone for good."),
     "run": ("running:run", "Run a deployed flow and follow it to its end."),
     "serve": ("running:serve", "Serve flows from this process, without a worker."),
+    "images build": ("images:build", "Build the images that this machine's Docker engine lacks."),
+    "images push": ("images:push", "Push the images to the environment's registry."),
+    "images pull": ("images:pull", "Pull the images from the environment's registry."),
     "worker start": ("running:worker_start", "Run a worker for each work pool of the environment."),
     "server start": ("running:server_start", "Start a Prefect server on this machine, if none answers."),
     "server stop": ("running:server_stop", "Stop the server that we started."),
@@ -34,6 +37,7 @@ COMMANDS = {
 """Where each command is, and what it is for."""
 
 GROUPS = {
+    "images": "Images of the flows that run in containers.",
     "config": "What is configured, and where it is said.",
     "worker": "Workers for the environment's work pools.",
     "server": "A Prefect server on this machine.",

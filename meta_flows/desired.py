@@ -19,11 +19,33 @@ from meta_flows.configuration import (
     load_template,
 )
 from meta_flows.discovery import discover
-from meta_flows.errors import MetaFlowsError, problem
+from meta_flows.errors import MetaFlowsError, outcome, problem
+from meta_flows.images import Context, Image, describe_image
 from meta_flows.models import Deployment, ValidationError
 from meta_flows.rendering import render, version
 
 Released = Mapping[str, Mapping[str, Any]]
+
+
+class Images(NamedTuple):
+    """The images of the selected flows.
+
+    Attributes:
+        of: The image of each flow that is deployed as one, or what is wrong with it, by entrypoint.
+        missing: Names of those that nothing has yet.
+        left_out: Why deployments that run an image are left out, if they are.
+        notes: What is worth knowing about them.
+    """
+
+    of: Mapping[str, Image | MetaFlowsError]
+    missing: tuple[str, ...] = ()
+    left_out: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The name, which says what it is made of, of each image by what a deployment calls it."""
+        return {image.reference: image.name for image in self.of.values() if isinstance(image, Image)}
 
 
 class Desired(NamedTuple):
@@ -51,10 +73,23 @@ def new_entrypoints(configured: Configured, environment: Environment, released: 
     ]
 
 
+def describe_images(root: Path, configured: Configured, environment: Environment) -> dict[str, Image | MetaFlowsError]:
+    """The image of each flow that has a selected kind whose template wants one, by entrypoint; or what is wrong."""
+    context, template = Context(root), cache(partial(load_template, root))
+
+    def image(item: ConfiguredFlow) -> Image | None:
+        wanted = any(template(kind).uses_image for kind in item.kinds)
+        return describe_image(item.flow, environment, context) if wanted else None
+
+    found = {item.flow.entrypoint: outcome(image, item) for item in configured.flows}
+    return {entrypoint: item for entrypoint, item in found.items() if item is not None}
+
+
 def render_all(
     root: Path,
     configured: Configured,
     environment: Environment,
+    images: Images,
     *,
     released: Released,
     schemas: Mapping[str, Mapping[str, Any] | str],
@@ -65,6 +100,7 @@ def render_all(
         root: The repository.
         configured: Its flows.
         environment: Where they go.
+        images: Their images.
         released: What the last release rendered, by deployment key.
         schemas: Parameter schema of each new entrypoint, or why there is none.
     """
@@ -77,12 +113,19 @@ def render_all(
         if isinstance(schema, str):
             refused.append(problem("MF106", item.flow.place, path=item.flow.path, detail=schema))
             continue
-        try:
-            steps = sources.pull_steps(environment.source, root, checkout, item.flow, earlier)
-            rendered = [
-                render(item, kind, template(kind), environment=environment, root=root, pull_steps=steps, schema=schema)
-                for kind in item.kinds
-            ]
+        try:  # a flow is deployed in all its kinds or in none
+            rendered = []
+            for kind in item.kinds:
+                wanted = template(kind)
+                image = images.of.get(item.flow.entrypoint) if wanted.uses_image else None
+                if isinstance(image, MetaFlowsError):
+                    raise image
+                if wanted.uses_image and images.left_out:
+                    continue
+                fetched = wanted.pull is None
+                steps = sources.pull_steps(environment.source, root, checkout, item.flow, earlier) if fetched else ()
+                describe = partial(render, item, kind, wanted, environment=environment, root=root)
+                rendered.append(describe(pull_steps=steps, schema=schema, image=image))
         except MetaFlowsError as error:
             refused.extend(error.errors)
         else:
@@ -99,5 +142,6 @@ def desired_offline(root: Path, environment: str | None, selection: Selection) -
     target = load_environment(root, environment)
     configured = configure(root, discover(root), target, selection, parameters={})
     no_schemas: dict[str, Mapping[str, Any]] = {item.flow.entrypoint: {} for item in configured.flows}
-    desired = render_all(root, configured, target, released={}, schemas=no_schemas)
-    return target, Desired(desired.deployments, (*configured.refused, *desired.refused))
+    images = Images(describe_images(root, configured, target))
+    desired = render_all(root, configured, target, images, released={}, schemas=no_schemas)
+    return target, Desired(desired.deployments, (*configured.refused, *dict.fromkeys(desired.refused)))

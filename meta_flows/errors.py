@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from meta_flows.models import Place, ValidationError
 
@@ -286,6 +286,68 @@ CATALOGUE: dict[str, Definition] = {
         "environment '{environment}' requires approval, which this version cannot ask for",
         "Look at the plan with --dry-run; to deploy, take require_approval out of the environment's file.",
     ),
+    # Images
+    "MF601": Definition(
+        "No Docker engine",
+        "no Docker engine answers: {detail}",
+        "Start Docker (`sudo systemctl start docker`, or Docker Desktop), or let DOCKER_HOST name an engine; "
+        "`--kind python` deploys without one.",
+    ),
+    "MF602": Definition("Not a Dockerfile", "not a Dockerfile: {detail}", "Mend the line named."),
+    "MF603": Definition(
+        "Flow is not in its image",
+        "runs look for {expected} in the image, but {dockerfile} puts it {found}",
+        "Let WORKDIR and COPY keep the repository's layout (`WORKDIR /app`, `COPY flows/x flows/x`), and look whether "
+        ".dockerignore hides the file.",
+    ),
+    "MF604": Definition(
+        "No Dockerfile",
+        "flow '{flow}' is deployed as an image, but has no Dockerfile",
+        "Put a Dockerfile into the flow's folder, or take the kind out of `kinds:` in its deployment.yaml.",
+    ),
+    "MF605": Definition(
+        "Registry does not answer",
+        "registry of {repository}: {detail}",
+        "Look whether `docker.registry` names it, whether it runs, and whether the engine trusts its certificate.",
+    ),
+    "MF606": Definition(
+        "Registry refuses",
+        "registry of {repository} refuses: {detail}",
+        "`docker login` to it, as the user that runs this, and make sure that this user may push there.",
+    ),
+    "MF607": Definition(
+        "Disk is full",
+        "{repository}: {detail}",
+        "Free space where the engine, or the registry, keeps its images, e.g. with `docker image prune`.",
+    ),
+    "MF608": Definition(
+        "Image cannot be built",
+        "image {image} failed at `{step}`: {detail}{output}",
+        "Mend the instruction; `make build-images FLOW=... VERBOSE=true` shows the whole output.",
+    ),
+    "MF609": Definition(
+        "No base image",
+        "base image {base} cannot be had: {detail}",
+        "Correct its name, `docker login` to its registry, or name another one with `docker.build_args.BASE_IMAGE`.",
+    ),
+    "MF610": Definition(
+        "Relative volume",
+        "volume '{volume}' is relative to the repository, which is not on the worker's machine with a git source",
+        "Name an absolute path of the worker's machine, or a Docker volume.",
+    ),
+    "MF611": Definition(
+        "No registry",
+        "environment '{environment}' has no registry to push to or pull from",
+        "Name one as `docker.registry` in the environment's file, or with REGISTRY=... (shell: DOCKER_REGISTRY).",
+    ),
+    "MF612": Definition(
+        "Image is not built", "the engine has no image {image}", "Build it first: `make build-images`."
+    ),
+    "MF613": Definition(
+        "Image is not in the registry",
+        "the registry has no image {image}",
+        "Push it from where it was built: `make push-images`. Its tag says what the files here are.",
+    ),
     "MF902": Definition(
         "Unexpected failure",
         "this should not have happened: {detail}",
@@ -338,3 +400,15 @@ class MetaFlowsError(Exception):
 def refuse(code: str, place: Place | None = None, **facts: object) -> MetaFlowsError:
     """The exception for one entry of the catalogue."""
     return MetaFlowsError([problem(code, place, **facts)], exit_code=2 if code in ("MF204", "MF901") else 1)
+
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def outcome(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | MetaFlowsError:
+    """What a function returns, or why it refuses."""
+    try:
+        return function(*args, **kwargs)
+    except MetaFlowsError as error:
+        return error

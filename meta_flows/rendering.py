@@ -8,8 +8,20 @@ from typing import Any
 
 from prefect.utilities.templating import PlaceholderType, apply_values, find_placeholders
 
-from meta_flows.configuration import ConfiguredFlow, Environment, Schedule, Template, deployment_name, looks_secret
+from meta_flows.configuration import (
+    ConfiguredFlow,
+    Environment,
+    GitSource,
+    LocalSource,
+    Schedule,
+    Template,
+    deployment_name,
+    looks_secret,
+)
+from meta_flows.configuration.environment import ResourceLimits
+from meta_flows.configuration.quantities import cpu_count, memory_bytes
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem
+from meta_flows.images import Image
 from meta_flows.models import Deployment, FlowMetadata, Place, kebab
 from meta_flows.planning import PRUNE_TAG, ownership_tags
 from meta_flows.sources import PullSteps
@@ -35,6 +47,7 @@ def render(
     root: Path,
     pull_steps: PullSteps,
     schema: Mapping[str, Any],
+    image: Image | None = None,
 ) -> Deployment:
     """Render one deployment; block and variable references stay as they are, for the run to resolve.
 
@@ -46,9 +59,10 @@ def render(
         root: The repository, for placeholders.
         pull_steps: How a run gets the flow's code.
         schema: Parameter schema, as Prefect computes it.
+        image: What the runs start from, if the template asks for one.
 
     Raises:
-        MetaFlowsError: MF209 for every placeholder that names nothing.
+        MetaFlowsError: MF209 for every placeholder that names nothing; MF301 and MF303 for secrets; MF610.
     """
     flow, configuration = item.flow, item.configuration
     options = configuration.kinds[kind]
@@ -56,6 +70,8 @@ def render(
         "environment": environment.model_dump(mode="json"),
         "flow": {"name": flow.name, "slug": configuration.slug, "path": flow.path, "function": flow.function_name},
         "root": str(root),
+        "image": {"reference": image.reference, "name": image.name, "workdir": image.workdir} if image else {},
+        "limits": _limits(options.resource_limits),
     }
     env_file = {"env": dict(item.env_file)} if item.env_file else {}
     parts = {
@@ -65,6 +81,8 @@ def render(
         "pull": template.pull,
     }
     filled = _filled(parts, values, flow.place)
+    if image:
+        filled["job_variables"] = _mounted(_stated(filled["job_variables"]), root, environment.source, flow.place)
     limit = configuration.concurrency_limit
     ownership = ownership_tags(environment.project, environment.name)
     prune = [] if configuration.prune is None else [f"{PRUNE_TAG}{str(configuration.prune).lower()}"]
@@ -96,6 +114,38 @@ def render(
         spec=spec,
         replaces=deployment_name(configuration.replaces, kind, environment) if configuration.replaces else None,
     )
+
+
+def _limits(limits: ResourceLimits | None) -> dict[str, str | int | None]:
+    """What one run may use, as Docker wants it said: its `m` are mebibytes, a quota is in 1/100,000 of a processor."""
+    memory = memory_bytes(limits.memory) if limits and limits.memory else None
+    mebibytes, rest = divmod(memory or 0, 1024**2)
+    return {
+        "memory": None if memory is None else f"{memory}b" if rest else f"{mebibytes}m",
+        "cpu_quota": int(cpu_count(limits.cpu) * 100_000) if limits and limits.cpu else None,
+    }
+
+
+def _stated(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Job variables without those that a placeholder left empty, such as a limit that nobody set."""
+    inner = {key: _stated(value) if isinstance(value, Mapping) else value for key, value in variables.items()}
+    return {key: value for key, value in inner.items() if value not in (None, {}, [])}
+
+
+def _mounted(
+    job_variables: Mapping[str, Any], root: Path, source: LocalSource | GitSource, place: Place
+) -> dict[str, Any]:
+    """Volumes below the repository, made absolute; what is written there belongs to whom the repository belongs."""
+    volumes = [str(volume) for volume in job_variables.get("volumes", ())]
+    relative = [volume for volume in volumes if volume.startswith("./")]
+    if not relative:
+        return dict(job_variables)
+    if isinstance(source, GitSource):
+        raise MetaFlowsError(problem("MF610", place, volume=volume) for volume in relative)
+    owner = root.stat()
+    container = {"user": f"{owner.st_uid}:{owner.st_gid}", **job_variables.get("container_create_kwargs", {})}
+    absolute = [f"{root}/{volume[2:]}" if volume in relative else volume for volume in volumes]
+    return {**job_variables, "volumes": absolute, "container_create_kwargs": container}
 
 
 def _schedule(schedule: Schedule, environment: Environment) -> dict[str, Any]:

@@ -57,14 +57,14 @@ def plan(
         common: What to work on, and how to speak.
     """
     asked = arguments(target, wishes)
-    result = _run(
+    result = run_here(
         "Planning", target.environment, api_url, common, lambda found: _deploy(found, common, dry_run=True, **asked)
     )
     if file and result.plan:
         _write(file, PlanFile(arguments=asked, plan=result.plan).model_dump_json(indent=2) + "\n")
     if markdown:
         _write(markdown, comment(result))
-    code = _conclude(result, common)
+    code = conclude(result, common)
     return code or (2 if detailed_exitcode and result.state != "InSync" else 0)
 
 
@@ -95,8 +95,10 @@ def deploy(
         environment = planned.plan.environment
         asked = {**planned.arguments, "plan_digest": planned.plan.digest}
     doing = "Planning" if dry_run else "Deploying to"
-    result = _run(doing, environment, api_url, common, lambda found: _deploy(found, common, dry_run=dry_run, **asked))
-    return _conclude(result, common)
+    result = run_here(
+        doing, environment, api_url, common, lambda found: _deploy(found, common, dry_run=dry_run, **asked)
+    )
+    return conclude(result, common)
 
 
 def _deploy(environment: Environment, common: Common, **asked: Any) -> State[Any]:
@@ -136,14 +138,14 @@ def roll_back(
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    result = _run(
+    result = run_here(
         "Rolling back",
         environment,
         api_url,
         common,
         lambda found: rollback(found.name, to=to, dry_run=dry_run, root=common.root.resolve(), return_state=True),
     )
-    return _conclude(result, common)
+    return conclude(result, common)
 
 
 def clean(
@@ -178,11 +180,11 @@ def clean(
         )
 
     names = list(environment_names(root)) if every_environment else [environment]
-    results = [_run("Cleaning", name, api_url, common, cleaned) for name in names]
+    results = [run_here("Cleaning", name, api_url, common, cleaned) for name in names]
     if common.json and every_environment:
         print_json({result.environment: result for result in results})
         return int(any(result.state in FAILED for result in results))
-    return max(_conclude(result, common) for result in results)
+    return max(conclude(result, common) for result in results)
 
 
 def bring_back(
@@ -202,18 +204,18 @@ def bring_back(
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    result = _run(
+    result = run_here(
         "Reconciling",
         environment,
         api_url,
         common,
         lambda found: reconcile(found.name, policy=policy, root=common.root.resolve(), return_state=True),
     )
-    code = _conclude(result, common)
+    code = conclude(result, common)
     return code or (2 if detailed_exitcode and result.state in ("Drifted", "Repaired") else 0)
 
 
-def _run(
+def run_here(
     doing: str,
     environment: str | None,
     api_url: str | None,
@@ -241,7 +243,8 @@ def _run(
     raise RuntimeError(plain_reason(ended)) from ended
 
 
-def _conclude(result: DeployResult, common: Common) -> int:
+def conclude(result: DeployResult, common: Common) -> int:
+    """Print how a meta-flow ended; the exit code."""
     if common.json:
         print_json(result)
     else:

@@ -53,10 +53,18 @@ class DockerSettings(Section):
     """Registry, e.g. `registry.example.com/team`; images stay on this machine unless stated."""
     namespace: str = "flows"
     """First part of each image's name."""
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_policy: Literal["Always", "IfNotPresent", "IfPossible", "Never"] = "IfNotPresent"
     """When a worker pulls the image."""
     platform: str | None = None
     """Platform to build for, e.g. `linux/amd64`; the builder's own unless stated."""
+    tag: str | None = None
+    """Tag that names each image's newest content; the environment's short name unless stated."""
+    networks: list[str] = Field(default_factory=list)
+    """Networks that containers join, made where they are missing; the server's own if it is on this machine."""
+    build_args: dict[str, str] = Field(default_factory=dict)
+    """Build arguments, for those Dockerfiles that take them, e.g. `BASE_IMAGE`."""
+    build_backend: Literal["docker-py", "buildx"] = "docker-py"
+    """What builds: the engine's classic builder, or buildx for Dockerfiles that need BuildKit."""
 
 
 class LocalSource(Section):

@@ -32,6 +32,13 @@ class Template(Resolved):
     tags: list[str] = Field(default_factory=list)
     """Tags of every deployment."""
 
+    @property
+    def uses_image(self) -> bool:
+        """Whether its deployments run an image: it has a placeholder like `{{ image.reference }}`."""
+        from prefect.utilities.templating import find_placeholders
+
+        return any(placeholder.name.startswith("image.") for placeholder in find_placeholders(self.model_dump()))
+
 
 def template_kinds(root: Path) -> frozenset[str]:
     """The kinds that have a template; python has a built-in one."""

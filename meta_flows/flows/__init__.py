@@ -2,7 +2,8 @@
 
 from meta_flows.flows.clean_deployments import clean_deployments
 from meta_flows.flows.deploy_all import deploy_all
+from meta_flows.flows.images import images
 from meta_flows.flows.reconcile import reconcile
 from meta_flows.flows.rollback import rollback
 
-__all__ = ["clean_deployments", "deploy_all", "reconcile", "rollback"]
+__all__ = ["clean_deployments", "deploy_all", "images", "reconcile", "rollback"]

@@ -8,13 +8,19 @@ from prefect import flow
 from meta_flows import prefect_api
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
+from meta_flows.tasks.building import BUILDERS, build_images, find_images, prepare
 from meta_flows.tasks.planning import Wishes, propose_deploy
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, refuse_unapproved
 from meta_flows.tasks.releasing import carry_out, writing
 from meta_flows.tasks.report import final_state, report
 
 
-@flow(name="deploy-all", flow_run_name="deploy {environment}", validate_parameters=True)
+@flow(
+    name="deploy-all",
+    flow_run_name="deploy {environment}",
+    validate_parameters=True,
+    task_runner=BUILDERS,
+)
 def deploy_all(
     environment: str = "development",
     flows: list[str] | None = None,
@@ -58,13 +64,16 @@ def deploy_all(
     discovered = discover_flows(root)
     configured = configure_flows(root, discovered, target, selection, parameters or {}, allow_none=bool(prune))
     wishes = Wishes(adopt, prune, prune_limit, selection.partial, plan_digest)
+    images = find_images(root, configured, target)
     carried = None
     with prefect_api.client() as api:
-        proposal = propose_deploy(api, root, target, discovered, configured, wishes)
+        proposal = propose_deploy(api, root, target, discovered, configured, images, wishes)
         if proposal.worth_doing and not dry_run:
             refuse_unapproved(target)
+            images = build_images(root, target, images)
+            prepare(target, proposal.desired, root)
             with writing(api, target) as lock:  # after waiting for another writer things may have changed
-                proposal = propose_deploy(api, root, target, discovered, configured, wishes, earlier=proposal)
+                proposal = propose_deploy(api, root, target, discovered, configured, images, wishes, earlier=proposal)
                 if proposal.worth_doing:
                     carried = carry_out(api, target, proposal, lock, root=root)
         result = report("Deployed", proposal, carried)

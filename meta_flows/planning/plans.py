@@ -126,8 +126,14 @@ def _change(
     )
 
 
-def digest(changes: Iterable[Change], *more: Any) -> str:
-    """Hash over what would be changed, from what and to what; what stays as it is does not count."""
+def digest(changes: Iterable[Change], *more: Any, names: Mapping[str, str] | None = None) -> str:
+    """Hash over what would be changed, from what and to what; what stays as it is does not count.
+
+    Args:
+        changes: What would be changed.
+        *more: Whatever else counts.
+        names: What to put for certain texts, such as for a digest of an image that nobody knows before it is built.
+    """
     content = [
         (
             change.key,
@@ -139,4 +145,7 @@ def digest(changes: Iterable[Change], *more: Any) -> str:
         for change in changes
         if change.action != "unchanged"
     ]
-    return hashlib.sha256(json.dumps([content, *more], sort_keys=True, default=str).encode()).hexdigest()
+    text = json.dumps([content, *more], sort_keys=True, default=str)
+    for reference, name in (names or {}).items():
+        text = text.replace(reference, name)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -10,7 +10,7 @@ from prefect import get_run_logger
 
 from meta_flows import planning
 from meta_flows.configuration import Configured, Environment, deployment_name
-from meta_flows.desired import Desired, new_entrypoints, render_all
+from meta_flows.desired import Desired, Images, new_entrypoints, render_all
 from meta_flows.discovery import ignored_paths
 from meta_flows.errors import MetaFlowsError, problem, refuse
 from meta_flows.models import Deployment, FlowMetadata, LiveDeployment, Plan, Release, ValidationError, WorkPoolCreation
@@ -63,6 +63,7 @@ class Proposal(NamedTuple):
         refused: What is left out of the plan, and why.
         notes: What is worth knowing besides.
         stopped: Whether what is refused stops everything else too.
+        images: The images that the deployments run.
     """
 
     observed: Observed
@@ -71,6 +72,7 @@ class Proposal(NamedTuple):
     refused: tuple[ValidationError, ...] = ()
     notes: tuple[str, ...] = ()
     stopped: bool = False
+    images: Images = Images({})
 
     @property
     def deployments(self) -> dict[str, Deployment]:
@@ -81,11 +83,11 @@ class Proposal(NamedTuple):
 
     @property
     def worth_doing(self) -> bool:
-        """Whether anything is to be written: to the server, or to the record of what is released."""
+        """Whether anything is to be done: to the server, to the record of what is released, or to an image."""
         release = self.observed.release
         unfinished = release is not None and release.unfinished
         recorded = not unfinished and self.deployments == self.observed.released
-        return not self.stopped and not (self.plan.in_sync and recorded)
+        return not self.stopped and not (self.plan.in_sync and recorded and not self.images.missing)
 
 
 def propose_deploy(
@@ -94,6 +96,7 @@ def propose_deploy(
     environment: Environment,
     flows: tuple[FlowMetadata, ...],
     configured: Configured,
+    images: Images,
     wishes: Wishes,
     earlier: Proposal | None = None,
 ) -> Proposal:
@@ -105,6 +108,7 @@ def propose_deploy(
         environment: Where it goes.
         flows: All flows of the repository.
         configured: The selected ones with their configuration.
+        images: Their images.
         wishes: What was asked for beside them.
         earlier: What was proposed before; it holds as long as the server is the same.
 
@@ -113,11 +117,11 @@ def propose_deploy(
             the steps raise.
     """
     observed = observe(api, environment, configured_names(configured, environment))
-    if earlier and earlier.observed == observed:
+    if earlier and (earlier.observed, earlier.images) == (observed, images):
         return earlier
-    rendered = render_deployments(root, configured, environment, observed.released)
+    rendered = render_deployments(root, configured, environment, images, observed.released)
     refused = (*configured.refused, *rendered.refused)
-    hindrance = "only a part of the repository is selected" if wishes.partial else ""
+    hindrance = "only a part of the repository is selected" if wishes.partial else images.left_out
     if refused:
         hindrance = "as long as anything is refused, it is not known what is gone"
     prune = planning.Prune(
@@ -128,20 +132,21 @@ def propose_deploy(
     )
     if prune.wanted and not environment.project_stated:
         raise refuse("MF514", project=environment.project)
-    plan = plan_changes(api, rendered.deployments, observed, environment, planning.Policy(wishes.adopt, prune))
+    policy = planning.Policy(wishes.adopt, prune)
+    plan = plan_changes(api, rendered.deployments, observed, environment, policy, images.names)
     if wishes.digest not in (None, plan.digest) and not plan.in_sync:
         raise refuse("MF510", planned=wishes.digest[:12], now=plan.digest[:12])
     refused = (*refused, *plan.refused)
     stopped = environment.strict and bool(refused)
     if stopped:
         refused = (*refused, problem("MF504", environment=environment.name, count=len(refused)))
-    notes = configured.notes
+    notes = (*configured.notes, *images.notes)
     if observed.release and observed.release.unfinished:
         notes = (
             *notes,
             f"release {observed.release.id} was left unfinished: a deploy goes on from it, a rollback undoes it",
         )
-    return Proposal(observed, rendered.deployments, plan, refused, notes, stopped)
+    return Proposal(observed, rendered.deployments, plan, refused, notes, stopped, images)
 
 
 def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveDeployment]) -> frozenset[str]:
@@ -164,14 +169,14 @@ def observe(api: Api, environment: Environment, names: Collection[str] = ()) -> 
 
 @step("render deployments")
 def render_deployments(
-    root: Path, configured: Configured, environment: Environment, released: Mapping[str, Deployment]
+    root: Path, configured: Configured, environment: Environment, images: Images, released: Mapping[str, Deployment]
 ) -> Desired:
     """Render every desired deployment; parameter schemas are computed for flows whose code is new only."""
     specs = {key: item.spec for key, item in released.items()}
     new = new_entrypoints(configured, environment, specs)
     get_run_logger().info("%d of %d flows have new code", len(new), len(configured.flows))
     schemas = parameter_schemas(root, new)
-    return render_all(root, configured, environment, released=specs, schemas=schemas)
+    return render_all(root, configured, environment, images, released=specs, schemas=schemas)
 
 
 @step("plan {environment.name}")
@@ -181,6 +186,7 @@ def plan_changes(
     observed: Observed,
     environment: Environment,
     policy: planning.Policy,
+    image_names: Mapping[str, str] | None = None,
 ) -> Plan:
     """Compare desired, released and live.
 
@@ -202,7 +208,7 @@ def plan_changes(
             "work_pools": pools,
             "work_queues": _new_work_queues(api, plan, {pool.name for pool in pools}),
             "flows": _new_flows(api, plan),
-            "digest": planning.digest(plan.changes, [pool.model_dump() for pool in pools]),
+            "digest": planning.digest(plan.changes, [pool.model_dump() for pool in pools], names=image_names),
         }
     )
     logger = get_run_logger()

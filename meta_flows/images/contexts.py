@@ -1,0 +1,45 @@
+"""The build context: the repository's files as a Docker engine gets to see them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cache, cached_property
+from pathlib import Path
+
+from docker.utils.build import PatternMatcher
+
+IGNORE_FILE = ".dockerignore"
+
+
+class Context:
+    """The files of a repository that `.dockerignore` lets through.
+
+    Args:
+        root: The repository.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.digest_of = cache(self._digest_of)
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        """POSIX paths of all of them, sorted."""
+        ignore = self.root / IGNORE_FILE
+        lines = ignore.read_text(encoding="utf-8-sig").splitlines() if ignore.is_file() else []
+        patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        found = PatternMatcher(patterns).walk(str(self.root))
+        return tuple(sorted(path.replace(os.sep, "/") for path in found if self._is_file(path)))
+
+    def _is_file(self, path: str) -> bool:
+        full = self.root / path
+        return full.is_symlink() or full.is_file()
+
+    def _digest_of(self, path: str) -> str:
+        """What makes a file the same to an image: its content, whether it can be run, where a link leads."""
+        file = self.root / path
+        if file.is_symlink():
+            return f"link to {file.readlink()}"
+        runs = "x" if file.stat().st_mode & 0o100 else "-"
+        return f"{runs} {hashlib.sha256(file.read_bytes()).hexdigest()}"

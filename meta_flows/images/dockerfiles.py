@@ -1,0 +1,229 @@
+"""What a Dockerfile says: which files of the context it copies to where, and where runs of the image start."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from dockerfile_parse import DockerfileParser
+from dockerfile_parse.util import WordSplitter, get_key_val_dictionary
+
+from meta_flows.errors import refuse
+from meta_flows.models import Place
+
+INSTRUCTIONS = (
+    *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"),
+    *("ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"),
+)
+PREDEFINED = frozenset(f"{name}_proxy" for name in ("http", "https", "ftp", "no", "all"))
+"""Build arguments that every Dockerfile takes and no image depends on."""
+
+
+class Copy(NamedTuple):
+    """One COPY or ADD.
+
+    Attributes:
+        sources: Paths in the context, or in another stage; globs among them.
+        target: Absolute path in the image; with a slash at its end it is a folder.
+        stage: Where the sources are: name or number of a stage, or an image; None for the context.
+    """
+
+    sources: tuple[str, ...]
+    target: str
+    stage: str | None
+
+
+@dataclass
+class Stage:
+    """One FROM and what follows.
+
+    Attributes:
+        base: The image or the earlier stage that it begins with.
+        workdir: Working directory at its end.
+        copies: Its COPY and ADD instructions, in order.
+    """
+
+    name: str
+    base: str
+    parent: Stage | None = None
+    workdir: str = "/"
+    copies: list[Copy] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+
+
+class Dockerfile(NamedTuple):
+    """A Dockerfile, read with certain build arguments.
+
+    Attributes:
+        path: POSIX path relative to the repository's root.
+        stages: All of them; the last one becomes the image.
+        build_args: Those of the given arguments that it takes.
+    """
+
+    path: str
+    content: bytes
+    stages: tuple[Stage, ...]
+    build_args: Mapping[str, str]
+
+    @property
+    def workdir(self) -> str:
+        """Where runs start."""
+        return self.stages[-1].workdir
+
+    @property
+    def bases(self) -> list[str]:
+        """The images that it begins with."""
+        return [stage.base for stage in self.stages if stage.parent is None]
+
+    def sees(self, path: str) -> bool:
+        """Whether any stage copies this file of the context."""
+        return any(any(_targets(copy, path)) for stage in self.stages for copy in stage.copies if copy.stage is None)
+
+    def places(self, path: str) -> set[str]:
+        """Where in the image this file of the context is, as far as the Dockerfile says."""
+        return self._places(self.stages[-1], path)
+
+    def _places(self, stage: Stage, path: str) -> set[str]:
+        found = self._places(stage.parent, path) if stage.parent else set()
+        for copy in stage.copies:
+            if copy.stage is None:
+                found |= {*_targets(copy, path)}
+            elif other := self._stage(copy.stage):
+                found |= {target for place in self._places(other, path) for target in _targets(copy, place.lstrip("/"))}
+        return found
+
+    def _stage(self, name: str) -> Stage | None:
+        return next(
+            (stage for number, stage in enumerate(self.stages) if name.lower() in (stage.name, str(number))), None
+        )
+
+
+def read_dockerfile(root: Path, path: str, build_args: Mapping[str, str]) -> Dockerfile:
+    """Read a Dockerfile.
+
+    Args:
+        root: The repository.
+        path: The Dockerfile in it.
+        build_args: Values for its ARGs; those that it does not have are left out.
+
+    Raises:
+        MetaFlowsError: MF602, it cannot be read, or is none.
+    """
+    try:
+        content = (root / path).read_bytes()
+        instructions = [*_instructions(content, path)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise refuse("MF602", Place(path=path), detail=str(error)) from None
+    defaults: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    stages: list[Stage] = []
+    for instruction, value, place in instructions:
+        values = stages[-1].values if stages else defaults
+        if instruction == "FROM":
+            stages.append(_stage(value, defaults, stages, place))
+        elif instruction == "ARG":
+            for name, default in _arguments(value, values):
+                if name in build_args and name.lower() not in PREDEFINED:
+                    taken[name] = build_args[name]
+                values[name] = build_args.get(name, defaults.get(name, "") if default is None else default)
+        elif not stages:
+            raise refuse("MF602", place, detail=f"{instruction} before the first FROM")
+        elif instruction == "ENV":
+            values |= get_key_val_dictionary(value, env_replace=True, args={}, envs=values)
+        elif instruction == "WORKDIR":
+            stages[-1].workdir = _join(stages[-1].workdir, _words(value, values)[0])
+        elif instruction in ("COPY", "ADD"):
+            stages[-1].copies.append(_copy(value, stages[-1], place))
+    if not stages:
+        raise refuse("MF602", Place(path=path), detail="it has no FROM")
+    return Dockerfile(path, content, tuple(stages), taken)
+
+
+def _instructions(content: bytes, path: str) -> Iterator[tuple[str, str, Place]]:
+    file: Any = BytesIO(content)  # its stub says text, and it wants bytes
+    for item in DockerfileParser(fileobj=file).structure:
+        instruction, place = str(item["instruction"]), Place(path=path, line=item["startline"] + 1)
+        if instruction != "COMMENT":
+            if instruction not in INSTRUCTIONS:
+                raise refuse("MF602", place, detail=f"unknown instruction {instruction}")
+            yield instruction, str(item["value"]), place
+
+
+def _stage(value: str, defaults: Mapping[str, str], stages: list[Stage], place: Place) -> Stage:
+    words = [word for word in _words(value, defaults) if not word.startswith("--")]
+    if not words:
+        raise refuse("MF602", place, detail="FROM names no image: its build argument has no value")
+    base, name = words[0], "".join(words[2:]).lower()  # FROM image AS name
+    parent = next((stage for stage in stages if stage.name == base.lower()), None)
+    if parent:
+        return Stage(name, base, parent, parent.workdir, values=dict(parent.values))
+    return Stage(name, base)
+
+
+def _arguments(value: str, values: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    for word in _words(value, values):
+        name, equals, default = word.partition("=")
+        yield name, default if equals else None
+
+
+def _copy(value: str, stage: Stage, place: Place) -> Copy:
+    flags = dict(re.findall(r"--(\w+)=(\S+)", value.partition("[")[0]))
+    rest = re.sub(r"^(\s*--\S+)+\s*", "", value)
+    paths = _listed(rest) or _words(rest, stage.values)
+    if not paths[1:]:
+        raise refuse("MF602", place, detail="it needs at least one source and a target")
+    *sources, target = paths
+    folder = target.endswith(("/", "/.")) or target == "." or len(sources) > 1
+    absolute = _join(stage.workdir, target)
+    local = [source for source in sources if "://" not in source and not source.startswith(("git@", "<<"))]
+    return Copy(
+        tuple(_join("/", source).lstrip("/") for source in local),
+        f"{absolute.rstrip('/')}/" if folder else absolute,
+        flags.get("from"),
+    )
+
+
+def _listed(value: str) -> list[str]:
+    """The words of an instruction that is written as a JSON list; empty for any other."""
+    try:
+        words = json.loads(value) if value.startswith("[") else []
+    except ValueError:
+        return []
+    return [str(word) for word in words]
+
+
+def _words(value: str, values: Mapping[str, str]) -> list[str]:
+    """The words of an instruction, with variables filled in; the parser does not know `${NAME:-default}`."""
+
+    def chosen(found: re.Match[str]) -> str:
+        stated, default = values.get(found["name"], ""), found["word"]
+        return (stated or default) if found["when"] == "-" else default if stated else ""
+
+    plain = re.sub(r"\$\{(?P<name>\w+):(?P<when>[-+])(?P<word>[^}]*)\}", chosen, value)
+    return [word for word in WordSplitter(plain, args={}, envs=dict(values)).split() if word]
+
+
+def _join(folder: str, path: str) -> str:
+    """`path` seen from a folder, without `.` and `..`."""
+    parts: list[str] = []
+    for part in PurePosixPath(folder, path).parts[1:]:
+        parts = parts[:-1] if part == ".." else [*parts, part]
+    return f"/{'/'.join(parts)}"
+
+
+def _targets(copy: Copy, path: str) -> Iterator[str]:
+    """Where an instruction puts one file: a folder's content goes into the target, a file goes there by its name."""
+    parts = PurePosixPath(path).parts
+    for source in copy.sources:
+        depth = len(PurePosixPath(source).parts)
+        if not all(map(fnmatchcase, parts[:depth], PurePosixPath(source).parts)) or depth > len(parts):
+            continue
+        inner = "/".join(parts[depth:])
+        named = inner or (parts[-1] if copy.target.endswith("/") else "")
+        yield f"{copy.target.rstrip('/')}/{named}" if named else copy.target
