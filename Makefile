@@ -139,6 +139,8 @@ lock: ## renew the locks; needs uv
 		--group bench -c requirements-dev.txt -o requirements-bench.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
 		pyproject.toml requirements.in --extra stack -c requirements-dev.txt -o requirements-stack.txt
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
+		flows/requirements.in -c requirements.txt -o flows/requirements.txt
 
 docs: $(VENV)/dev ## renew the generated parts of docs/
 	@$(BIN)/python docs/generate.py
