@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, TextIO, TypeAlias, cast
 
 import docker
 import requests
+import urllib3
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.images import Image as BuiltImage
 from prefect.docker import DockerImage
@@ -22,6 +23,9 @@ from meta_flows.models import Place
 
 Engine: TypeAlias = docker.DockerClient
 Backend = Literal["docker-py", "buildx"]
+
+BROKEN = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
+"""What docker-py raises, itself or by what it is built on; the last while an answer is under way."""
 
 TOLD_LINES = 12
 """How many of the last lines of a build that failed are part of the error."""
@@ -54,7 +58,7 @@ def connected() -> Iterator[Engine]:
     try:
         client = docker.DockerClient.from_env()
         client.ping()
-    except (DockerException, requests.RequestException) as error:
+    except BROKEN as error:
         raise refuse("MF601", detail=_plainly(error)) from None
     try:
         yield client
@@ -128,7 +132,7 @@ def build(client: Engine, image: Image, root: Path, output: TextIOBase, *, backe
     )
     try:
         wanted.build()
-    except (BuildError, DockerException, requests.RequestException, AssertionError, RuntimeError) as error:
+    except (BuildError, AssertionError, RuntimeError, *BROKEN) as error:
         raise _build_failed(image, said, error) from None
     move_tag(client, image)
     built = look_up(client, image)
@@ -153,7 +157,7 @@ def push(client: Engine, image: Image, output: TextIOBase) -> str:
             DockerImage(
                 image.repository, tag=tag, dockerfile=image.dockerfile, stream_progress_to=cast(TextIO, output)
             ).push()
-    except (PushError, DockerException, requests.RequestException, RuntimeError) as error:
+    except (PushError, RuntimeError, *BROKEN) as error:
         raise _refused(image.repository, error) from None
     digest = registry_digest(client, image)
     if digest is None:
@@ -171,7 +175,7 @@ def pull(client: Engine, image: Image) -> bool:
         client.images.pull(image.repository, tag=image.tag)
     except NotFound:
         return False
-    except (DockerException, requests.RequestException) as error:
+    except BROKEN as error:
         if re.search(r"manifest unknown|not found", str(error), re.IGNORECASE):
             return False
         raise _refused(image.repository, error) from None

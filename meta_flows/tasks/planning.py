@@ -120,7 +120,7 @@ def propose_deploy(
     if earlier and (earlier.observed, earlier.images) == (observed, images):
         return earlier
     rendered = render_deployments(root, configured, environment, images, observed.released)
-    refused = (*configured.refused, *rendered.refused)
+    refused = tuple(dict.fromkeys((*configured.refused, *rendered.refused)))  # an engine is missing once
     hindrance = "only a part of the repository is selected" if wishes.partial else images.left_out
     if refused:
         hindrance = "as long as anything is refused, it is not known what is gone"
