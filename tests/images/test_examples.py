@@ -109,8 +109,11 @@ def test_the_smoke_command_loads_the_flow_whoever_runs_it(
     assert {"cleanup", "batch_size", "input_folder", "output_folder"} <= set(parameters)
 
 
-def test_prefect_runs_as_a_user_without_a_name_or_a_home(engine: docker.DockerClient, images: dict[str, Image]) -> None:
-    assert "3.8.8" in output(engine, images["rpa1"], "prefect", "version", user=SOMEBODY)
+def test_prefect_can_keep_its_files_for_a_user_without_a_name_or_a_home(
+    engine: docker.DockerClient, images: dict[str, Image]
+) -> None:
+    command = ("prefect", "config", "set", "PREFECT_LOGGING_LEVEL=DEBUG")
+    assert "Set 'PREFECT_LOGGING_LEVEL' to 'DEBUG'" in output(engine, images["rpa1"], *command, user=SOMEBODY)
 
 
 @each
