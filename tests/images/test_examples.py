@@ -91,6 +91,10 @@ def test_the_dockerfiles_differ_in_the_name_of_the_flow_only(slug: str) -> None:
     assert dockerfile(slug) == dockerfile("rpa1").replace("rpa1", slug)
 
 
+def test_the_guide_shows_the_dockerfile_that_there_is() -> None:
+    assert f"```dockerfile\n{dockerfile('rpa1')}```" in (ROOT / "docs/containers.md").read_text(encoding="utf-8")
+
+
 def test_images_get_the_versions_that_the_repository_has_locked() -> None:
     def pins(lock: Path) -> set[str]:
         return set(re.findall(r"^\S+==[^\\\n]+", lock.read_text(encoding="utf-8"), re.MULTILINE))
