@@ -91,6 +91,10 @@ def test_the_dockerfiles_differ_in_the_name_of_the_flow_only(slug: str) -> None:
     assert dockerfile(slug) == dockerfile("rpa1").replace("rpa1", slug)
 
 
+def test_the_guide_shows_the_dockerfile_that_there_is() -> None:
+    assert f"```dockerfile\n{dockerfile('rpa1')}```" in (ROOT / "docs/containers.md").read_text(encoding="utf-8")
+
+
 def test_images_get_the_versions_that_the_repository_has_locked() -> None:
     def pins(lock: Path) -> set[str]:
         return set(re.findall(r"^\S+==[^\\\n]+", lock.read_text(encoding="utf-8"), re.MULTILINE))
@@ -109,8 +113,11 @@ def test_the_smoke_command_loads_the_flow_whoever_runs_it(
     assert {"cleanup", "batch_size", "input_folder", "output_folder"} <= set(parameters)
 
 
-def test_prefect_runs_as_a_user_without_a_name_or_a_home(engine: docker.DockerClient, images: dict[str, Image]) -> None:
-    assert "3.8.8" in output(engine, images["rpa1"], "prefect", "version", user=SOMEBODY)
+def test_prefect_can_keep_its_files_for_a_user_without_a_name_or_a_home(
+    engine: docker.DockerClient, images: dict[str, Image]
+) -> None:
+    command = ("prefect", "config", "set", "PREFECT_LOGGING_LEVEL=DEBUG")
+    assert "Set 'PREFECT_LOGGING_LEVEL' to 'DEBUG'" in output(engine, images["rpa1"], *command, user=SOMEBODY)
 
 
 @each
