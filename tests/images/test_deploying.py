@@ -299,6 +299,8 @@ class Cable:
 
     def cut(self) -> None:
         """Let nobody through any more."""
+        with suppress(OSError):  # closed before; closing alone would let one more through
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
 
