@@ -67,7 +67,7 @@ def test_deploy_all_starts_a_server_deploys_and_is_in_sync_the_second_time(check
     assert "development is in sync: 3 unchanged" in second.stdout
     staging = checkout.make("deploy-staging")
     assert "staging is deployed: 3 created" in staging.stdout
-    dry = checkout.make("test-deployments", "ENV=prod")
+    dry = checkout.make("test-deployments", "ENV=prod", "KIND=python")
     assert "production is planned, nothing was written: 3 to create" in dry.stdout
     assert len(httpx.post(f"{checkout.api_url}/deployments/filter", json={}).json()) == 6
     stopped = checkout.make("server-stop")
@@ -95,7 +95,7 @@ def test_discover_flows_prints_the_listing_and_needs_no_server(checkout: Checkou
 def test_validation_finds_nothing_wrong_in_any_environment(checkout: Checkout, environment: str) -> None:
     done = checkout.make("validate-flows", "validate-deployments", f"ENV={environment}")
     assert done.returncode == 0, done.stderr
-    assert f"3 deployments of {environment} checked: 0 errors, 0 warnings" in done.stdout
+    assert f"6 deployments of {environment} checked: 0 errors, 0 warnings" in done.stdout
 
 
 def test_help_lists_every_target_with_a_purpose(checkout: Checkout) -> None:
