@@ -37,8 +37,6 @@ PREFECT_VARIABLES = {
     "PREFECT_UI_URL": "Where people reach the UI, for links; found by itself unless set.",
     "PREFECT_HOME": "Folder of the local server's database, log and process id.",
 }
-NO_EFFECT_YET = frozenset({"docker", "docker_registry", "docker_namespace", "docker_tag"})
-"""What is read and checked already, for what is still to be built."""
 
 
 def pages() -> dict[str, str]:
@@ -117,7 +115,7 @@ def configuration() -> str:
 
 def _section(schema: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     rows = [
-        (_code(name), " or ".join(dict.fromkeys(_types(field))), _default(schema, name), _meaning(name, field, parts))
+        (_code(name), " or ".join(dict.fromkeys(_types(field))), _default(schema, name), _meaning(field, parts))
         for name, field in schema["properties"].items()
     ]
     return f"{schema.get('description', '')}\n\n{_rows('key', 'type', 'default', 'meaning', rows=rows)}"
@@ -141,10 +139,9 @@ def _default(schema: Mapping[str, Any], name: str) -> str:
     return _code(default if isinstance(default, str) else json.dumps(default))
 
 
-def _meaning(name: str, field: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
+def _meaning(field: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     part = parts.get(field.get("$ref", "").rpartition("/")[2], {})
-    meaning = str(field.get("description") or part.get("description", "")).replace("\n", " ")
-    return f"{meaning} *No effect yet.*" if name in NO_EFFECT_YET else meaning
+    return str(field.get("description") or part.get("description", "")).replace("\n", " ")
 
 
 def _types(field: Mapping[str, Any]) -> Iterator[str]:
@@ -172,7 +169,7 @@ def _values(field: Mapping[str, Any]) -> Any:
 
 def _described(model: type[Settings], name: str) -> str:
     found = re.search(rf"^ *{name}: (.*)$", model.__doc__ or "", flags=re.MULTILINE)
-    return _meaning(name, {"description": found[1] if found else ""}, {})
+    return _meaning({"description": found[1] if found else ""}, {})
 
 
 def errors() -> str:

@@ -84,6 +84,7 @@ def render(
     if image:
         filled["job_variables"] = _mounted(_stated(filled["job_variables"]), root, environment.source, flow.place)
     limit = configuration.concurrency_limit
+    schedules = configuration.schedules if options.scheduled else ()
     ownership = ownership_tags(environment.project, environment.name)
     prune = [] if configuration.prune is None else [f"{PRUNE_TAG}{str(configuration.prune).lower()}"]
     spec: dict[str, Any] = {
@@ -96,7 +97,7 @@ def render(
         "pull_steps": filled["pull"] if template.pull is not None else list(pull_steps),
         "work_pool_name": filled["work_pool"],
         "job_variables": filled["job_variables"],
-        "schedules": {schedule.slug: _schedule(schedule, environment) for schedule in configuration.schedules},
+        "schedules": {schedule.slug: _schedule(schedule, environment) for schedule in schedules},
     }
     optional = {
         "description": configuration.description,

@@ -32,6 +32,8 @@ class KindOptions(Section):
     """What one run may use."""
     work_queue: str | None = None
     """Queue of the work pool."""
+    scheduled: bool = True
+    """Whether the flow's schedules hold for this kind; with two kinds that both have them each run starts twice."""
 
 
 def _spelled_out(kinds: Any) -> Any:

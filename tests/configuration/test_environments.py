@@ -87,6 +87,9 @@ def test_the_later_layer_wins_and_is_named(write: Write, monkeypatch: pytest.Mon
         "docker.registry": ("other.example.com", "shell DOCKER_REGISTRY"),
         "docker.namespace": ("flows", "built-in default"),
         "docker.image_pull_policy": ("IfNotPresent", "built-in default"),
+        "docker.build_args": ({}, "built-in default"),
+        "docker.build_backend": ("docker-py", "built-in default"),
+        "docker.networks": ([], "built-in default"),
         "source.type": ("local", "environments/production.yaml:6"),
         "strict": (False, "built-in default"),
         "require_approval": (False, "built-in default"),
@@ -181,7 +184,7 @@ def test_an_unknown_environment_is_wrong_use_and_says_which_there_are(write: Wri
         (
             "docker: {image_pull_policy: Sometimes}",
             "MF203",
-            "must be 'Always', 'IfNotPresent' or 'Never', not \"Sometimes\"",
+            "must be 'Always', 'IfNotPresent', 'IfPossible' or 'Never', not \"Sometimes\"",
         ),
         ("source: {type: svn}", "MF203", "'source': has an unknown `type`; there are 'local', 'git'"),
         ("source: {branch: main}", "MF203", "'source': needs a `type`"),
@@ -209,7 +212,7 @@ def test_the_known_keys_are_those_of_the_level(write: Write) -> None:
     with pytest.raises(MetaFlowsError) as refused:
         load_environment(root, "dev")
     assert [error.remedy.partition("known keys here: ")[2] for error in refused.value.errors] == [
-        "image_pull_policy, namespace, platform, registry.",
+        "build_args, build_backend, image_pull_policy, namespace, networks, platform, registry, tag.",
         "type.",
     ]
 

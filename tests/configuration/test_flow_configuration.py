@@ -24,7 +24,7 @@ def test_a_flow_of_which_no_file_says_anything_is_deployed_as_python(tmp_path: P
     configuration = flow_configuration(flow, load_environment(tmp_path, "dev"), tmp_path)
     assert configuration.model_dump() == {
         "slug": "sales",
-        "kinds": {"python": {"job_variables": {}, "resource_limits": None, "work_queue": None}},
+        "kinds": {"python": {"job_variables": {}, "resource_limits": None, "work_queue": None, "scheduled": True}},
         "schedules": (),
         "parameters": {},
         "tags": (),
@@ -71,6 +71,7 @@ def test_the_later_layer_wins_and_is_named(write: Write) -> None:
     assert settings == {
         "slug": ("turnover", f"{FILE}:7"),
         "kinds.python.job_variables": ({}, "built-in default"),
+        "kinds.python.scheduled": (True, "built-in default"),
         "schedules": ([], "built-in default"),
         "parameters.cleanup": (True, "environments/development.yaml:1"),
         "parameters.batch_size": (2, f"{FILE}:2"),
@@ -114,11 +115,13 @@ def test_each_kind_has_what_is_stated_for_all_and_its_own_on_top(write: Write) -
             "job_variables": {"env": {"A": "1", "B": "1"}},
             "resource_limits": {"memory": "2Gi", "cpu": "1"},
             "work_queue": "slow",
+            "scheduled": True,
         },
         "docker": {
             "job_variables": {"env": {"A": "1", "B": "2"}, "networks": ["n"]},
             "resource_limits": {"memory": "2Gi", "cpu": "500m"},
             "work_queue": "fast",
+            "scheduled": True,
         },
     }
 
