@@ -7,7 +7,7 @@ ENV PATH=/opt/meta-flows/bin:$PATH
 WORKDIR /build
 COPY requirements-stack.txt .
 RUN pip install --no-cache-dir --no-deps --require-hashes --requirement requirements-stack.txt
-COPY pyproject.toml .
+COPY pyproject.toml README.md ./
 COPY meta_flows meta_flows
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
@@ -17,7 +17,7 @@ RUN command -v git || { apt-get update && apt-get install --yes --no-install-rec
 COPY --from=build /opt/meta-flows /opt/meta-flows
 COPY prefect.yaml /opt/meta-flows/
 # Whichever user it runs as, one without a line in /etc/passwd included, has a name and a place to write.
-ENV PATH=/opt/meta-flows/bin:$PATH HOME=/tmp USER=meta-flows PREFECT_HOME=/tmp/prefect PYTHONUNBUFFERED=1 \
-    PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1
+ENV PATH=/opt/meta-flows/bin:$PATH HOME=/tmp USER=meta-flows PREFECT_HOME=/tmp/prefect PREFECT_UI_STATIC_DIRECTORY=/tmp/ui \
+    PYTHONUNBUFFERED=1 PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1
 USER 1000:1000
 CMD ["meta-flows", "--help"]
