@@ -88,7 +88,7 @@ class Stack:
             state: dict[str, Any] = self.server.get(f"/flow_runs/{run['id']}")["state"]
             return state if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
-        return wait_until(ended, timeout=90)
+        return wait_until(ended, timeout=150)
 
     def deployments(self) -> set[str]:
         return set(self.server.deployments(self.project))
@@ -105,7 +105,7 @@ class Stack:
 
 def end(command: subprocess.Popen[str]) -> str:
     """What a command printed, which must have succeeded."""
-    output, _ = command.communicate(timeout=120)
+    output, _ = command.communicate(timeout=150)
     assert command.returncode == 0, output
     return output
 
@@ -118,7 +118,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             pytest.skip(f"`docker {needed}` fails: the stack needs a Docker engine and compose 2 (.ci/engine)")
     made = Stack(tmp_path_factory.mktemp("stack"))
     try:
-        made.compose("up", "--detach", "--build", "--wait", "--wait-timeout", "150")
+        made.compose("up", "--detach", "--build", "--wait", "--wait-timeout", "240")
         yield made
     finally:
         made.compose("down", "--volumes", "--timeout", "2")
@@ -161,7 +161,6 @@ def test_a_flow_container_reaches_the_server_over_the_stack_s_network(stack: Sta
         "job_variables": {
             "image": "meta-flows:test",
             "image_pull_policy": "Never",
-            "networks": [stack.project],
             "volumes": [f"{stack.root}:{stack.root}"],
             "auto_remove": True,
         },
