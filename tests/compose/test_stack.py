@@ -146,9 +146,9 @@ def test_what_is_deployed_from_this_machine_runs_on_the_stack_s_worker(stack: St
 
 
 def test_deploy_all_triggered_in_the_ui_finds_in_sync_what_was_deployed_from_this_machine(stack: Stack) -> None:
-    assert stack.run(stack.deployment("deploy-all/staging"))["name"] == "InSync"
+    assert stack.run(stack.deployment("deploy-all/deploy-all-staging"))["name"] == "InSync"
     stack.add_flow("b")
-    assert stack.run(stack.deployment("deploy-all/staging"))["name"] == "Deployed"
+    assert stack.run(stack.deployment("deploy-all/deploy-all-staging"))["name"] == "Deployed"
     assert stack.deployments() == {"a-python-staging", "b-python-staging"}
 
 
