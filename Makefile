@@ -20,8 +20,8 @@ META_FLOWS = $(BIN)/meta-flows
 
 .DEFAULT_GOAL := help
 .PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
-	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging deploy-prod clean-deployments reconcile rollback releases \
-	unlock run worker server server-stop \
+	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging \
+	deploy-prod clean-deployments reconcile rollback releases unlock run worker server server-stop up down logs \
 	serve-flows serve-deployments test lint lock docs bench bench-chart
 
 help: ## list the targets
@@ -87,6 +87,20 @@ server: $(VENV)/run ## start a local Prefect server in the background, if none a
 
 server-stop: $(VENV)/run ## stop the server that `make server` or `make deploy-all` started
 	@$(META_FLOWS) server stop $(if $(ENV),--environment $(ENV))
+
+# What the stack cannot know by itself, where .env does not say it yet.
+STACK = "POSTGRES_PASSWORD=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" "REPOSITORY=$(CURDIR)" \
+	"WORKER_USER=$$(id -u):$$(id -g)" "DOCKER_GID=$$(stat -Lc %g /var/run/docker.sock)"
+
+up: ## start the whole stack in containers, or bring it up to date: http://127.0.0.1:4200
+	@umask 077; for each in $(STACK); do grep -qs "^$${each%%=*}=." .env || echo "$$each" >>.env; done
+	@docker compose up --detach --build --wait
+
+down: ## stop the stack; what it has stored stays
+	@docker compose down
+
+logs: ## follow the stack's logs [SERVICE=worker]
+	@docker compose logs --follow --tail 100 $(SERVICE)
 
 serve-flows serve-deployments: $(VENV)/run ## serve flows from one process, without a worker [FLOW=]
 	@exec $(META_FLOWS) serve $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
