@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOBase
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO, TypeAlias, cast
+from typing import Literal, NamedTuple, TextIO, TypeAlias, cast
 
 import docker
+import python_on_whales
 import requests
 import urllib3
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
@@ -115,23 +116,10 @@ def build(client: Engine, image: Image, root: Path, output: TextIOBase, *, backe
         MetaFlowsError: MF608, an instruction failed; MF609, there is no base image; MF607, the disk is full; MF601,
             the engine went away.
     """
-    backends: dict[Backend, dict[str, Any]] = {
-        "docker-py": {"buildargs": image.build_args, "platform": image.platform},
-        "buildx": {"build_args": image.build_args, "platforms": [image.platform] if image.platform else None},
-    }
     said = _Memory(output)
-    wanted = DockerImage(
-        image.repository,
-        tag=image.tag,
-        dockerfile=image.dockerfile if backend == "docker-py" else str(root / image.dockerfile),
-        stream_progress_to=cast(TextIO, said),
-        build_backend=backend,
-        context=root,
-        pull=False,
-        **backends[backend],
-    )
+    builders: dict[Backend, Callable[[Image, Path, TextIOBase], None]] = {"docker-py": _classic, "buildx": _buildx}
     try:
-        wanted.build()
+        builders[backend](image, root, said)
     except (BuildError, AssertionError, RuntimeError, *BROKEN) as error:
         raise _build_failed(image, said, error) from None
     move_tag(client, image)
@@ -139,6 +127,38 @@ def build(client: Engine, image: Image, root: Path, output: TextIOBase, *, backe
     if built is None:
         raise _build_failed(image, said, RuntimeError("the engine has no such image after its build"))
     return built
+
+
+def _classic(image: Image, root: Path, output: TextIOBase) -> None:
+    DockerImage(
+        image.repository,
+        tag=image.tag,
+        dockerfile=image.dockerfile,
+        stream_progress_to=cast(TextIO, output),
+        context=root,
+        pull=False,
+        platform=image.platform,
+        buildargs=image.build_args,
+    ).build()
+
+
+def _buildx(image: Image, root: Path, output: TextIOBase) -> None:
+    """As Prefect does it, except that Prefect keeps nothing of what buildx prints."""
+    lines = python_on_whales.docker.buildx.build(
+        root,
+        file=root / image.dockerfile,
+        tags=[image.name],
+        platforms=[image.platform] if image.platform else None,
+        build_args=image.build_args,
+        load=True,
+        stream_logs=True,
+    )
+    last = ""
+    try:
+        for last in cast(Iterable[str], lines):
+            output.write(last)
+    except python_on_whales.DockerException as error:
+        raise BuildError(last.strip() or str(error)) from None
 
 
 def move_tag(client: Engine, image: Image) -> None:
@@ -212,7 +232,7 @@ def _build_failed(image: Image, said: _Memory, error: Exception) -> MetaFlowsErr
         return gone
     if re.search(CAUSES[0][1], detail):
         return refuse("MF607", repository=image.repository, detail=detail)
-    steps = re.findall(r"^(?:Step \d+/\d+ :|#\d+ \[.*?\d+/\d+\]) (.+)$", said.text, re.MULTILINE)
+    steps = re.findall(r"^(?:Step \d+/\d+ :| > \[.*\d+/\d+\]) (.+?):?$", said.text, re.MULTILINE)  # classic, or buildx
     step = steps[-1].strip() if steps else "its beginning"
     if step.startswith("FROM") and re.search(r"pull access denied|not found|manifest|dial|lookup|resolve", detail):
         return refuse("MF609", place, base=step.split()[1], detail=detail)

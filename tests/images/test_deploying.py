@@ -263,6 +263,25 @@ def test_a_registry_that_does_not_answer_is_named(dock: Dock) -> None:
     assert set(dock.live()) == {"c-python-dev"}
 
 
+@pytest.mark.parametrize(("backend", "state"), [("buildx", "Deployed"), ("docker-py", "Incomplete")])
+def test_a_dockerfile_that_needs_buildkit_is_built_by_buildx(dock: Dock, backend: str, state: str) -> None:
+    environment = dock.environment(build_backend=backend, build_args={"WORD": "true"})
+    dock.write("environments/development.yaml", environment)
+    dock.write_dockerfile("a", "ARG WORD=false\nRUN --mount=type=tmpfs,target=/scratch ${WORD}", BASE_IMAGE)
+    done = dock.meta_flows("deploy", "--json", "--flow", "a")
+    result = json.loads(done.stdout)
+    assert result["state"] == state, done.stdout + done.stderr
+    assert [code for code, *_ in errors(result)] == ([] if state == "Deployed" else ["MF608"])
+
+
+def test_a_build_by_buildx_that_fails_names_the_step(dock: Dock) -> None:
+    dock.write("environments/development.yaml", dock.environment(build_backend="buildx"))
+    dock.write_dockerfile("a", "RUN echo told && false", BASE_IMAGE)
+    result = json.loads(dock.meta_flows("deploy", "--json", "--flow", "a").stdout)
+    assert errors(result) == [("MF608", "flows/a/Dockerfile", None)]
+    assert "`RUN echo told && false`" in result["refused"][0]["message"]
+
+
 class Cable:
     """Leads to the engine until the first output of a build; then nowhere."""
 
