@@ -41,13 +41,14 @@ def read_all(api: Api, collection: str, **body: Any) -> Iterator[dict[str, Any]]
         offset += PAGE
 
 
-def read_deployments(api: Api, tags: Collection[str], names: Collection[str]) -> dict[str, LiveDeployment]:
-    """The deployments that carry all the tags, and those of the given names whoever owns them, by key.
+def read_deployments(api: Api, names: Collection[str], tags: Collection[str] = ()) -> dict[str, LiveDeployment]:
+    """The deployments of the given names whoever owns them, and those that carry all the tags, by key.
 
     Two paged reads, however many there are: one of deployments, one of their flows, since a deployment knows its flow
     by id only.
     """
-    found = {"operator": "or_", "tags": {"all_": sorted(tags)}, "name": {"any_": sorted(names)}}
+    tagged = {"tags": {"all_": sorted(tags)}} if tags else {}
+    found = {"operator": "or_", "name": {"any_": sorted(names)}, **tagged}
     bodies = list(read_all(api, "deployments", deployments=found, sort="NAME_ASC"))
     flow_ids = sorted({body["flow_id"] for body in bodies})
     flows = (

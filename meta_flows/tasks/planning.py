@@ -155,7 +155,7 @@ def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveDeplo
 @step("observe {environment.name}")
 def observe(api: Api, environment: Environment, names: Collection[str] = ()) -> Observed:
     """Read everything that planning needs, in a handful of requests however many deployments there are."""
-    live = reads.read_deployments(api, planning.ownership_tags(environment.project, environment.name), names)
+    live = reads.read_deployments(api, names, planning.ownership_tags(environment.project, environment.name))
     pools = reads.read_work_pools(api, {pool.name for pool in environment.work_pools.values()})
     release = releases.latest_release(api, environment.project, environment.name)
     get_run_logger().info("%d deployments, last release %s", len(live), release.id if release else "none")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
-from meta_flows import planning, sources
+from meta_flows import sources
 from meta_flows.configuration import Environment
 from meta_flows.errors import MetaFlowsError, problem
 from meta_flows.models import Change, LiveDeployment, Release, ReleaseState, ValidationError
@@ -108,7 +108,7 @@ def carry_out(
         write = partial(apply_changes, api, stop_at_failure=whole, before_each=lock.ensure if lock else None)
         others = [change for change in release.plan.changes if change.action != "delete"]
         applied |= write(others, missing_pools=create_work_pools(api, release.plan))
-        verified = verify(api, proposal.desired, release, applied)
+        verified = verify(api, proposal.desired, proposal.observed.live, release, applied)
         errors = verified.errors
         if not _failed(applied, errors):
             applied |= write(change for change in release.plan.changes if change.action == "delete")
@@ -200,9 +200,7 @@ def _what_is_left(change: Change, undone: Mapping[str, Applied]) -> str:
 @step("observe what release {release.id} touched")
 def read_touched(api: Api, release: Release) -> dict[str, LiveDeployment]:
     """Everything that a release has, or may have, changed."""
-    tags = planning.ownership_tags(release.project, release.environment)
-    names = {key.partition("/")[2] for key in release.preimages}
-    live = reads.read_deployments(api, tags, names)
+    live = reads.read_deployments(api, {key.partition("/")[2] for key in release.preimages})
     return {key: live[key] for key in release.preimages if key in live}
 
 

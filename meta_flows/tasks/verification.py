@@ -12,6 +12,7 @@ from meta_flows.errors import problem
 from meta_flows.models import Deployment, LiveDeployment, Release, ValidationError
 from meta_flows.prefect_api import Api
 from meta_flows.prefect_api import observe as reads
+from meta_flows.reporting import DONE
 from meta_flows.tasks import step
 from meta_flows.tasks.applying import Applied
 
@@ -24,11 +25,18 @@ class Verified(NamedTuple):
 
 
 @step("verify {release.environment}")
-def verify(api: Api, desired: Iterable[Deployment], release: Release, applied: Mapping[str, Applied]) -> Verified:
-    """Read everything again and plan again: a deploy is done when that plan is empty."""
+def verify(
+    api: Api,
+    desired: Iterable[Deployment],
+    before: Mapping[str, LiveDeployment],
+    release: Release,
+    applied: Mapping[str, Applied],
+) -> Verified:
+    """Read everything that was written to again, and plan again: a deploy is done when that plan is empty."""
     wanted = [item.model_copy(update={"replaces": None}) for item in desired if item.key in applied]
-    tags = planning.ownership_tags(release.project, release.environment)
-    live = reads.read_deployments(api, tags, {item.name for item in wanted})
+    written = {item.key: item.name for item in wanted if applied[item.key] != Applied(DONE["unchanged"])}
+    now = reads.read_deployments(api, {*written.values()})
+    live = {key: item for key, item in before.items() if key not in written} | now
     as_planned = [item for item in wanted if not applied[item.key].error]
     plan = planning.make_plan(
         as_planned, release.deployments, live, project=release.project, environment=release.environment
