@@ -21,7 +21,7 @@ META_FLOWS = $(BIN)/meta-flows
 .DEFAULT_GOAL := help
 .PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
 	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging \
-	deploy-prod clean-deployments reconcile rollback releases unlock run worker server server-stop up down logs \
+	deploy-prod clean-deployments reconcile rollback releases unlock run worker server server-stop \
 	serve-flows serve-deployments test lint lock docs bench bench-chart
 
 help: ## list the targets
@@ -92,6 +92,7 @@ server-stop: $(VENV)/run ## stop the server that `make server` or `make deploy-a
 STACK = "POSTGRES_PASSWORD=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" "REPOSITORY=$(CURDIR)" \
 	"WORKER_USER=$$(id -u):$$(id -g)" "DOCKER_GID=$$(stat -Lc %g /var/run/docker.sock)"
 
+.PHONY: up down logs
 up: ## start the whole stack in containers, or bring it up to date: http://127.0.0.1:4200
 	@umask 077; for each in $(STACK); do grep -qs "^$${each%%=*}=." .env || echo "$$each" >>.env; done
 	@docker compose up --detach --build --wait
