@@ -110,7 +110,7 @@ serve-%: $(VENV)/run ## serve one flow, e.g. serve-rpa1
 	@exec $(META_FLOWS) serve --flow '$*' $(if $(ENV),--environment $(ENV)) $(OPTIONS)
 
 test: $(VENV)/dev ## run the tests [ARGS="-k plan"]
-	@$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
+	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/dev ## formatting, lint, types and the import contract
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -28,6 +28,15 @@ def pytest_runtest_makereport(
     return report
 
 
+LONG = ("test_every_write.py", "test_stack.py")
+"""What takes minutes begins first, so that all other files are done beside it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 OURS = ("PREFECT_", "DEPLOYMENT_", "DOCKER_")
 
 
