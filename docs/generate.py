@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from meta_flows.cli import app
 from meta_flows.configuration import Environment, FlowFile, Template
-from meta_flows.errors import CATALOGUE
+from meta_flows.catalogue import CATALOGUE
 from meta_flows.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent

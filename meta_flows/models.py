@@ -104,6 +104,20 @@ class FlowParameter(Model):
         return self.default is None and not self.variadic
 
 
+class ImportedModule(Model):
+    """A module that a flow, or what it imports, cannot do without and that is not found in the repository.
+
+    Attributes:
+        module: As it is written, with the dots of a relative import.
+        place: The first line that imports it.
+        missing: What the repository lacks, for an import that looks there; empty for one that looks elsewhere.
+    """
+
+    module: str
+    place: Place
+    missing: str = ""
+
+
 class FlowMetadata(Model):
     """What reading a flow's source tells about it, without importing it.
 
@@ -117,6 +131,7 @@ class FlowMetadata(Model):
         line: Line of the function's `def`.
         description: The decorator's `description`, else the docstring, as Prefect would show it.
         dependencies: Third-party distributions that the flow and its local modules import.
+        imports: What it needs from elsewhere, and what it misses here; not part of what is shown.
         local_modules: Files of the repository that it imports, directly or not, itself included.
         source_files: `local_modules` and the flow's own files that are no Python.
         source_digest: SHA-256 over the source files, in hexadecimal.
@@ -132,6 +147,7 @@ class FlowMetadata(Model):
     description: str | None = None
     parameters: tuple[FlowParameter, ...] = ()
     dependencies: tuple[str, ...] = ()
+    imports: tuple[ImportedModule, ...] = Field((), exclude=True, repr=False)
     local_modules: tuple[str, ...] = ()
     source_files: tuple[str, ...] = ()
     source_digest: str = ""

@@ -12,9 +12,10 @@ from pydantic import ConfigDict, PrivateAttr
 from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
+from meta_flows.catalogue import CATALOGUE
 from meta_flows.configuration.documents import Document, KeyPath, leaves
 from meta_flows.configuration.secrets import MASK, looks_secret, masked
-from meta_flows.errors import CATALOGUE, MetaFlowsError, did_you_mean, problem
+from meta_flows.errors import MetaFlowsError, did_you_mean, problem
 from meta_flows.models import Model, ValidationError
 
 BUILT_IN = "built-in default"

@@ -104,7 +104,7 @@ def _facts(tree: Tree, modules: Modules, path: str, top: str, homes: AbstractSet
             for all who import from there.
     """
     folder = parent(path)
-    local, elsewhere = modules.closure(path)
+    local, elsewhere, needed = modules.closure(path)
     files = set(local)
     for home in homes & {parent(module) for module in local}:
         files.update(filter(_is_own, tree.walk(home, NEVER_CODE | RUN_TIME_FOLDERS, homes)))
@@ -112,6 +112,7 @@ def _facts(tree: Tree, modules: Modules, path: str, top: str, homes: AbstractSet
     return {
         "local_modules": tuple(sorted(local)),
         "dependencies": distributions(elsewhere),
+        "imports": tuple(sorted(needed, key=lambda item: (item.place.path, item.place.line or 0, item.module))),
         "source_files": tuple(sorted(files)),
         "source_digest": hashlib.sha256(content.encode()).hexdigest(),
         "dockerfile_path": tree.nearest(folder, ("Dockerfile",), top),

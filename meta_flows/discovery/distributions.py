@@ -36,12 +36,14 @@ def distributions(modules: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({name for module in modules for name in _providers(module)}))
 
 
-def is_installed(module: str) -> bool:
+def is_installed(module: str, *, partly: bool = False) -> bool:
     """Whether Python finds a top-level module among the standard and the installed ones, without importing it.
 
-    A namespace, which has no file of its own, does not count.
+    Args:
+        module: Its name.
+        partly: Whether a namespace, which has no file of its own, counts.
     """
-    return module in sys.stdlib_module_names or bool((spec := _spec(module)) and spec.loader)
+    return module in sys.stdlib_module_names or bool((spec := _spec(module)) and (partly or spec.loader))
 
 
 def _spec(module: str) -> ModuleSpec | None:

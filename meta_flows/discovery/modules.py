@@ -5,13 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 from meta_flows.discovery.distributions import is_installed
 from meta_flows.discovery.source import Import, Source, parse
 from meta_flows.discovery.tree import Tree, join, parent
+from meta_flows.models import ImportedModule, Place
 
 # No file of the repository can stand in for these: when a flow is loaded, they are.
 LOADED_BEFORE_ANY_FLOW = frozenset({*sys.builtin_module_names, "prefect"})
+
+
+class Imported(NamedTuple):
+    """What one file, or all that it imports, takes from where.
+
+    Attributes:
+        files: Files of the repository.
+        elsewhere: Top-level names of all else that is not part of Python.
+        needed: What of these nothing in the repository provides and the file cannot do without.
+    """
+
+    files: set[str]
+    elsewhere: set[str]
+    needed: set[ImportedModule]
 
 
 class Modules:
@@ -37,25 +53,26 @@ class Modules:
         except OSError as error:
             return parse(path, error)
 
-    def closure(self, entry: str) -> tuple[set[str], set[str]]:
-        """All that loading `entry` can import: files of the repository, itself included, and other top-level names."""
+    def closure(self, entry: str) -> Imported:
+        """All that loading `entry` can import: the files include it itself."""
         beside = parent(entry)
-        found, elsewhere = {entry}, set[str]()
+        found = Imported({entry}, set(), set())
         todo = [self._imports(entry, beside, is_entry=True)]
         while todo:
-            files, names = todo.pop()
-            elsewhere |= names
-            todo += [self._imported_by(file, beside) for file in files - found]
-            found |= files
-        return found, elsewhere
+            files, elsewhere, needed = todo.pop()
+            found.elsewhere.update(elsewhere)
+            found.needed.update(needed)
+            todo += [self._imported_by(file, beside) for file in files - found.files]
+            found.files.update(files)
+        return found
 
-    def _imported_by(self, path: str, beside: str) -> tuple[set[str], set[str]]:
+    def _imported_by(self, path: str, beside: str) -> Imported:
         """What a module imports by itself, found once for all flows whose own folder has no say in it."""
         files, folders, *_ = self._tree.listing(beside)
         shadowed = any(head in folders or f"{head}.py" in files for head in self.source(path).heads)
         return self._imports(path, beside if shadowed else None)
 
-    def _found_imports(self, path: str, beside: str | None, *, is_entry: bool = False) -> tuple[set[str], set[str]]:
+    def _found_imports(self, path: str, beside: str | None, *, is_entry: bool = False) -> Imported:
         """What one file imports by itself.
 
         Args:
@@ -64,32 +81,68 @@ class Modules:
             is_entry: Whether Prefect loads the file by its path, which makes it a package: there `from .` begins.
         """
         roots = self._roots if beside is None else (beside, *self._roots)
-        files, elsewhere = set[str](), set[str]()
+        imported = Imported(set(), set(), set())
         for item in self.source(path).imports:
+            missing: str | None = None
             if item.level:
                 folder = path
                 for _ in range(item.level):
                     folder = parent(folder)
-                files |= self._resolve(item, (folder, "") if is_entry and item.level == 1 else (folder,))
-            elif found := self._resolve_absolute(item, roots):
-                files |= found
+                folders = (folder, "") if is_entry and item.level == 1 else (folder,)
+                found, missing = self._resolve(item, folders)
+                imported.files.update(found)
+            elif local := self._resolve_absolute(item, roots):
+                found, missing = local
+                imported.files.update(found)
             elif item.head.isidentifier() and item.head not in sys.stdlib_module_names:
-                elsewhere.add(item.head)
-        return files, elsewhere
+                imported.elsewhere.add(item.head)
+                missing = ""
+            if missing is not None and not item.optional:
+                module = "." * item.level + item.module
+                place = Place(path=path, line=item.line)
+                imported.needed.add(ImportedModule(module=module, place=place, missing=missing))
+        return imported
 
-    def _resolve_absolute(self, item: Import, roots: Sequence[str]) -> set[str]:
+    def _resolve_absolute(self, item: Import, roots: Sequence[str]) -> tuple[set[str], str | None] | None:
+        """What an import finds in the repository and what it lacks there; None if it looks elsewhere."""
+        if item.head in LOADED_BEFORE_ANY_FLOW:
+            return None
         file, portions = self._locate(item.head, roots)
-        local = file or (portions and not is_installed(item.head))
-        return self._resolve(item, roots) if local and item.head not in LOADED_BEFORE_ANY_FLOW else set()
+        if file:
+            return self._resolve(item, roots)
+        if not portions or is_installed(item.head):
+            return None
+        found, missing = self._resolve(item, roots)
+        ours = found or (missing and not is_installed(item.head, partly=True) and any(map(self._has_code, portions)))
+        return (found, missing) if ours else None
 
-    def _resolve(self, item: Import, folders: Sequence[str]) -> set[str]:
-        """Every file that Python runs for one import, the `__init__.py` files on the way included."""
-        found = set[str | None]()
+    def _has_code(self, folder: str) -> bool:
+        """Whether a folder, or one in it, has Python files: then it is meant to be imported from."""
+        folders = (folder, *(join(folder, name) for name in self._tree.listing(folder).folders))
+        return any(name.endswith(".py") for each in folders for name in self._tree.listing(each).files)
+
+    def _resolve(self, item: Import, folders: Sequence[str]) -> tuple[set[str], str | None]:
+        """Every file that Python runs for one import, the `__init__.py` files on the way included; what is missing."""
+        found = set[str]()
+        missing: str | None = None
+        file: str | None = None
         for part in item.module.split(".") if item.module else ():
-            file, folders = self._locate(part, folders)
-            found.add(file)
-        found.update(self._locate(name, folders)[0] for name in item.names)
-        return {file for file in found if file}
+            above = folders
+            file, folders = self._locate(part, above)
+            if file:
+                found.add(file)
+            elif not folders and missing is None and not self._is_compiled(part, above):
+                missing = join(above[0], part) if above else part
+        names = {name: self._locate(name, folders) for name in item.names}
+        found |= {place for place, _ in names.values() if place}
+        if file is None and missing is None and folders:  # a folder without code of its own has submodules only
+            gone = (name for name, (place, inner) in names.items() if not place and not inner and name != "*")
+            missing = next((join(folders[0], name) for name in gone if not self._is_compiled(name, folders)), None)
+        return found, missing
+
+    def _is_compiled(self, name: str, folders: Sequence[str]) -> bool:
+        """Whether a module is there as something else than source."""
+        return any(file.startswith(f"{name}.") for folder in folders for file in self._tree.listing(folder).files)
 
     def _locate(self, name: str, folders: Sequence[str]) -> tuple[str | None, Sequence[str]]:
         """One step of an import: the file that `name` is, and where its submodules are looked for.

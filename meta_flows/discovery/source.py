@@ -13,11 +13,17 @@ from meta_flows.models import FlowMetadata, Place, ValidationError
 
 
 class Import(NamedTuple):
-    """One import: `from ..a.b import c` is `Import(2, "a.b", ("c",))`, `import a.b` is `Import(0, "a.b")`."""
+    """One import: `from ..a.b import c` is `Import(2, "a.b", ("c",))`, `import a.b` is `Import(0, "a.b")`.
+
+    Attributes:
+        optional: Whether the module can do without it: it is tried only, or for type checkers only.
+    """
 
     level: int
     module: str
     names: tuple[str, ...] = ()
+    line: int | None = None
+    optional: bool = False
 
     @property
     def head(self) -> str:
@@ -99,18 +105,20 @@ def _broken(code: str, place: Place, detail: str) -> Source:
 def _imports(path: str, tree: ast.Module, text: str) -> Iterator[Import]:
     """All imports, wherever they stand; they are statements, so that expressions need not be looked at."""
     is_package = path.endswith("__init__.py")
-    todo: list[ast.stmt] = [*tree.body]
+    todo: list[tuple[ast.stmt, bool]] = [(node, False) for node in tree.body]
     while todo:
-        match node := todo.pop():
-            case ast.Import(names):
-                yield from (Import(0, alias.name) for alias in names)
-            case ast.ImportFrom(module, names, level):
-                yield Import(level, module or "", tuple(alias.name for alias in names))
-            case ast.Assign([ast.Name("__all__")], ast.List(items) | ast.Tuple(items)) if is_package:
+        match todo.pop():
+            case ast.Import(names) as node, optional:
+                yield from (Import(0, alias.name, (), node.lineno, optional) for alias in names)
+            case ast.ImportFrom(module, names, level) as node, optional:
+                yield Import(level, module or "", tuple(alias.name for alias in names), node.lineno, optional)
+            case ast.Assign([ast.Name("__all__")], ast.List(items) | ast.Tuple(items)), _ if is_package:
                 # `from package import *` imports the submodules that are named here
-                yield Import(1, "", tuple(str(item.value) for item in items if isinstance(item, ast.Constant)))
-            case _:
-                todo += (statement for block in blocks(node) for statement in block)
+                submodules = tuple(str(item.value) for item in items if isinstance(item, ast.Constant))
+                yield Import(1, "", submodules, optional=True)
+            case node, optional:
+                tried = optional or isinstance(node, ast.If | ast.Try)
+                todo += ((statement, tried) for block in blocks(node) for statement in block)
     if "import_module" in text or "__import__" in text:
         for call in ast.walk(tree):
             match call:
@@ -119,4 +127,4 @@ def _imports(path: str, tree: ast.Module, text: str) -> Iterator[Import]:
                     [ast.Constant(str(name)), *_],
                 ):
                     module = name.lstrip(".")
-                    yield Import(len(name) - len(module), module)
+                    yield Import(len(name) - len(module), module, optional=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from meta_flows.errors import CATALOGUE
+from meta_flows.catalogue import CATALOGUE
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS
 from tests.deploying.conftest import FLOW, Shop, shop
 
