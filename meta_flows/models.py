@@ -131,7 +131,7 @@ class FlowMetadata(Model):
         line: Line of the function's `def`.
         description: The decorator's `description`, else the docstring, as Prefect would show it.
         dependencies: Third-party distributions that the flow and its local modules import.
-        imports: What it needs from elsewhere, and what it misses here; not part of what is shown.
+        imports: What it needs from elsewhere, and what it misses in the repository.
         local_modules: Files of the repository that it imports, directly or not, itself included.
         source_files: `local_modules` and the flow's own files that are no Python.
         source_digest: SHA-256 over the source files, in hexadecimal.
@@ -147,7 +147,7 @@ class FlowMetadata(Model):
     description: str | None = None
     parameters: tuple[FlowParameter, ...] = ()
     dependencies: tuple[str, ...] = ()
-    imports: tuple[ImportedModule, ...] = Field((), exclude=True, repr=False)
+    imports: tuple[ImportedModule, ...] = ()
     local_modules: tuple[str, ...] = ()
     source_files: tuple[str, ...] = ()
     source_digest: str = ""
