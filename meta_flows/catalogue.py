@@ -264,7 +264,7 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF220": Definition(
         "Parameter does not fit",
-        "'{parameter}' {detail}",
+        "parameter '{parameter}': {detail}",
         "Give it a value that the flow's signature takes; Prefect checks it when a run starts, and fails the run.",
         "parameters:\n  batch_size: many",
     ),
@@ -404,7 +404,7 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF414": Definition(
         "Job variable does not fit",
-        "job variable '{variable}' {detail}, says work pool '{pool}'",
+        "job variable '{variable}': {detail}, says work pool '{pool}'",
         "Give it a value that the pool's base job template takes.",
         "job_variables:\n  mem_limit: [512m]",
     ),
@@ -688,3 +688,9 @@ CATALOGUE: dict[str, Definition] = {
         "a defect of ours",
     ),
 }
+
+RULES = frozenset(
+    {f"MF{number}" for number in (*range(112, 119), *range(121, 126), *range(220, 225), *range(410, 417))}
+    | {f"MF{number}" for number in (305, *range(621, 628))}
+)
+"""What `ignore:` may name: rules that can be wrong about a flow, all others say what cannot be deployed."""

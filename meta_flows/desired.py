@@ -22,6 +22,7 @@ from meta_flows.discovery import discover
 from meta_flows.errors import MetaFlowsError, outcome, problem
 from meta_flows.images import Context, Image, describe_image
 from meta_flows.models import Deployment, ValidationError
+from meta_flows.parameter_schemas import NotLoaded, Schema
 from meta_flows.rendering import render, version
 
 Released = Mapping[str, Mapping[str, Any]]
@@ -64,13 +65,9 @@ def released_with_same_code(
     return next((spec for spec in specs if spec and spec["version"] == version(item.flow)), None)
 
 
-def new_entrypoints(configured: Configured, environment: Environment, released: Released) -> list[str]:
+def flows_with_new_code(configured: Configured, environment: Environment, released: Released) -> list[ConfiguredFlow]:
     """The flows whose parameter schema has to be computed, since their code is not what is released."""
-    return [
-        item.flow.entrypoint
-        for item in configured.flows
-        if released_with_same_code(item, environment, released) is None
-    ]
+    return [item for item in configured.flows if released_with_same_code(item, environment, released) is None]
 
 
 def describe_images(root: Path, configured: Configured, environment: Environment) -> dict[str, Image | MetaFlowsError]:
@@ -92,7 +89,7 @@ def render_all(
     images: Images,
     *,
     released: Released,
-    schemas: Mapping[str, Mapping[str, Any] | str],
+    schemas: Mapping[str, Schema],
 ) -> Desired:
     """Render every configured flow; what is wrong with one refuses that one.
 
@@ -110,8 +107,9 @@ def render_all(
     for item in configured.flows:
         earlier = released_with_same_code(item, environment, released)
         schema = earlier["parameter_openapi_schema"] if earlier else schemas[item.flow.entrypoint]
-        if isinstance(schema, str):
-            refused.append(problem("MF106", item.flow.place, path=item.flow.path, detail=schema))
+        if isinstance(schema, NotLoaded):
+            place = schema.place or item.flow.place
+            refused.append(problem("MF106", place, path=item.flow.path, detail=schema.reason))
             continue
         try:  # a flow is deployed in all its kinds or in none
             rendered = []
@@ -141,7 +139,7 @@ def desired_offline(root: Path, environment: str | None, selection: Selection) -
     """
     target = load_environment(root, environment)
     configured = configure(root, discover(root), target, selection, parameters={})
-    no_schemas: dict[str, Mapping[str, Any]] = {item.flow.entrypoint: {} for item in configured.flows}
+    no_schemas: dict[str, Schema] = {item.flow.entrypoint: {} for item in configured.flows}
     images = Images(describe_images(root, configured, target))
     desired = render_all(root, configured, target, images, released={}, schemas=no_schemas)
     return target, Desired(desired.deployments, (*configured.refused, *dict.fromkeys(desired.refused)))

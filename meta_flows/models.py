@@ -136,6 +136,7 @@ class FlowMetadata(Model):
         source_files: `local_modules` and the flow's own files that are no Python.
         source_digest: SHA-256 over the source files, in hexadecimal.
         deployment_file: The nearest `deployment.yaml` at or above the flow's folder.
+        decorator_arguments: The names of all its arguments; empty for one that goes by position.
         metadata: The decorator's arguments that are literals.
     """
 
@@ -156,6 +157,7 @@ class FlowMetadata(Model):
     deployment_file: str | None = None
     is_valid: bool = True
     validation_errors: tuple[ValidationError, ...] = ()
+    decorator_arguments: tuple[str, ...] = ()
     metadata: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -358,6 +360,7 @@ class DeployResult(Model):
         state: Name of the run's final state, e.g. `InSync`, `Deployed`, `RolledBack`; a key of `reporting.RESULTS`.
         message: Counts, in words.
         refused: What was left out or failed, and why.
+        warnings: What rules say that refuses nothing.
         notes: What is worth knowing and refuses nothing.
         release: Id of the release that was recorded; None when nothing was to be recorded.
         plan: What was to be done.
@@ -368,6 +371,7 @@ class DeployResult(Model):
     message: str
     outcomes: tuple[Outcome, ...] = ()
     refused: tuple[ValidationError, ...] = ()
+    warnings: tuple[ValidationError, ...] = ()
     notes: tuple[str, ...] = ()
     release: str | None = None
     plan: Plan | None = Field(default=None, exclude=True)

@@ -2,7 +2,7 @@
 
 A schema needs the flow's imports, custom parameter types included. They do not belong into the meta-flow's process: it
 may be long-lived, and two flows may each import another `helpers`. Run as a module, this is that other process: it
-reads entrypoints as a JSON list and answers with a JSON object a line.
+reads the flows as one JSON object and answers with an object a line.
 """
 
 from __future__ import annotations
@@ -13,34 +13,48 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect.settings import get_current_settings
+
+from meta_flows.models import Place
 
 TIMEOUT_SECONDS = 60.0
 """How long the import of one flow may take, Prefect's own included for the first."""
 
 
-def parameter_schemas(root: Path, entrypoints: Sequence[str]) -> dict[str, dict[str, Any] | str]:
-    """The schema of each entrypoint, or one line on why there is none.
+class NotLoaded(NamedTuple):
+    """Why a flow could not be imported, in one line, and where in the repository, if it is there."""
+
+    reason: str
+    place: Place | None = None
+
+
+Schema = Mapping[str, Any] | NotLoaded
+
+
+def parameter_schemas(root: Path, flows: Mapping[str, Mapping[str, str]]) -> dict[str, Schema]:
+    """The schema of each flow, or why there is none.
 
     Args:
         root: The repository; flows are loaded from there.
-        entrypoints: `path/to/file.py:function`, relative to it.
+        flows: The environment variables of each, by its entrypoint: `path/to/file.py:function`, relative to the root.
     """
-    found: dict[str, dict[str, Any] | str] = {}
-    remaining = list(dict.fromkeys(entrypoints))
+    found: dict[str, Schema] = {}
+    remaining = dict(flows)
     while remaining:
         for answer in _ask(root, remaining):
-            found[answer["entrypoint"]] = answer.get("schema", answer.get("error"))
-        remaining = [entrypoint for entrypoint in remaining if entrypoint not in found]
+            place = Place(**answer["place"]) if answer.get("place") else None
+            found[answer["entrypoint"]] = answer.get("schema") or NotLoaded(answer.get("error", ""), place)
+        remaining = {entrypoint: flows[entrypoint] for entrypoint in remaining if entrypoint not in found}
     return found
 
 
-def _ask(root: Path, entrypoints: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+def _ask(root: Path, flows: Mapping[str, Mapping[str, str]]) -> Iterator[Mapping[str, Any]]:
     """Answers until the child ends; when it ends early, the last one is about the flow that ended it."""
     command = [sys.executable, "-m", "meta_flows.parameter_schemas"]
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
@@ -54,9 +68,9 @@ def _ask(root: Path, entrypoints: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         command, cwd=root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as child:
         assert child.stdin is not None and child.stdout is not None  # noqa: S101  # both are pipes
-        child.stdin.write(json.dumps(list(entrypoints)).encode())
+        child.stdin.write(json.dumps(flows).encode())
         child.stdin.close()
-        for entrypoint in entrypoints:
+        for entrypoint in flows:
             asked = time.monotonic()
             watchdog = threading.Timer(TIMEOUT_SECONDS, child.kill)
             watchdog.start()
@@ -72,12 +86,15 @@ def _ask(root: Path, entrypoints: Sequence[str]) -> Iterator[Mapping[str, Any]]:
 
 
 def _answer_all() -> None:
-    entrypoints = json.load(sys.stdin)
+    flows: dict[str, dict[str, str]] = json.load(sys.stdin)
+    shell = dict(os.environ)
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)  # what flows print when imported is not an answer
         warnings.simplefilter("ignore")
         libraries = set(sys.modules)
-        for entrypoint in entrypoints:
+        for entrypoint, variables in flows.items():
+            os.environ.clear()
+            os.environ.update(shell | variables)
             answers.write(json.dumps({"entrypoint": entrypoint, **_load(entrypoint)}) + "\n")
             answers.flush()
             _forget_modules_of(Path.cwd(), libraries)
@@ -92,7 +109,16 @@ def _load(entrypoint: str) -> dict[str, Any]:
         return {"schema": flow.parameters.model_dump(mode="json", exclude_unset=True)}
     except Exception as error:  # noqa: BLE001  # whatever a flow's code raises is an answer
         cause = error.__cause__ or getattr(error, "user_exc", None) or error
-        return {"error": f"{type(cause).__name__}: {cause}".splitlines()[0]}
+        return {"error": f"{type(cause).__name__}: {cause}".splitlines()[0], "place": _place(cause)}
+
+
+def _place(error: BaseException) -> dict[str, Any] | None:
+    """The line of the repository that was running when an error was raised."""
+    root = Path.cwd()
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    ours = (frame for frame in frames if Path(frame.filename).is_relative_to(root))
+    frame = next((frame for frame in ours if "site-packages" not in frame.filename), None)
+    return {"path": Path(frame.filename).relative_to(root).as_posix(), "line": frame.lineno} if frame else None
 
 
 def _forget_modules_of(root: Path, libraries: set[str]) -> None:

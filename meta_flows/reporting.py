@@ -6,9 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
-from meta_flows.models import Change, DeployResult, FieldChange, Outcome
+from meta_flows.models import Change, DeployResult, FieldChange, Outcome, ValidationError
 
 DONE = {"create": "Created", "update": "Updated", "delete": "Deleted", "unchanged": "Unchanged"}
 """What became of a deployment, by what was planned; the name of its task run's state."""
@@ -44,13 +45,15 @@ RESULTS = {
     "Built": "built",
     "Pushed": "pushed",
     "Pulled": "pulled",
+    "Valid": "valid",
+    "Invalid": "not valid",
     "Incomplete": "incomplete",
     "RolledBack": "as it was before: something failed, and everything was taken back",
     "RollbackIncomplete": "NOT as it was before: something failed, and so did taking it back",
 }
 """How a meta-flow can end: the name of its run's final state, and that in words."""
 
-FAILED = frozenset({"Incomplete", "RolledBack", "RollbackIncomplete"})
+FAILED = frozenset({"Invalid", "Incomplete", "RolledBack", "RollbackIncomplete"})
 """The ends that are failures."""
 
 
@@ -129,17 +132,33 @@ def comment(result: DeployResult, limit: int = 60_000) -> str:
     return "\n".join(kept)
 
 
+def _findings(findings: Iterable[ValidationError]) -> Iterator[str]:
+    """What rules say, file by file."""
+    for path, inner in by_file(findings):
+        if path:
+            yield f"**{path}**"
+            yield ""
+        for error in inner:
+            place = f"line {error.line_number}: " if error.line_number else ""
+            yield f"- {place}**{error.code}** {error.message}  "
+            yield f"  *{error.remedy}*"
+        yield ""
+
+
+def by_file(findings: Iterable[ValidationError]) -> list[tuple[str, list[ValidationError]]]:
+    """Findings by the file that they are in, sorted by line; first those that are in none."""
+    ordered = sorted(findings, key=lambda item: (item.file_path or "", item.line_number or 0, item.code))
+    return [(path, list(inner)) for path, inner in groupby(ordered, key=lambda item: item.file_path or "")]
+
+
 def markdown(result: DeployResult) -> str:
     """The report artifact of a deploy."""
     lines = [f"# {result.state}: {result.environment}", "", f"**{result.message}**", ""]
     if result.run_link:
         lines += [f"[This run]({result.run_link})" + (f" · release `{result.release}`" if result.release else ""), ""]
-    if result.refused:
-        lines += ["## Not deployed", ""]
-        for error in result.refused:
-            where = f"`{error.place}` " if error.place else ""
-            lines += [f"- {where}**{error.code}** {error.message}  ", f"  *{error.remedy}*"]
-        lines += [""]
+    for title, findings in (("Not deployed", result.refused), ("Warnings", result.warnings)):
+        if findings:
+            lines += [f"## {title}", "", *_findings(findings), ""]
     if result.outcomes:
         lines += [
             "## Deployments",

@@ -221,6 +221,8 @@ def run_here(
     api_url: str | None,
     common: Common,
     meta_flow: Callable[[Environment], State[Any]],
+    *,
+    start_local: bool = True,
 ) -> DeployResult:
     """Run a meta-flow on the environment's server; its result, also of one that was incomplete.
 
@@ -228,7 +230,7 @@ def run_here(
         MetaFlowsError: It was refused as a whole.
     """
     with (
-        connect(environment, root=common.root, api_url=api_url, start_local=True) as target,
+        connect(environment, root=common.root, api_url=api_url, start_local=start_local) as target,
         err.status(f"{doing} {target.name}..."),
     ):
         try:
@@ -271,7 +273,7 @@ def _show(result: DeployResult) -> None:
         for field in fields:
             out.print(Text(f"  {field}"))
     out.print()
-    print_errors(result.refused)
+    print_errors((*result.refused, *result.warnings))
     for note in result.notes:
         err.print(Text(f"note: {note}", style="dim"))
     out.print(Text(f"{result.environment} is {RESULTS[result.state]}: {result.message}", style="bold"))

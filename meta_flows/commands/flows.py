@@ -13,7 +13,7 @@ from meta_flows import discovery
 from meta_flows.commands.options import Common, Target
 from meta_flows.commands.output import out, print_errors, print_json, print_table, table
 from meta_flows.errors import refuse
-from meta_flows.models import FlowMetadata, ValidationError, ValidationResult
+from meta_flows.models import FlowMetadata
 
 if TYPE_CHECKING:  # Prefect takes longer to import than a thousand flows to discover
     from meta_flows.configuration import Environment
@@ -76,43 +76,12 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def validate(
-    *,
-    target: Target = Target(),  # noqa: B008  # frozen
-    deployment: Annotated[str | None, Parameter(help="Only this deployment, e.g. rpa1-python-dev.")] = None,
-    common: Common = Common(),  # noqa: B008  # frozen
-) -> int:
-    """Check every flow and, for an environment, the configuration of every deployment; says everything at once."""
-    root = common.root.resolve()
-    if target.environment or deployment:
-        environment, desired = _desired(root, target, deployment)
-        errors, checked = desired.refused, f"{_count(len(desired.deployments), 'deployment')} of {environment.name}"
-    else:
-        flows = discovery.select(discovery.discover(root), target.flow)
-        errors = tuple(error for item in flows for error in item.validation_errors)
-        checked = _count(len(flows), "flow")
-    return _conclude(errors, checked, as_json=common.json)
-
-
-def _desired(root: Path, target: Target, deployment: str | None = None) -> tuple[Environment, Desired]:
+def _desired(root: Path, target: Target) -> tuple[Environment, Desired]:
     from meta_flows.configuration import Selection
     from meta_flows.desired import desired_offline
 
-    selection = Selection(flows=target.flow, kinds=target.kind, pattern=deployment or target.pattern)
+    selection = Selection(flows=target.flow, kinds=target.kind, pattern=target.pattern)
     return desired_offline(root, target.environment, selection)
-
-
-def _conclude(errors: tuple[ValidationError, ...], checked: str, *, as_json: bool) -> int:
-    result = ValidationResult(
-        errors=tuple(error for error in errors if error.severity == "error"),
-        warnings=tuple(error for error in errors if error.severity == "warning"),
-    )
-    if as_json:
-        print_json({"is_valid": result.is_valid, **result.model_dump()})
-    else:
-        print_errors(errors)
-        out.print(f"{checked} checked: {len(result.errors)} errors, {len(result.warnings)} warnings")
-    return 0 if result.is_valid else 1
 
 
 def build(

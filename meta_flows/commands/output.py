@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from meta_flows.models import ValidationError
+from meta_flows.models import ValidationError, ValidationResult
+from meta_flows.reporting import by_file
 
 WIDEST_TABLE = 240
 """Columns of text that a table may take: a link that is cut or folded cannot be followed."""
@@ -33,6 +34,17 @@ def print_errors(errors: Iterable[ValidationError]) -> None:
         colour = "red" if error.severity == "error" else "yellow"
         err.print(Text.assemble(("✗ ", colour), (place, "bold"), (error.code, colour), " ", error.message))
         err.print(Text(f"    remedy: {error.remedy}", style="dim"))
+
+
+def print_findings(found: ValidationResult) -> None:
+    """List what rules say, file by file."""
+    for path, findings in by_file((*found.errors, *found.warnings)):
+        err.print(Text(path or "not in a file", style="bold"))
+        for finding in findings:
+            colour = "red" if finding.severity == "error" else "yellow"
+            place = ":".join(str(part) for part in (finding.line_number, finding.column_number) if part)
+            err.print(Text.assemble(f"  {place:>7} ", (f"{finding.severity} {finding.code} ", colour), finding.message))
+            err.print(Text(f"          {finding.remedy}", style="dim"))
 
 
 def table(*columns: str) -> Table:

@@ -4,7 +4,7 @@ Everything wrong is said at once, with file and line; every value knows which la
 """
 
 from meta_flows.configuration.documents import Document
-from meta_flows.configuration.env_files import load_env_file
+from meta_flows.configuration.env_files import load_env_file, read_env_file
 from meta_flows.configuration.environment import (
     Environment,
     GitSource,
@@ -42,4 +42,5 @@ __all__ = [
     "load_environment",
     "load_template",
     "looks_secret",
+    "read_env_file",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 from dotenv.parser import parse_stream
 
@@ -14,29 +16,54 @@ from meta_flows.errors import MetaFlowsError, problem
 from meta_flows.models import FlowMetadata, Place, ValidationError, kebab
 
 
+class Variable(NamedTuple):
+    """One line of an env file; without a value where it is not KEY=VALUE."""
+
+    key: str
+    value: str | None
+    place: Place
+
+
 def load_env_file(flow: FlowMetadata, environment: Environment, root: Path) -> dict[str, str]:
     """The variables of `.env` and, on top of it, of `.env.<environment>`; its short name will do as well.
 
     Values are taken as written: nothing of the shell that deploys gets into them.
 
     Raises:
-        MetaFlowsError: For each line that is no KEY=VALUE, and for each value that looks secret.
+        MetaFlowsError: For each line that is no KEY=VALUE, each key that a file states twice, and each value that
+            looks secret.
     """
     values: dict[str, str] = {}
     errors: list[ValidationError] = []
     for name in dict.fromkeys((".env", f".env.{environment.short_name}", f".env.{environment.name}")):
         path = (root / flow.path).with_name(name)
-        for binding in parse_stream(StringIO(read_text(path, root))) if path.is_file() else ():
-            text = binding.original.string
-            blank_lines = text[: len(text) - len(text.lstrip())].count("\n")
-            place = Place(path=place_path(path, root), line=binding.original.line + blank_lines)
-            if binding.error or (binding.key and binding.value is None):
-                detail = "a quote is not closed, or something follows it" if "=" in text else "there is no '='"
+        first: dict[str, Place] = {}
+        for key, value, place in read_env_file(path, root) if path.is_file() else ():
+            if value is None:
+                detail = "a quote is not closed, or something follows it" if "=" in key else "there is no '='"
                 errors.append(problem("MF302", place, detail=detail))
-            elif binding.key and looks_secret(binding.key, binding.value):
-                errors.append(problem("MF301", place, key=binding.key, block=kebab(binding.key)))
-            elif binding.key:
-                values[binding.key] = binding.value or ""
+            elif place is not first.setdefault(key, place):
+                errors.append(problem("MF304", place, key=key, first=first[key].line))
+            elif looks_secret(key, value):
+                errors.append(problem("MF301", place, key=key, block=kebab(key)))
+            else:
+                values[key] = value
     if errors:
         raise MetaFlowsError(errors)
     return values
+
+
+def read_env_file(path: Path, root: Path) -> Iterator[Variable]:
+    """Every line of an env file that is neither empty nor a comment; the text of one that is not KEY=VALUE as its key.
+
+    Raises:
+        MetaFlowsError: It cannot be read.
+    """
+    for binding in parse_stream(StringIO(read_text(path, root))):
+        text = binding.original.string
+        blank_lines = text[: len(text) - len(text.lstrip())].count("\n")
+        place = Place(path=place_path(path, root), line=binding.original.line + blank_lines)
+        if binding.error or (binding.key and binding.value is None):
+            yield Variable(text.strip(), None, place)
+        elif binding.key:
+            yield Variable(binding.key, binding.value, place)

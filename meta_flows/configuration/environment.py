@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from meta_flows.catalogue import RULES
 from meta_flows.configuration.documents import Document, merge
 from meta_flows.configuration.quantities import Cpu, Memory
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
@@ -22,6 +23,15 @@ SHORT_NAMES = {"development": "dev", "staging": "staging", "production": "prod"}
 """Short names of the usual environments; any other one's is its name."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+
+
+def _rule(code: str) -> str:
+    if code not in RULES:
+        raise ValueError("must be the code of a validation rule, such as MF121" + did_you_mean(code, sorted(RULES)))
+    return code
+
+
+Ignored = list[Annotated[str, AfterValidator(_rule)]]
 
 
 class WorkPool(Section):
@@ -159,6 +169,8 @@ class Environment(Resolved):
     """How long a deploy waits for another one of the same environment to end, in seconds."""
     reconcile: ReconcileSettings = ReconcileSettings()
     """What the `reconcile` meta-flow does about drift."""
+    ignore: Ignored = Field(default_factory=list)
+    """Codes of validation rules that are not to be applied, e.g. `MF623`; a flow's file may name more."""
     schedules_active: bool | None = None
     """Whether schedules run; unless stated they do when they are created, and then stay as an operator leaves them."""
 

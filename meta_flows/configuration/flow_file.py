@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from meta_flows.configuration.environment import ResourceLimits
+from meta_flows.configuration.environment import Ignored, ResourceLimits
 from meta_flows.configuration.schedules import Schedule
 from meta_flows.configuration.sections import Resolved, Section, wrong
 from meta_flows.models import Kind, Slug
@@ -83,6 +83,8 @@ class FlowOverrides(Section):
     """Whether Prefect refuses runs whose parameters do not fit; it does unless stated."""
     prune: bool | None = None
     """Whether its deployments are deleted once the flow is gone; the environment decides unless stated."""
+    ignore: Ignored | None = None
+    """Codes of validation rules that are not to be applied to it, e.g. `MF121`."""
 
     @field_validator("schedules")
     @classmethod
@@ -132,4 +134,5 @@ class FlowConfiguration(Resolved):
     concurrency_limit: Limit | None = None
     paused: bool | None = None
     enforce_parameter_schema: bool = True
+    ignore: Ignored = Field(default_factory=list)
     prune: bool | None = None

@@ -56,12 +56,21 @@ class ConfiguredFlow(Model):
     env_file: dict[str, str]
     kinds: tuple[str, ...]
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables of its runs, as far as they are known before one starts."""
+        stated = (self.configuration.kinds[kind].job_variables.get("env") for kind in self.kinds)
+        named = {key: value for env in stated if isinstance(env, dict) for key, value in env.items()}
+        plain = {key: value for key, value in named.items() if isinstance(value, str) and "{{" not in value}
+        return {**self.env_file, **plain}
+
 
 class Configured(Model):
     """The selected flows that can be deployed, and what is wrong with the others."""
 
     flows: tuple[ConfiguredFlow, ...]
     refused: tuple[ValidationError, ...]
+    warnings: tuple[ValidationError, ...] = ()
     notes: tuple[str, ...] = ()
 
 

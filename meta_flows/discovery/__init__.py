@@ -7,6 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
@@ -14,11 +15,12 @@ from typing import Any
 
 from meta_flows.discovery.distributions import distributions
 from meta_flows.discovery.modules import Modules
+from meta_flows.discovery.source import unreachable_flows
 from meta_flows.discovery.tree import NEVER_CODE, Tree, join, parent
 from meta_flows.errors import problem, refuse
-from meta_flows.models import FlowMetadata
+from meta_flows.models import FlowMetadata, Place, ValidationError
 
-__all__ = ["discover", "ignored_paths", "select"]
+__all__ = ["discover", "ignored_paths", "loose_ends", "select"]
 
 DEPLOYMENT_FILES = ("deployment.yaml", "deployment.yml")
 RUN_TIME_FOLDERS = frozenset({"data", "output"})
@@ -53,6 +55,27 @@ def discover(root: Path, folder: str = "flows") -> tuple[FlowMetadata, ...]:
     for flow in flows:
         claimants[_claimed_name(flow)].append(flow)
     return tuple(_judged(flow, modules, claimants[_claimed_name(flow)]) for flow in flows)
+
+
+def loose_ends(root: Path, flows: Iterable[FlowMetadata], folder: str = "flows") -> tuple[ValidationError, ...]:
+    """What stands beside the flows and comes to nothing: flows that none can deploy, files that configure none.
+
+    Args:
+        root: The repository's root.
+        flows: What `discover` has found.
+        folder: Where the flows are.
+    """
+    tree, top = Tree(root), "" if normpath(folder) == "." else normpath(folder)
+    used = {flow.deployment_file for flow in flows}
+    found = []
+    for path in tree.walk(top):
+        home, _, name = path.rpartition("/")
+        if name in DEPLOYMENT_FILES and path not in used:
+            found.append(problem("MF114", Place(path=path, line=1), folder=home or "."))
+        elif _may_define_flows(path):
+            with suppress(OSError):
+                found += unreachable_flows(path, tree.read(path))
+    return tuple(found)
 
 
 def ignored_paths(root: Path, paths: Iterable[str]) -> set[str]:

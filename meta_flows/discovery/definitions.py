@@ -30,7 +30,8 @@ def flows(path: str, tree: ast.Module, text: str) -> Iterator[FlowMetadata]:
     # As when Python runs the file, a second definition of one name replaces the first.
     found = {owner + node.name: (node, decorator) for owner, node, decorator in _definitions(tree.body, {})}
     for function_name, (node, decorator) in found.items():
-        keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+        call = decorator if isinstance(decorator, ast.Call) else ast.Call(decorator, [], [])
+        keywords = call.keywords
         name, error = _name(path, node, keywords, lines)
         metadata = dict(_literals(keywords))
         description = metadata.get("description") or ast.get_docstring(node)
@@ -44,8 +45,28 @@ def flows(path: str, tree: ast.Module, text: str) -> Iterator[FlowMetadata]:
             parameters=tuple(_parameters(node.args, lines)),
             is_valid=error is None,
             validation_errors=(error,) if error else (),
+            decorator_arguments=("",) * len(call.args) + tuple(item.arg for item in keywords if item.arg),
             metadata=metadata,
         )
+
+
+def out_of_reach(path: str, tree: ast.Module) -> Iterator[ValidationError]:
+    """The flows of a file that no deployment can name: those of functions and of instances."""
+    names: dict[str, str] = {}
+    reachable = {node for _, node, _ in _definitions(tree.body, names)}
+
+    def below(node: ast.AST, where: str) -> Iterator[ValidationError]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, Function):
+                called = {_qualified(getattr(item, "func", item), names) for item in child.decorator_list}
+                if where and child not in reachable and not called.isdisjoint(FLOW_DECORATORS):
+                    place = Place(path=path, line=child.lineno)
+                    yield problem("MF112", place, function=child.name, where=where)
+                yield from below(child, f"inside the function '{child.name}'")
+            else:
+                yield from below(child, f"a method of '{child.name}'" if isinstance(child, ast.ClassDef) else where)
+
+    yield from below(tree, "")
 
 
 def module_path(path: str) -> str:

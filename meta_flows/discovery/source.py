@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
+import warnings
 from collections.abc import Iterator
 from importlib.util import decode_source
 from typing import NamedTuple
 
-from meta_flows.discovery.definitions import blocks, flows, module_path
+from meta_flows.discovery.definitions import blocks, flows, module_path, out_of_reach
 from meta_flows.errors import problem
 from meta_flows.models import FlowMetadata, Place, ValidationError
 
@@ -73,6 +75,18 @@ def parse(path: str, content: bytes | OSError) -> Source:
         return _broken("MF101", place, error.msg)
     except (RecursionError, MemoryError):
         return _broken("MF101", Place(path=path), "nested too deeply for Python to parse")
+
+
+def unreachable_flows(path: str, content: bytes) -> tuple[ValidationError, ...]:
+    """The flows of a file that no deployment can name; only files that may have one are parsed."""
+    if not re.search(rb"^[ \t]+@.*flow", content, re.MULTILINE):
+        return ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return tuple(out_of_reach(path, ast.parse(_decode(content))))
+        except (SyntaxError, LookupError, ValueError, RecursionError, MemoryError):
+            return ()  # said by `parse`
 
 
 def _decode(content: bytes) -> str:

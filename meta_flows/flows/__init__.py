@@ -5,5 +5,6 @@ from meta_flows.flows.deploy_all import deploy_all
 from meta_flows.flows.images import images
 from meta_flows.flows.reconcile import reconcile
 from meta_flows.flows.rollback import rollback
+from meta_flows.flows.validate import validate
 
-__all__ = ["clean_deployments", "deploy_all", "images", "reconcile", "rollback"]
+__all__ = ["clean_deployments", "deploy_all", "images", "reconcile", "rollback", "validate"]

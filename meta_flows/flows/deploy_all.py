@@ -13,6 +13,7 @@ from meta_flows.tasks.planning import Wishes, propose_deploy
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, refuse_unapproved
 from meta_flows.tasks.releasing import carry_out, writing
 from meta_flows.tasks.report import final_state, report
+from meta_flows.tasks.validating import validate_flows
 
 
 @flow(
@@ -64,6 +65,7 @@ def deploy_all(
     discovered = discover_flows(root)
     configured = configure_flows(root, discovered, target, selection, parameters or {}, allow_none=bool(prune))
     wishes = Wishes(adopt, prune, prune_limit, selection.partial, plan_digest)
+    configured = validate_flows(root, discovered, configured, target, selection)
     images = find_images(root, configured, target)
     carried = None
     with prefect_api.client() as api:

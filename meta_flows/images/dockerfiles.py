@@ -37,6 +37,15 @@ class Copy(NamedTuple):
     sources: tuple[str, ...]
     target: str
     stage: str | None
+    place: Place
+
+
+class Assignment(NamedTuple):
+    """A value that an ENV or an ARG instruction gives."""
+
+    key: str
+    value: str
+    place: Place
 
 
 @dataclass
@@ -47,13 +56,18 @@ class Stage:
         base: The image or the earlier stage that it begins with.
         workdir: Working directory at its end.
         copies: Its COPY and ADD instructions, in order.
+        commands: Its RUN instructions.
+        user: Whom the last USER instruction names, here or in an earlier stage; empty if there is none.
     """
 
     name: str
     base: str
+    place: Place
     parent: Stage | None = None
     workdir: str = "/"
+    user: str = ""
     copies: list[Copy] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
 
 
@@ -64,12 +78,14 @@ class Dockerfile(NamedTuple):
         path: POSIX path relative to the repository's root.
         stages: All of them; the last one becomes the image.
         build_args: Those of the given arguments that it takes.
+        assignments: Whatever it gives a value to.
     """
 
     path: str
     content: bytes
     stages: tuple[Stage, ...]
     build_args: Mapping[str, str]
+    assignments: tuple[Assignment, ...]
 
     @property
     def workdir(self) -> str:
@@ -94,17 +110,20 @@ class Dockerfile(NamedTuple):
         for copy in stage.copies:
             if copy.stage is None:
                 found |= {*_targets(copy, path)}
-            elif other := self._stage(copy.stage):
+            elif other := self.stage(copy.stage):
                 found |= {target for place in self._places(other, path) for target in _targets(copy, place.lstrip("/"))}
         return found
 
-    def _stage(self, name: str) -> Stage | None:
+    def stage(self, name: str) -> Stage | None:
+        """The stage of that name or number."""
         return next(
             (stage for number, stage in enumerate(self.stages) if name.lower() in (stage.name, str(number))), None
         )
 
 
-def read_dockerfile(root: Path, path: str, build_args: Mapping[str, str]) -> Dockerfile:
+def read_dockerfile(  # noqa: PLR0912 - a case for each instruction
+    root: Path, path: str, build_args: Mapping[str, str]
+) -> Dockerfile:
     """Read a Dockerfile.
 
     Args:
@@ -123,6 +142,7 @@ def read_dockerfile(root: Path, path: str, build_args: Mapping[str, str]) -> Doc
     defaults: dict[str, str] = {}
     taken: dict[str, str] = {}
     stages: list[Stage] = []
+    assignments: list[Assignment] = []
     for instruction, value, place in instructions:
         values = stages[-1].values if stages else defaults
         if instruction == "FROM":
@@ -132,17 +152,24 @@ def read_dockerfile(root: Path, path: str, build_args: Mapping[str, str]) -> Doc
                 if name in build_args and name.lower() not in PREDEFINED:
                     taken[name] = build_args[name]
                 values[name] = build_args.get(name, defaults.get(name, "") if default is None else default)
+                assignments.append(Assignment(name, default or "", place))
         elif not stages:
             raise refuse("MF602", place, detail=f"{instruction} before the first FROM")
         elif instruction == "ENV":
-            values |= get_key_val_dictionary(value, env_replace=True, args={}, envs=values)
+            given = get_key_val_dictionary(value, env_replace=True, args={}, envs=values)
+            values |= given
+            assignments += [Assignment(name, text, place) for name, text in given.items()]
         elif instruction == "WORKDIR":
             stages[-1].workdir = _join(stages[-1].workdir, _words(value, values)[0])
+        elif instruction == "USER":
+            stages[-1].user = "".join(_words(value, values)[:1])
+        elif instruction == "RUN":
+            stages[-1].commands.append(value)
         elif instruction in ("COPY", "ADD"):
             stages[-1].copies.append(_copy(value, stages[-1], place))
     if not stages:
         raise refuse("MF602", Place(path=path), detail="it has no FROM")
-    return Dockerfile(path, content, tuple(stages), taken)
+    return Dockerfile(path, content, tuple(stages), taken, tuple(assignments))
 
 
 def _instructions(content: bytes, path: str) -> Iterator[tuple[str, str, Place]]:
@@ -162,8 +189,8 @@ def _stage(value: str, defaults: Mapping[str, str], stages: list[Stage], place: 
     base, name = words[0], "".join(words[2:]).lower()  # FROM image AS name
     parent = next((stage for stage in stages if stage.name == base.lower()), None)
     if parent:
-        return Stage(name, base, parent, parent.workdir, values=dict(parent.values))
-    return Stage(name, base)
+        return Stage(name, base, place, parent, parent.workdir, parent.user, values=dict(parent.values))
+    return Stage(name, base, place)
 
 
 def _arguments(value: str, values: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
@@ -186,6 +213,7 @@ def _copy(value: str, stage: Stage, place: Place) -> Copy:
         tuple(_join("/", source).lstrip("/") for source in local),
         f"{absolute.rstrip('/')}/" if folder else absolute,
         flags.get("from"),
+        place,
     )
 
 
@@ -217,13 +245,17 @@ def _join(folder: str, path: str) -> str:
     return f"/{'/'.join(parts)}"
 
 
+def takes(source: str, path: str) -> bool:
+    """Whether a source of a COPY is this file of the context, or a folder that it is in."""
+    parts, wanted = PurePosixPath(path).parts, PurePosixPath(source).parts
+    return len(wanted) <= len(parts) and all(map(fnmatchcase, parts, wanted))
+
+
 def _targets(copy: Copy, path: str) -> Iterator[str]:
     """Where an instruction puts one file: a folder's content goes into the target, a file goes there by its name."""
     parts = PurePosixPath(path).parts
     for source in copy.sources:
-        depth = len(PurePosixPath(source).parts)
-        if not all(map(fnmatchcase, parts[:depth], PurePosixPath(source).parts)) or depth > len(parts):
-            continue
-        inner = "/".join(parts[depth:])
-        named = inner or (parts[-1] if copy.target.endswith("/") else "")
-        yield f"{copy.target.rstrip('/')}/{named}" if named else copy.target
+        if takes(source, path):
+            inner = "/".join(parts[len(PurePosixPath(source).parts) :])
+            named = inner or (parts[-1] if copy.target.endswith("/") else "")
+            yield f"{copy.target.rstrip('/')}/{named}" if named else copy.target

@@ -11,11 +11,10 @@ from typing import Any
 
 import httpx
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.utilities.asyncutils import run_coro_as_sync
 
 from meta_flows.models import LiveDeployment, Plan
 from meta_flows.prefect_api.connection import Api
-from meta_flows.prefect_api.observe import read_flow_ids, read_work_pools
+from meta_flows.prefect_api.observe import base_job_template, read_flow_ids, read_work_pools
 
 Spec = Mapping[str, Any]
 
@@ -113,21 +112,7 @@ def _send(api: Api, method: str, path: str, body: Any = None) -> None:
     api.request(method, path, json=body)  # type: ignore[arg-type]  # the client types only its own literal routes
 
 
-def create_work_pool(api: Api, name: str, pool_type: str, base_job_template: Mapping[str, Any] | None) -> None:
-    """Make a work pool, its base job template being the type's default with ours merged over it.
-
-    The server refuses a partial template (422).
-    """
-    from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
-
-    default = run_coro_as_sync(get_default_base_job_template_for_infrastructure_type(pool_type)) or {}
-    body = {"name": name, "type": pool_type, "base_job_template": _deep_merge(default, base_job_template or {})}
-    _send(api, "POST", "/work_pools/", body)
-
-
-def _deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        below = base.get(key)
-        merged[key] = _deep_merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
+def create_work_pool(api: Api, name: str, pool_type: str, stated_template: Mapping[str, Any] | None) -> None:
+    """Make a work pool."""
+    template = base_job_template(pool_type, stated_template)
+    _send(api, "POST", "/work_pools/", {"name": name, "type": pool_type, "base_job_template": template})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import certifi
 import httpx
+import prefect
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
@@ -98,7 +100,7 @@ def connected(api_url: str) -> Iterator[None]:
 
 
 def check(api_url: str) -> None:
-    """Make sure that the server answers and lets us in, at the cost of one request; where nobody listens, at once."""
+    """Make sure that the server answers, lets us in and is no older than this Prefect, at the cost of one request."""
     settings = get_current_settings().api
     headers = dict(get_current_settings().client.custom_headers)
     auth: httpx.BasicAuth | None = None
@@ -112,6 +114,13 @@ def check(api_url: str) -> None:
         if answer.status_code == httpx.codes.NOT_FOUND or "json" not in answer.headers.get("content-type", ""):
             raise refuse("MF401", url=api_url, detail="what answers is no Prefect API; its address ends in /api")
         answer.raise_for_status()
+        if _minor(str(answer.json())) < _minor(prefect.__version__):
+            raise refuse("MF408", url=api_url, server=answer.json(), client=prefect.__version__)
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    """Major and minor version: between patches of one minor version nothing breaks."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def answers(api_url: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
+
+from prefect.utilities.asyncutils import run_coro_as_sync
 
 from meta_flows.models import LiveDeployment
 from meta_flows.prefect_api.connection import Api
@@ -81,6 +83,43 @@ def read_work_queues(api: Api, pool: str) -> set[str]:
 def read_work_pools(api: Api, names: Collection[str]) -> dict[str, dict[str, Any]]:
     """The work pools of these names that the server has."""
     return {pool["name"]: pool for pool in read_all(api, "work_pools", work_pools={"name": {"any_": sorted(names)}})}
+
+
+def read_paused_queues(api: Api, pools: Collection[str]) -> set[tuple[str, str]]:
+    """The paused queues of some work pools, as (pool, queue)."""
+    queues = ((pool, queue) for pool in pools for queue in read_all(api, f"work_pools/{pool}/queues"))
+    return {(pool, queue["name"]) for pool, queue in queues if queue["is_paused"]}
+
+
+def read_blocks(api: Api, names: Collection[str]) -> set[str]:
+    """The blocks of these names, as `type/name`; their values are not asked for."""
+    found = read_all(api, "block_documents", block_documents={"name": {"any_": sorted(names)}}) if names else ()
+    return {f"{block['block_type']['slug']}/{block['name']}" for block in found}
+
+
+def read_variables(api: Api, names: Collection[str]) -> set[str]:
+    """Those of the names that variables have."""
+    found = read_all(api, "variables", variables={"name": {"any_": sorted(names)}}) if names else ()
+    return {variable["name"] for variable in found}
+
+
+def base_job_template(pool_type: str, stated: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The base job template of a pool that is made: the type's default with what is stated merged over it.
+
+    The server refuses a partial template (422).
+    """
+    from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
+
+    default = run_coro_as_sync(get_default_base_job_template_for_infrastructure_type(pool_type)) or {}
+    return _deep_merge(default, stated or {})
+
+
+def _deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = base.get(key)
+        merged[key] = _deep_merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
 
 
 def read_writers(api: Api, tag: str) -> list[dict[str, Any]]:

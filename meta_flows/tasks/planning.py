@@ -10,7 +10,7 @@ from prefect import get_run_logger
 
 from meta_flows import planning
 from meta_flows.configuration import Configured, Environment, deployment_name
-from meta_flows.desired import Desired, Images, new_entrypoints, render_all
+from meta_flows.desired import Desired, Images, flows_with_new_code, render_all
 from meta_flows.discovery import ignored_paths
 from meta_flows.errors import MetaFlowsError, problem, refuse
 from meta_flows.models import Deployment, FlowMetadata, LiveDeployment, Plan, Release, ValidationError, WorkPoolCreation
@@ -19,6 +19,7 @@ from meta_flows.planning import history
 from meta_flows.prefect_api import Api, releases
 from meta_flows.prefect_api import observe as reads
 from meta_flows.tasks import step
+from meta_flows.tasks.validating import check_deployments
 
 
 class Wishes(NamedTuple):
@@ -64,6 +65,7 @@ class Proposal(NamedTuple):
         notes: What is worth knowing besides.
         stopped: Whether what is refused stops everything else too.
         images: The images that the deployments run.
+        warnings: What is worth a look, and refuses nothing.
     """
 
     observed: Observed
@@ -73,6 +75,7 @@ class Proposal(NamedTuple):
     notes: tuple[str, ...] = ()
     stopped: bool = False
     images: Images = Images({})
+    warnings: tuple[ValidationError, ...] = ()
 
     @property
     def deployments(self) -> dict[str, Deployment]:
@@ -120,6 +123,7 @@ def propose_deploy(
     if earlier and (earlier.observed, earlier.images) == (observed, images):
         return earlier
     rendered = render_deployments(root, configured, environment, images, observed.released)
+    rendered, found = check_deployments(api, configured, rendered, observed.work_pools, environment)
     refused = tuple(dict.fromkeys((*configured.refused, *rendered.refused)))  # an engine is missing once
     hindrance = "only a part of the repository is selected" if wishes.partial else images.left_out
     if refused:
@@ -140,13 +144,13 @@ def propose_deploy(
     stopped = environment.strict and bool(refused)
     if stopped:
         refused = (*refused, problem("MF504", environment=environment.name, count=len(refused)))
-    notes = (*configured.notes, *images.notes)
+    notes, warnings = (*configured.notes, *images.notes), (*configured.warnings, *found.warnings)
     if observed.release and observed.release.unfinished:
         notes = (
             *notes,
             f"release {observed.release.id} was left unfinished: a deploy goes on from it, a rollback undoes it",
         )
-    return Proposal(observed, rendered.deployments, plan, refused, notes, stopped, images)
+    return Proposal(observed, rendered.deployments, plan, refused, notes, stopped, images, warnings)
 
 
 def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveDeployment]) -> frozenset[str]:
@@ -173,9 +177,9 @@ def render_deployments(
 ) -> Desired:
     """Render every desired deployment; parameter schemas are computed for flows whose code is new only."""
     specs = {key: item.spec for key, item in released.items()}
-    new = new_entrypoints(configured, environment, specs)
+    new = flows_with_new_code(configured, environment, specs)
     get_run_logger().info("%d of %d flows have new code", len(new), len(configured.flows))
-    schemas = parameter_schemas(root, new)
+    schemas = parameter_schemas(root, {item.flow.entrypoint: item.variables for item in new})
     return render_all(root, configured, environment, images, released=specs, schemas=schemas)
 
 

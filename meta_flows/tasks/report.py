@@ -65,6 +65,7 @@ def report(
         message=counts_in_words(outcomes, len(proposal.refused)),
         outcomes=outcomes,
         refused=errors,
+        warnings=proposal.warnings,
         notes=(*_pools(plan, carried), *plan.kept, *proposal.notes, *(carried.notes if carried else ())),
         release=carried.release.id if carried else None,
         plan=plan,

@@ -1,0 +1,88 @@
+"""The `validate` command: what is wrong, all of it at once, as a list, as JSON, or as SARIF."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from meta_flows.commands.options import ApiUrl, Common, Flag, Target
+from meta_flows.commands.output import out, print_findings, print_json
+from meta_flows.errors import MetaFlowsError
+from meta_flows.models import ValidationResult
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+    from meta_flows.configuration import Environment, Selection
+
+UNUSABLE_SERVER = {"MF401", "MF402", "MF403", "MF408"}
+"""With any of these, what needs no server is said all the same."""
+
+
+def validate(
+    *,
+    target: Target = Target(),  # noqa: B008  # frozen
+    deployment: str | None = None,
+    import_flows: Annotated[bool, Parameter(name="--import", negative="")] = False,
+    offline: Flag = False,
+    form: Annotated[Literal["text", "json", "sarif"], Parameter(name="--format")] = "text",
+    api_url: ApiUrl = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Check every flow and, for an environment, every deployment; says everything at once.
+
+    Args:
+        target: Which environment, and which of its deployments; without any, the flows alone are checked.
+        deployment: Only this deployment, e.g. rpa1-python-dev.
+        import_flows: Import every flow in a process of its own, with its environment variables.
+        offline: Leave out what needs a server or a Docker engine.
+        form: How to say it; sarif is for code-review tools.
+        api_url: Server in place of the one the shell or the environment's file names.
+        common: What to work on, and how to speak.
+    """
+    from meta_flows import offline as without_server
+    from meta_flows.configuration import Selection
+
+    root = common.root.resolve()
+    selection = Selection(flows=target.flow, kinds=target.kind, pattern=deployment or target.pattern)
+    if not (target.environment or selection.kinds or selection.pattern):
+        found, checked = without_server.validate_flows(root, selection, import_flows=import_flows)
+    else:
+        here = partial(
+            without_server.validate_deployments, root, target.environment, selection, import_flows=import_flows
+        )
+        try:
+            found, checked = here() if offline else _on_server(target, selection, api_url, common, import_flows)
+        except MetaFlowsError as error:
+            if UNUSABLE_SERVER.isdisjoint(item.code for item in error.errors):
+                raise
+            found, checked = here()
+            found = found.model_copy(update={"errors": (*error.errors, *found.errors)})
+    if form == "sarif":
+        from meta_flows.sarif import sarif
+
+        print_json(sarif(found))
+    elif common.json or form == "json":
+        print_json({"is_valid": found.is_valid, "checked": checked, **found.model_dump()})
+    else:
+        print_findings(found)
+        out.print(f"{checked}: {len(found.errors)} errors, {len(found.warnings)} warnings")
+    return 0 if found.is_valid else 1
+
+
+def _on_server(
+    target: Target, selection: Selection, api_url: str | None, common: Common, import_flows: bool
+) -> tuple[ValidationResult, str]:
+    """What the `validate` meta-flow finds, run here on the environment's server."""
+    from meta_flows.commands.deploying import run_here
+    from meta_flows.flows import validate as meta_flow
+
+    def checked(found: Environment) -> State[Any]:
+        asked = {"flows": list(selection.flows), "kinds": list(selection.kinds), "pattern": selection.pattern}
+        root = common.root.resolve()
+        return meta_flow(found.name, import_flows=import_flows, root=root, return_state=True, **asked)
+
+    result = run_here("Validating", target.environment, api_url, common, checked, start_local=False)
+    return ValidationResult(errors=result.refused, warnings=result.warnings), result.message

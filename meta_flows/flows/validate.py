@@ -1,0 +1,55 @@
+"""`validate`: say everything that a deploy would refuse, and what it would warn of, without planning one."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from meta_flows import prefect_api
+from meta_flows.configuration import Selection
+from meta_flows.models import DeployResult
+from meta_flows.tasks.building import BUILDERS, find_images
+from meta_flows.tasks.planning import configured_names, observe, render_deployments
+from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment
+from meta_flows.tasks.report import final_state
+from meta_flows.tasks.validating import check_deployments, report_validation, validate_flows
+
+
+@flow(name="validate", flow_run_name="validate {environment}", validate_parameters=True, task_runner=BUILDERS)
+def validate(
+    environment: str = "development",
+    flows: list[str] | None = None,
+    kinds: list[str] | None = None,
+    pattern: str | None = None,
+    import_flows: bool = False,
+    root: Path | None = None,
+) -> DeployResult:
+    """Apply every rule to the flows, their configuration and the deployments that they come to; nothing is written.
+
+    Args:
+        environment: Environment to check them for, by its long or short name.
+        flows: Only these flows: globs over slugs, names, functions, folders and paths.
+        kinds: Only these kinds of deployment, e.g. python.
+        pattern: Only deployments whose name, or flow/name, matches this glob.
+        import_flows: Import every flow, and not only those whose code is new, in a process of its own.
+        root: The repository; the working directory if not given.
+
+    Returns:
+        What was found; the run ends as Valid.
+
+    Raises:
+        DeployError: The run ends as Invalid: a deploy would refuse something.
+        MetaFlowsError: The environment is not known, or its server cannot be asked.
+    """
+    root = (root or Path()).resolve()
+    selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
+
+    target = enter_environment(root, environment)
+    discovered = discover_flows(root)
+    configured = configure_flows(root, discovered, target, selection, {}, allow_none=False)
+    configured = validate_flows(root, discovered, configured, target, selection)
+    images = find_images(root, configured, target)
+    with prefect_api.client() as api:
+        observed = observe(api, target, configured_names(configured, target))
+        rendered = render_deployments(root, configured, target, images, {} if import_flows else observed.released)
+        checked = check_deployments(api, configured, rendered, observed.work_pools, target)
+    return final_state(report_validation(target, configured, checked))

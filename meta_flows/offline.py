@@ -1,0 +1,97 @@
+"""Validation without a server or a Docker engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meta_flows import validation
+from meta_flows.configuration import ConfiguredFlow, Environment, Selection, configure, load_environment
+from meta_flows.desired import Images, describe_images, render_all
+from meta_flows.discovery import discover, loose_ends, select
+from meta_flows.errors import MetaFlowsError, outcome, problem, refuse
+from meta_flows.models import FlowMetadata, ValidationError, ValidationResult
+from meta_flows.parameter_schemas import NotLoaded, Schema, parameter_schemas
+
+
+def validate_flows(root: Path, selection: Selection, *, import_flows: bool) -> tuple[ValidationResult, str]:
+    """Apply the rules on flows and what they import; what is configured counts for what it says to ignore only.
+
+    Args:
+        root: The repository.
+        selection: Which flows.
+        import_flows: Whether to import each of them, too, with the environment variables of the usual environment.
+
+    Returns:
+        What was found, and what was looked at, in words.
+
+    Raises:
+        MetaFlowsError: MF109 or MF110, there is nothing to look at.
+    """
+    everything = discover(root)
+    flows = select(everything, selection.flows)
+    if selection.flows and not flows:
+        raise refuse("MF109", selection=selection)
+    environment = outcome(load_environment, root)
+    configured: dict[str, ConfiguredFlow] = {}
+    ignored: set[str] = set()
+    if isinstance(environment, Environment):
+        found = outcome(configure, root, everything, environment, Selection(), parameters={}, allow_none=True)
+        configured = {} if isinstance(found, MetaFlowsError) else {item.flow.entrypoint: item for item in found.flows}
+        ignored = {*environment.ignore}
+    errors = []
+    for flow in flows:
+        item = configured.get(flow.entrypoint)
+        errors += validation.check_sources(root, [flow], ignored | {*(item.configuration.ignore if item else ())})
+    if import_flows:
+        variables = {
+            flow.entrypoint: item.variables if (item := configured.get(flow.entrypoint)) else {}
+            for flow in flows
+            if flow.is_valid
+        }
+        errors += _not_loaded(flows, parameter_schemas(root, variables))
+    if not selection.flows:
+        errors += [error for error in loose_ends(root, everything) if error.code not in ignored]
+    return validation.result(errors), f"{len(flows)} flows checked"
+
+
+def validate_deployments(
+    root: Path, environment: str | None, selection: Selection, *, import_flows: bool
+) -> tuple[ValidationResult, str]:
+    """Apply all rules that need no server.
+
+    Args:
+        root: The repository.
+        environment: The environment's long or short name.
+        selection: Which deployments.
+        import_flows: Whether to import each flow: only then its parameters are known exactly.
+
+    Returns:
+        What was found, and what was looked at, in words.
+
+    Raises:
+        MetaFlowsError: The environment is unknown, or its files are wrong; or the selection matches nothing.
+    """
+    target, flows = load_environment(root, environment), discover(root)
+    configured = configure(root, flows, target, selection, parameters={})
+    configured = validation.check_configured(root, flows, configured, target, whole=not selection.partial)
+    variables = {item.flow.entrypoint: item.variables for item in configured.flows}
+    unknown: dict[str, Schema] = {entrypoint: {} for entrypoint in variables}
+    schemas = parameter_schemas(root, variables) if import_flows else unknown
+    images = Images(describe_images(root, configured, target))
+    rendered = render_all(root, configured, target, images, released={}, schemas=schemas)
+    _, found = validation.check_deployments(configured, rendered.deployments, target)
+    said = (*configured.refused, *configured.warnings, *rendered.refused, *found.errors, *found.warnings)
+    left_out = "the server and images" if import_flows else "the server, images, and types of parameters (--import)"
+    return (
+        validation.result(said),
+        f"{len(rendered.deployments)} deployments of {target.name} checked, but for {left_out}",
+    )
+
+
+def _not_loaded(flows: tuple[FlowMetadata, ...], schemas: dict[str, Schema]) -> list[ValidationError]:
+    places = {flow.entrypoint: flow for flow in flows}
+    return [
+        problem("MF106", schema.place or places[entrypoint].place, path=places[entrypoint].path, detail=schema.reason)
+        for entrypoint, schema in schemas.items()
+        if isinstance(schema, NotLoaded)
+    ]

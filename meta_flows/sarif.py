@@ -1,0 +1,51 @@
+"""Findings as SARIF 2.1.0, which code-review tools show on the lines that they are about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meta_flows.catalogue import CATALOGUE
+from meta_flows.models import ValidationError, ValidationResult
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def sarif(found: ValidationResult) -> dict[str, Any]:
+    """One run of our rules, as a SARIF log."""
+    findings = (*found.errors, *found.warnings)
+    codes = sorted({finding.code for finding in findings})
+    return {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": {"name": "meta-flows", "rules": [_rule(code) for code in codes]}},
+                "originalUriBaseIds": {"ROOT": {"description": {"text": "The repository's root."}}},
+                "results": [_result(finding, codes.index(finding.code)) for finding in findings],
+            }
+        ],
+    }
+
+
+def _rule(code: str) -> dict[str, Any]:
+    entry = CATALOGUE[code]
+    return {
+        "id": code,
+        "name": entry.title.title().replace(" ", ""),
+        "shortDescription": {"text": entry.title},
+        "defaultConfiguration": {"level": entry.severity},
+    }
+
+
+def _result(finding: ValidationError, rule: int) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "ruleId": finding.code,
+        "ruleIndex": rule,
+        "level": finding.severity,
+        "message": {"text": f"{finding.message}\n{finding.remedy}"},
+    }
+    if finding.file_path:
+        region = {"startLine": finding.line_number or 1, "startColumn": finding.column_number or 1}
+        file = {"uri": finding.file_path, "uriBaseId": "ROOT"}
+        result["locations"] = [{"physicalLocation": {"artifactLocation": file, "region": region}}]
+    return result

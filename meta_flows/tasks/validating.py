@@ -1,0 +1,117 @@
+"""Steps that apply the rules of validation, and the report of what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
+from prefect.utilities.urls import url_for
+
+from meta_flows import validation
+from meta_flows.configuration import Configured, Environment, Selection
+from meta_flows.desired import Desired
+from meta_flows.models import Deployment, DeployResult, FlowMetadata, ValidationResult
+from meta_flows.prefect_api import Api
+from meta_flows.prefect_api import observe as reads
+from meta_flows.reporting import markdown
+from meta_flows.tasks import step
+from meta_flows.validation import Pool, Reference, Surroundings
+
+WorkPools = Mapping[str, Mapping[str, Any]]
+
+
+@step("validate flows")
+def validate_flows(
+    root: Path,
+    flows: tuple[FlowMetadata, ...],
+    configured: Configured,
+    environment: Environment,
+    selection: Selection,
+) -> Configured:
+    """Apply every rule that needs no server; what one refuses is left out, with its code."""
+    checked = validation.check_configured(root, flows, configured, environment, whole=not selection.partial)
+    for error in checked.refused:
+        if error not in configured.refused:
+            get_run_logger().error("%s", error)
+    for warning in checked.warnings:
+        get_run_logger().warning("%s", warning)
+    return checked
+
+
+class Checked(NamedTuple):
+    """What is left of the rendered deployments, and what was found."""
+
+    desired: Desired
+    found: ValidationResult
+
+
+@step("validate deployments")
+def check_deployments(
+    api: Api, configured: Configured, rendered: Desired, work_pools: WorkPools, environment: Environment
+) -> Checked:
+    """Apply the rules that compare deployments with what the server has: pools, job variables, blocks, variables."""
+    surroundings = _surroundings(api, rendered.deployments, work_pools, environment)
+    kept, found = validation.check_deployments(configured, rendered.deployments, environment, surroundings)
+    for error in found.errors:
+        get_run_logger().error("%s", error)
+    for warning in found.warnings:
+        get_run_logger().warning("%s", warning)
+    return Checked(Desired(kept, (*rendered.refused, *found.errors)), found)
+
+
+def _surroundings(
+    api: Api, deployments: Collection[Deployment], work_pools: WorkPools, environment: Environment
+) -> Surroundings:
+    """What the server has of all that deployments refer to, in one request for each sort of it."""
+    used = {item.spec["work_pool_name"] for item in deployments}
+    live = {**work_pools, **(reads.read_work_pools(api, others) if (others := used - work_pools.keys()) else {})}
+    paused = reads.read_paused_queues(api, used & live.keys())
+    pools = {
+        name: Pool(
+            variables=body["base_job_template"].get("variables", {}),
+            limit=body["concurrency_limit"],
+            paused=frozenset(
+                {queue for pool, queue in paused if pool == name} | ({None} if body["is_paused"] else set())
+            ),
+            polled=body["status"] != "NOT_READY",
+        )
+        for name, body in live.items()
+        if name in used
+    }
+    for pool in environment.work_pools.values():
+        if pool.name in used - live.keys():
+            template = reads.base_job_template(pool.type, pool.base_job_template)
+            pools[pool.name] = Pool(template.get("variables", {}))
+    wanted = validation.references(deployments)
+    blocks = reads.read_blocks(api, {item.name.rpartition("/")[2] for item in wanted if item.what == "block"})
+    variables = reads.read_variables(api, {item.name for item in wanted if item.what == "variable"})
+    existing = {Reference("block", name) for name in blocks} | {Reference("variable", name) for name in variables}
+    return Surroundings(pools, existing)
+
+
+@step("report")
+def report_validation(environment: Environment, configured: Configured, checked: Checked) -> DeployResult:
+    """Sum up what the rules say, as an artifact too."""
+    found = validation.result(
+        (*configured.refused, *configured.warnings, *checked.desired.refused, *checked.found.warnings)
+    )
+    flows, deployments = len(configured.flows), len(checked.desired.deployments)
+    counts = f"{len(found.errors)} errors, {len(found.warnings)} warnings"
+    result = DeployResult(
+        environment=environment.name,
+        state="Valid" if found.is_valid else "Invalid",
+        message=f"{counts}; {deployments} deployments of {flows} flows can be deployed",
+        refused=found.errors,
+        warnings=found.warnings,
+        notes=configured.notes,
+        run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
+        ui_url=get_current_settings().ui_url,
+    )
+    key = f"validation-{environment.project}-{environment.name}"
+    create_markdown_artifact(markdown(result), key=key, description=result.message)
+    return result

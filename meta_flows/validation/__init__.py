@@ -1,0 +1,136 @@
+"""Rules that catch what Prefect accepts without a word, and what would only show when a run starts.
+
+Each rule is a generator of what is wrong with one flow or one deployment; for what somebody wrote none of them fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from meta_flows.configuration import Configured, ConfiguredFlow, Environment, deployment_name, load_template
+from meta_flows.discovery import loose_ends
+from meta_flows.errors import MetaFlowsError, outcome
+from meta_flows.images import Context
+from meta_flows.models import Deployment, FlowMetadata, ValidationError, ValidationResult
+from meta_flows.validation.dependencies import check_dependencies
+from meta_flows.validation.deployments import Pool, Reference, Surroundings, references
+from meta_flows.validation.deployments import check as check_deployment
+from meta_flows.validation.dockerfiles import check_dockerfile, check_volumes
+from meta_flows.validation.requirements import Declarations
+from meta_flows.validation.schedules import check_schedules
+from meta_flows.validation.signatures import check_signature
+from meta_flows.validation.variables import check_variables
+
+__all__ = [
+    "Pool",
+    "Reference",
+    "Surroundings",
+    "check_configured",
+    "check_deployments",
+    "check_sources",
+    "references",
+    "result",
+]
+
+
+def check_sources(root: Path, flows: Sequence[FlowMetadata], ignored: Collection[str] = ()) -> list[ValidationError]:
+    """What is wrong with flows and what they import, no environment considered; what discovery said comes first."""
+    declarations = Declarations(root)
+    found = [
+        error
+        for flow in flows
+        for error in (*flow.validation_errors, *(_of_source(flow, declarations) if flow.is_valid else ()))
+    ]
+    return _distinct(error for error in found if error.code not in ignored)
+
+
+def check_configured(
+    root: Path, flows: Sequence[FlowMetadata], configured: Configured, environment: Environment, *, whole: bool
+) -> Configured:
+    """The same flows without those that a rule refuses, and with all that the rules say.
+
+    Args:
+        root: The repository.
+        flows: All its flows.
+        configured: The selected ones with their configuration.
+        environment: Where they go.
+        whole: Whether nothing was selected: then what belongs to no flow is looked at, too.
+    """
+    declarations, context = Declarations(root), Context(root)
+    uses_image = {kind for item in configured.flows for kind in item.kinds if load_template(root, kind).uses_image}
+
+    def rules(item: ConfiguredFlow) -> Iterator[ValidationError]:
+        yield from _of_source(item.flow, declarations)
+        yield from check_schedules(item)
+        yield from check_variables(item, environment, root)
+        if uses_image.intersection(item.kinds):
+            yield from check_volumes(item, environment)
+            yield from check_dockerfile(item.flow, environment, context)
+
+    kept, found = [], list[ValidationError]()
+    for item in configured.flows:
+        errors = _applied(rules(item), environment, item)
+        found += errors
+        kept += [] if result(errors).errors else [item]
+    if whole:
+        found += _applied(loose_ends(root, flows), environment)
+    said = result((*configured.refused, *configured.warnings, *found))
+    return configured.model_copy(update={"flows": tuple(kept), "refused": said.errors, "warnings": said.warnings})
+
+
+def check_deployments(
+    configured: Configured,
+    deployments: Iterable[Deployment],
+    environment: Environment,
+    surroundings: Surroundings | None = None,
+) -> tuple[tuple[Deployment, ...], ValidationResult]:
+    """The rendered deployments without those of flows that a rule refuses, and all that the rules say.
+
+    Args:
+        configured: The flows that they were rendered from.
+        deployments: All of them.
+        environment: Where they go.
+        surroundings: What the server has; without it only parameters are checked.
+    """
+    by_name = {deployment.name: deployment for deployment in deployments}
+    refused, found = set[str](), list[ValidationError]()
+    for item in configured.flows:
+        names = (deployment_name(item.configuration.slug, kind, environment) for kind in item.kinds)
+        rendered = [by_name[name] for name in names if name in by_name]
+        rules = (error for deployment in rendered for error in check_deployment(item, deployment, surroundings))
+        errors = _applied(rules, environment, item)
+        found += errors
+        if result(errors).errors:  # a flow is deployed in all its kinds or in none
+            refused.update(deployment.name for deployment in rendered)
+    return tuple(item for name, item in by_name.items() if name not in refused), result(found)
+
+
+def result(errors: Iterable[ValidationError]) -> ValidationResult:
+    """What was found, each once: flows share modules, files and pools, and what is wrong with them."""
+    distinct = _distinct(errors)
+    return ValidationResult(
+        errors=tuple(error for error in distinct if error.severity == "error"),
+        warnings=tuple(error for error in distinct if error.severity == "warning"),
+    )
+
+
+def _of_source(flow: FlowMetadata, declarations: Declarations) -> Iterator[ValidationError]:
+    yield from check_signature(flow)
+    yield from check_dependencies(flow, declarations.of(flow))
+
+
+def _applied(
+    rules: Iterable[ValidationError], environment: Environment, item: ConfiguredFlow | None = None
+) -> list[ValidationError]:
+    """What rules say that are not to be ignored; a file that cannot be read ends them, and is said."""
+    found = list[ValidationError]()
+    ended = outcome(partial(found.extend, rules))
+    ignored = {*environment.ignore, *(item.configuration.ignore if item else ())}
+    said = [*found, *(ended.errors if isinstance(ended, MetaFlowsError) else ())]
+    return [error for error in said if error.code not in ignored]
+
+
+def _distinct(errors: Iterable[ValidationError]) -> list[ValidationError]:
+    return list(dict.fromkeys(errors))

@@ -1,0 +1,169 @@
+"""Rules on rendered deployments: parameters against the flow's schema, all else against what the server has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from prefect.utilities.schema_tools import validate
+from prefect.utilities.templating import PlaceholderType, find_placeholders
+
+from meta_flows.configuration import ConfiguredFlow
+from meta_flows.configuration.documents import KeyPath
+from meta_flows.errors import did_you_mean, problem
+from meta_flows.models import Deployment, Place, ValidationError
+
+LONGEST_SHOWN = 200
+
+
+class Reference(NamedTuple):
+    """What a placeholder refers to: a `block` by `type/name`, or a `variable` by its name."""
+
+    what: str
+    name: str
+
+
+class Pool(NamedTuple):
+    """A work pool as a deployment meets it.
+
+    Attributes:
+        variables: Schema of its job variables.
+        limit: How many of its runs may be under way at a time.
+        paused: Its queues that are paused; all of them if the pool itself is, then `None` is one of them.
+        polled: Whether a worker polls it.
+    """
+
+    variables: Mapping[str, Any]
+    limit: int | None = None
+    paused: frozenset[str | None] = frozenset()
+    polled: bool = False
+
+
+class Surroundings(NamedTuple):
+    """What a server has that deployments refer to.
+
+    Attributes:
+        pools: By name; with those that a deploy creates.
+        existing: The references that lead somewhere.
+    """
+
+    pools: Mapping[str, Pool]
+    existing: Collection[Reference]
+
+
+def references(deployments: Iterable[Deployment]) -> set[Reference]:
+    """The blocks and variables that the server fills in when a run starts."""
+    found = set[Reference]()
+    for deployment in deployments:
+        for placeholder in find_placeholders(_run_time_parts(deployment)):
+            path = placeholder.name.split(".")
+            if placeholder.type == PlaceholderType.BLOCK_DOCUMENT and len(path) > 3:  # noqa: PLR2004
+                found.add(Reference("block", f"{path[2]}/{path[3]}"))
+            elif placeholder.type == PlaceholderType.VARIABLE:
+                found.add(Reference("variable", path[-1]))
+    return found
+
+
+def check(item: ConfiguredFlow, deployment: Deployment, surroundings: Surroundings | None) -> Iterator[ValidationError]:
+    """What is wrong with one deployment.
+
+    Args:
+        item: The flow that it was rendered from.
+        deployment: The deployment.
+        surroundings: What the server has; without it only parameters are checked.
+    """
+    yield from _parameters(item, deployment)
+    if surroundings:
+        yield from _surroundings(item, deployment, surroundings)
+
+
+def _parameters(item: ConfiguredFlow, deployment: Deployment) -> Iterator[ValidationError]:
+    """Parameters of the deployment and of its schedules against the flow's schema, the missing ones too."""
+    spec, document = deployment.spec, item.configuration.document
+    schema = spec["parameter_openapi_schema"]
+    if not schema.get("properties"):
+        return
+    for name, detail in _misfits(spec["parameters"], schema):
+        yield problem("MF220", document.place(("parameters", name)) or item.flow.place, parameter=name, detail=detail)
+    variadic = {parameter.name for parameter in item.flow.parameters if parameter.variadic}
+    for index, (slug, schedule) in enumerate(spec["schedules"].items()):
+        for name, detail in _misfits(schedule["parameters"], schema):
+            place = document.place(("schedules", index, "parameters", name)) or item.flow.place
+            yield problem("MF220", place, parameter=name, detail=detail)
+        missing = {*schema.get("required", ())} - variadic - {*spec["parameters"], *schedule["parameters"]}
+        for name in sorted(missing) if schedule.get("active", True) else ():
+            place = document.place(("schedules", index)) or item.flow.place
+            yield problem("MF221", place, schedule=slug, parameter=name)
+
+
+def _surroundings(
+    item: ConfiguredFlow, deployment: Deployment, surroundings: Surroundings
+) -> Iterator[ValidationError]:
+    """The work pool, its job variables, and everything that is referred to."""
+    name, queue = deployment.spec["work_pool_name"], deployment.spec.get("work_queue_name")
+    pool = surroundings.pools.get(name)
+    if pool is None:
+        yield problem("MF410", item.flow.place, pool=name, suggestion=did_you_mean(name, surroundings.pools))
+    else:
+        yield from _job_variables(item, deployment, name, pool)
+        if None in pool.paused or (queue or "default") in pool.paused:
+            what = f"work pool '{name}'" if None in pool.paused else f"work queue '{queue or 'default'}' of '{name}'"
+            yield problem("MF411", what=what)
+        if not pool.polled:
+            yield problem("MF412", pool=name)
+        limit = deployment.spec.get("concurrency_limit")
+        if limit and pool.limit is not None and limit > pool.limit:
+            place = item.configuration.document.place(("concurrency_limit",)) or item.flow.place
+            yield problem("MF416", place, limit=limit, pool=name, most=pool.limit)
+    for what, missing in sorted(references([deployment]) - {*surroundings.existing}):
+        yield problem("MF415", _place_of(missing.rpartition("/")[2], item), what=what, name=missing)
+
+
+def _job_variables(
+    item: ConfiguredFlow, deployment: Deployment, pool_name: str, pool: Pool
+) -> Iterator[ValidationError]:
+    stated = deployment.spec["job_variables"]
+    known = pool.variables.get("properties", {})
+    for variable in stated:
+        place = _place(item, deployment.kind, variable)
+        if variable not in known and not pool.variables.get("additionalProperties"):
+            facts = {"suggestion": did_you_mean(variable, known), "known": ", ".join(sorted(known))}
+            yield problem("MF413", place, pool=pool_name, variable=variable, **facts)
+    checked = {key: value for key, value in stated.items() if key in known and not find_placeholders(value)}
+    for variable, detail in _misfits(checked, pool.variables):
+        yield problem(
+            "MF414", _place(item, deployment.kind, variable), pool=pool_name, variable=variable, detail=detail
+        )
+
+
+def _misfits(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The names of values that do not fit, and why; for what is missing nobody is to blame yet."""
+    given = {key: value for key, value in values.items() if not _filled_in_later(value)}
+    for error in validate(given, dict(schema), ignore_required=True, allow_none_with_default=True) if given else ():
+        name, *inner = error.absolute_path
+        where = "".join(f"[{part!r}]" for part in inner)
+        yield str(name), f"{where} {error.message}".strip()[:LONGEST_SHOWN]
+
+
+def _filled_in_later(value: Any) -> bool:
+    """Whether Prefect makes the value when a run starts, of JSON text, a template or a variable."""
+    return isinstance(value, Mapping) and "__prefect_kind" in value
+
+
+def _run_time_parts(deployment: Deployment) -> dict[str, Any]:
+    return {key: deployment.spec[key] for key in ("job_variables", "pull_steps")}
+
+
+def _place(item: ConfiguredFlow, kind: str, variable: str) -> Place:
+    """Where a job variable is stated; the flow's own line for one of a template."""
+    document, path = item.configuration.document, ("kinds", kind, "job_variables", variable)
+    return document.places.get(path) or item.flow.place
+
+
+def _place_of(text: str, item: ConfiguredFlow) -> Place:
+    """Where a flow's file states something that holds a text."""
+    from meta_flows.configuration.documents import leaves
+
+    document = item.configuration.document
+    paths: Iterable[KeyPath] = (path for path, value in leaves(document.data) if text in str(value))
+    return next((place for path in paths if (place := document.place(path))), item.flow.place)

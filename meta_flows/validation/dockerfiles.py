@@ -1,0 +1,135 @@
+"""Rules on Dockerfiles: what makes a build fail, a run fail, or another image each day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from packaging.utils import canonicalize_name
+
+from meta_flows.configuration import ConfiguredFlow, Environment, LocalSource, looks_secret
+from meta_flows.errors import problem
+from meta_flows.images import Context
+from meta_flows.images.dockerfiles import Dockerfile, Stage, read_dockerfile, takes
+from meta_flows.models import FlowMetadata, Place, ValidationError
+from meta_flows.validation.requirements import Declarations
+
+WITHOUT_PREFECT = frozenset({"python", "debian", "ubuntu", "alpine", "fedora", "busybox", "scratch"})
+"""Official images of which it is known what is not in them."""
+
+INSTALLS = re.compile(r"\b(pip|pip3|uv|poetry|pdm|pipenv|conda|mamba|micromamba|apk|apt-get|rye|pixi)\b|\.sh\b")
+PLAINLY = re.compile(r"\b(?:uv )?pip3? (?:--\S+ \S+ )?install\b(?P<words>[^&|;]*)")
+
+
+def check_dockerfile(flow: FlowMetadata, environment: Environment, context: Context) -> Iterator[ValidationError]:
+    """What is wrong with the Dockerfile of a flow that runs in a container, beside what keeps it from being read.
+
+    Raises:
+        MetaFlowsError: MF602, it is none.
+    """
+    path = flow.dockerfile_path
+    if path is None:
+        return
+    dockerfile = read_dockerfile(context.root, path, environment.docker.build_args)
+    yield from _bases(dockerfile)
+    yield from _copies(dockerfile, context)
+    for key, value, place in dockerfile.assignments:
+        if looks_secret(key, value):
+            yield problem("MF624", place, key=key)
+    last = dockerfile.stages[-1]
+    if last.user.partition(":")[0] in ("", "root", "0"):
+        yield problem("MF623", last.place)
+    here = set(context.files)
+    modules = [module for module in flow.local_modules if module not in here or not dockerfile.places(module)]
+    if gone := [module for module in modules if module != flow.path]:
+        yield problem("MF625", flow.place, dockerfile=path, modules=", ".join(gone))
+    if not any(_may_have_prefect(stage, dockerfile, context) for stage in _ancestry(dockerfile)):
+        yield problem("MF626", Place(path=path, line=last.place.line), dockerfile=path, base=last.base)
+
+
+def check_volumes(item: ConfiguredFlow, environment: Environment) -> Iterator[ValidationError]:
+    """Folders of this machine that containers are to have and that are not there."""
+    if not isinstance(environment.source, LocalSource):
+        return
+    for kind in item.kinds:
+        volumes = item.configuration.kinds[kind].job_variables.get("volumes")
+        for index, volume in enumerate(volumes if isinstance(volumes, list) else ()):
+            folder = PurePosixPath(str(volume).partition(":")[0])
+            if folder.is_absolute() and "{{" not in str(volume) and not _exists(str(folder)):
+                document = item.configuration.document
+                place = document.place(("kinds", kind, "job_variables", "volumes", index))
+                yield problem("MF627", place or item.flow.place, volume=volume, folder=folder)
+
+
+def _exists(path: str) -> bool:
+    from pathlib import Path
+
+    try:
+        return Path(path).exists()
+    except OSError:
+        return True  # not ours to look at
+
+
+def _bases(dockerfile: Dockerfile) -> Iterator[ValidationError]:
+    for stage in dockerfile.stages:
+        if stage.parent is None and stage.base != "scratch" and "@" not in stage.base:
+            tag = stage.base.rpartition("/")[2].partition(":")[2]
+            if tag in ("", "latest"):
+                detail = "latest is another image each time" if tag else "without one it is latest"
+                yield problem("MF621", stage.place, base=stage.base, detail=detail)
+
+
+def _copies(dockerfile: Dockerfile, context: Context) -> Iterator[ValidationError]:
+    for copy in (copy for stage in dockerfile.stages for copy in stage.copies if copy.stage is None):
+        for source in copy.sources:
+            folder = context.root / source
+            if any(takes(source, path) for path in context.files) or (folder.is_dir() and not any(folder.iterdir())):
+                continue
+            hint = "; .dockerignore leaves it out" if folder.exists() else ""
+            yield problem("MF622", copy.place, instruction="COPY", source=source or ".", hint=hint)
+
+
+def _ancestry(dockerfile: Dockerfile) -> Iterator[Stage]:
+    """The last stage, and all that it is made of."""
+    todo, seen = [dockerfile.stages[-1]], list[Stage]()
+    while todo:
+        stage = todo.pop()
+        if stage not in seen:
+            seen.append(stage)
+            todo += [found for copy in stage.copies if copy.stage and (found := dockerfile.stage(copy.stage))]
+            todo += [stage.parent] if stage.parent else []
+    yield from seen
+
+
+def _may_have_prefect(stage: Stage, dockerfile: Dockerfile, context: Context) -> bool:
+    """Whether a stage begins with an image that may have it, installs it, or installs what is not known from here."""
+    if stage.parent is None and re.split("[:@]", stage.base)[0] not in WITHOUT_PREFECT:
+        return True
+    if any(copy.stage and not dockerfile.stage(copy.stage) for copy in stage.copies):
+        return True  # from an image that nobody here knows
+    return any(_may_install_prefect(command, context) for command in stage.commands)
+
+
+def _may_install_prefect(command: str, context: Context) -> bool:
+    plain = list(PLAINLY.finditer(command))
+    if not plain:
+        return bool(INSTALLS.search(command))
+    for found in plain:
+        words = found["words"].split()
+        for before, word in zip(["", *words], words, strict=False):
+            if before in ("-r", "--requirement"):
+                files = [path for path in context.files if PurePosixPath(path).name == PurePosixPath(word).name]
+                read = [Declarations(context.root).read(path) for path in files]
+                names = {item.requirement.name for each in read for item in each.requirements}
+                if not files or not all(each.complete for each in read) or _brings_prefect(names):
+                    return True
+            elif not word.startswith("-") and before not in ("-c", "--constraint", "--target", "--python", "--prefix"):
+                name = re.split(r"[\[<>=!~;\"']", word.strip("\"'"))[0]
+                if not re.fullmatch(r"[\w.-]*\w", name) or _brings_prefect({name}):
+                    return True
+    return False
+
+
+def _brings_prefect(names: set[str]) -> bool:
+    return any(name == "prefect" or name.startswith("prefect-") for name in map(canonicalize_name, names))

@@ -1,0 +1,193 @@
+"""What a repository declares that its flows need: requirements files, pyproject.toml, inline script metadata."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from meta_flows.configuration.reading import read_text
+from meta_flows.discovery.tree import join, parent
+from meta_flows.errors import MetaFlowsError, problem
+from meta_flows.models import FlowMetadata, Place, ValidationError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FOR_DEVELOPERS = re.compile(r"dev|test|lint|docs?\b|bench")
+NOT_READ = ("setup.py", "setup.cfg", "Pipfile", "environment.yml", "environment.yaml", "conda.yml", "conda.yaml")
+INLINE = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+"""Inline script metadata, as the packaging guide's reference expression has it."""
+
+
+class Requires(NamedTuple):
+    """One requirement, and where it stands."""
+
+    requirement: Requirement
+    place: Place
+
+
+class Declared(NamedTuple):
+    """What some files declare.
+
+    Attributes:
+        files: Those that declare anything.
+        complete: Whether all is known that is declared; some files are not read.
+    """
+
+    requirements: tuple[Requires, ...] = ()
+    files: tuple[str, ...] = ()
+    complete: bool = True
+    errors: tuple[ValidationError, ...] = ()
+
+
+class Declarations:
+    """The requirements of a repository, each file read once.
+
+    Args:
+        root: The repository.
+
+    Attributes:
+        read: What one requirements file declares.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._of_folder = cache(self._in_folder)
+        self.read = cache(lambda path: _requirements_file(root, path))
+
+    def of(self, flow: FlowMetadata) -> Declared:
+        """What holds for a flow: what its own file says, and the files in its folder and in all above it."""
+        found = [_inline(self._root, flow.path), self._of_folder(folder := parent(flow.path))]
+        while folder:
+            found.append(self._of_folder(folder := parent(folder)))
+        return _joined(*found)
+
+    def _in_folder(self, folder: str) -> Declared:
+        here = self._root / folder
+        found = [Declared(complete=not any((here / name).is_file() for name in NOT_READ))]
+        files = sorted((*here.glob("requirements*.txt"), *here.glob("requirements*.in")))
+        found += [self.read(join(folder, file.name)) for file in files if not FOR_DEVELOPERS.search(file.stem)]
+        if (here / "pyproject.toml").is_file():
+            found.append(_pyproject(self._root, join(folder, "pyproject.toml")))
+        return _joined(*found)
+
+
+def _joined(*parts: Declared) -> Declared:
+    return Declared(
+        requirements=tuple(item for part in parts for item in part.requirements),
+        files=tuple(file for part in parts for file in part.files),
+        complete=all(part.complete for part in parts),
+        errors=tuple(error for part in parts for error in part.errors),
+    )
+
+
+def _parsed(text: str, place: Place) -> Declared:
+    try:
+        return Declared(requirements=(Requires(Requirement(text), place),))
+    except InvalidRequirement as error:
+        return Declared(errors=(problem("MF125", place, detail=str(error).partition("\n")[0]),))
+
+
+def _text(root: Path, path: str) -> str | ValidationError:
+    try:
+        return read_text(root / path, root)
+    except MetaFlowsError as error:
+        return error.errors[0]
+
+
+def _requirements_file(root: Path, path: str, above: tuple[str, ...] = ()) -> Declared:
+    """A file as pip reads it: with continued lines, comments, options, and other files that it names."""
+    text = _text(root, path)
+    if isinstance(text, ValidationError):
+        return Declared(errors=(text,))
+    parts = [Declared(files=(path,))]
+    for number, line in _lines(text):
+        if other := re.match(r"(?:-r|--requirement)[ =]*(.+)", line):
+            inner = str(PurePosixPath(parent(path), other[1].strip()))
+            if inner not in (path, *above):
+                parts.append(_requirements_file(root, inner, (path, *above)))
+        elif re.match(r"-e|--editable|[./]|\w+\+?\w*://", line):
+            named = re.search(r"#egg=([\w.-]+)", line)
+            parts.append(_parsed(named[1], Place(path=path, line=number)) if named else Declared(complete=False))
+        elif not line.startswith("-"):
+            stated = re.split(r"\s--?\w", line)[0]
+            parts.append(_parsed(stated, Place(path=path, line=number)))
+    return _joined(*parts)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a requirements file that say something, with their numbers."""
+    whole, first = "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        first = first if whole else number
+        whole += re.sub(r"(^|\s)#.*", "", line)
+        if whole.endswith("\\"):
+            whole = whole[:-1]
+            continue
+        if whole.strip():
+            yield first, whole.strip()
+        whole = ""
+
+
+def _pyproject(root: Path, path: str) -> Declared:
+    text = _text(root, path)
+    if isinstance(text, ValidationError):
+        return Declared(errors=(text,))
+    data, error = _toml(text, path)
+    if error:
+        return Declared(errors=(error,))
+    project, poetry = _table(data, "project"), _table(data, "tool", "poetry")
+    stated = [
+        *_list(project.get("dependencies")),
+        *(item for items in _table(project, "optional-dependencies").values() for item in _list(items)),
+        *(item for items in _table(data, "dependency-groups").values() for item in _list(items)),
+    ]
+    for group in (poetry, *(each for each in _table(poetry, "group").values() if isinstance(each, dict))):
+        stated += [name for name in _table(group, "dependencies") if name != "python"]
+    declares = bool(stated) or "dependencies" in project
+    parts = [_parsed(item, _place_of(item, text, path)) for item in stated]
+    complete = "dependencies" not in _list(project.get("dynamic"))
+    return _joined(Declared(files=(path,) if declares else (), complete=complete), *parts)
+
+
+def _inline(root: Path, path: str) -> Declared:
+    text = _text(root, path)
+    found = INLINE.search(text) if isinstance(text, str) and "# /// script" in text else None
+    if not found or not isinstance(text, str):
+        return Declared()
+    content = "".join(line[2:] or line[1:] for line in found["content"].splitlines(keepends=True))
+    data, error = _toml(content, path)
+    if error:
+        return Declared(errors=(error,))
+    parts = [_parsed(item, _place_of(item, text, path)) for item in _list(data.get("dependencies"))]
+    return _joined(Declared(files=(path,)), *parts)
+
+
+def _toml(text: str, path: str) -> tuple[dict[str, Any], ValidationError | None]:
+    try:
+        return tomllib.loads(text), None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return {}, problem("MF125", Place(path=path), detail=f"not valid TOML: {error}")
+
+
+def _table(data: Any, *keys: str) -> dict[str, Any]:
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _list(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _place_of(stated: str, text: str, path: str) -> Place:
+    position = text.find(stated)
+    return Place(path=path, line=text.count("\n", 0, position) + 1 if position >= 0 else None)

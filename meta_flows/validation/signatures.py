@@ -1,0 +1,131 @@
+"""Rules on a flow's decorator and signature: what Prefect refuses at import, or only when a run starts."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import typing
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pydantic
+from prefect import Flow
+from prefect import flow as decorator
+from prefect.utilities.callables import parameter_docstrings
+
+from meta_flows.errors import did_you_mean, problem
+from meta_flows.models import FlowMetadata, FlowParameter, ValidationError
+
+RESERVED = frozenset({"wait_for", "return_state"})
+"""Parameters of every call of a flow, which none of its own can be called."""
+
+NOT_DATA = frozenset(
+    {"Callable", "Iterator", "Generator", "AsyncIterator", "AsyncGenerator", "Awaitable", "Coroutine"}
+    | {"IO", "TextIO", "BinaryIO"}
+)
+"""Types that JSON, in which a run is given its parameters, has no value for."""
+
+KNOWN_TYPES: dict[str, Any] = {
+    **{kind.__name__: kind for kind in (bool, bytes, dict, float, frozenset, int, list, object, set, str, tuple)},
+    **{
+        name: getattr(typing, name)
+        for name in ("Any", "Dict", "FrozenSet", "List", "Literal", "Optional", "Set", "Tuple", "Union")
+    },
+}
+
+
+def check_signature(flow: FlowMetadata) -> Iterator[ValidationError]:
+    """What is wrong with a flow's decorator, parameters and docstring."""
+    yield from _decorator(flow)
+    for parameter in flow.parameters:
+        facts = {"function": flow.function_name, "parameter": parameter.name}
+        if parameter.name in RESERVED:
+            yield problem("MF115", flow.place, **facts, detail="Prefect keeps that name for itself")
+        elif parameter.name.startswith("_"):
+            yield problem("MF115", flow.place, **facts, detail="Prefect takes none that begins with an underscore")
+        elif parameter.required and (kind := _outermost(parameter.annotation)) in NOT_DATA:
+            yield problem("MF118", flow.place, **facts, annotation=kind)
+        elif flow.metadata.get("validate_parameters", True) and not _default_fits(parameter):
+            declared = {"annotation": parameter.annotation, "default": parameter.default}
+            yield problem("MF116", flow.place, **facts, **declared)
+    yield from _docstring(flow)
+
+
+def _decorator(flow: FlowMetadata) -> Iterator[ValidationError]:
+    known = inspect.signature(decorator).parameters
+    types = inspect.signature(Flow.__init__).parameters
+    for name in flow.decorator_arguments:
+        facts: dict[str, str] = {"function": flow.function_name, "suggestion": ""}
+        if not name:
+            facts["detail"] = "its arguments go by name, as in `@flow(name=...)`"
+        elif name not in known:
+            facts |= {"detail": f"it takes no '{name}'", "suggestion": did_you_mean(name, known)}
+        elif name in types and name in flow.metadata and not _fits(types[name].annotation, flow.metadata[name]):
+            facts["detail"] = f"'{name}' must be {types[name].annotation}, not {flow.metadata[name]!r}"
+        else:
+            continue
+        yield problem("MF113", flow.place, **facts)
+
+
+def _docstring(flow: FlowMetadata) -> Iterator[ValidationError]:
+    if not flow.description or "description" in flow.metadata or ":" not in flow.description:
+        return
+    names = [parameter.name for parameter in flow.parameters]
+    for described in parameter_docstrings(flow.description):
+        if (name := described.lstrip("*")) not in names:
+            facts = {"function": flow.function_name, "parameter": name, "suggestion": did_you_mean(name, names)}
+            yield problem("MF117", flow.place, **facts)
+
+
+def _default_fits(parameter: FlowParameter) -> bool:
+    """Whether a default is of its parameter's type, as far as both can be known without running anything."""
+    try:
+        return _fits(parameter.annotation, ast.literal_eval(parameter.default or ""), strict=False)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return True  # computed, or none
+
+
+def _fits(annotation: str | None, value: Any, *, strict: bool = True) -> bool:
+    adapter = _adapter(annotation or "")
+    try:
+        if adapter:
+            adapter.validate_python(value, strict=strict)
+    except pydantic.ValidationError:
+        return False
+    return True
+
+
+@cache
+def _adapter(annotation: str) -> pydantic.TypeAdapter[Any] | None:
+    """What checks values against an annotation; None for one that has names of anything but Python's own types."""
+    try:
+        tree = ast.parse(annotation, mode="eval")
+        if isinstance(tree.body, ast.Constant) and isinstance(tree.body.value, str):
+            return _adapter(tree.body.value)
+        if not _is_known(tree.body):
+            return None
+        # Nothing but subscripts and unions of the types above is left.
+        return pydantic.TypeAdapter(eval(compile(tree, "", "eval"), {"__builtins__": {}}, KNOWN_TYPES))  # noqa: S307
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError, pydantic.PydanticUserError):
+        return None
+
+
+def _is_known(node: ast.expr) -> bool:
+    match node:
+        case ast.Name(name):
+            return name in KNOWN_TYPES
+        case ast.Constant(value):
+            return value is None or value is Ellipsis
+        case ast.Subscript(ast.Name("Literal"), inner):
+            return all(isinstance(item, ast.Constant) for item in getattr(inner, "elts", [inner]))
+        case ast.Subscript(outer, inner):
+            return _is_known(outer) and all(map(_is_known, getattr(inner, "elts", [inner])))
+        case ast.BinOp(left, ast.BitOr(), right):
+            return _is_known(left) and _is_known(right)
+    return False
+
+
+def _outermost(annotation: str | None) -> str:
+    """`Callable` of `typing.Callable[[int], str]`."""
+    return (annotation or "").partition("[")[0].rpartition(".")[2].strip(" '\"")
