@@ -21,8 +21,8 @@ from meta_flows.configuration import (
 from meta_flows.discovery import discover
 from meta_flows.errors import MetaFlowsError, outcome, problem
 from meta_flows.images import Context, Image, describe_image
-from meta_flows.models import Deployment, ValidationError
-from meta_flows.parameter_schemas import NotLoaded, Schema
+from meta_flows.models import Deployment, FlowMetadata, ValidationError
+from meta_flows.parameter_schemas import Loaded
 from meta_flows.rendering import render, version
 
 Released = Mapping[str, Mapping[str, Any]]
@@ -50,10 +50,11 @@ class Images(NamedTuple):
 
 
 class Desired(NamedTuple):
-    """The rendered deployments, and what kept others from being rendered."""
+    """The rendered deployments, what kept others from being rendered, and what is worth a look."""
 
     deployments: tuple[Deployment, ...]
     refused: tuple[ValidationError, ...]
+    warnings: tuple[ValidationError, ...] = ()
 
 
 def released_with_same_code(
@@ -89,7 +90,7 @@ def render_all(
     images: Images,
     *,
     released: Released,
-    schemas: Mapping[str, Schema],
+    schemas: Mapping[str, Loaded],
 ) -> Desired:
     """Render every configured flow; what is wrong with one refuses that one.
 
@@ -104,12 +105,13 @@ def render_all(
     checkout, template = sources.read_checkout(root), cache(partial(load_template, root))
     deployments: list[Deployment] = []
     refused: list[ValidationError] = []
+    warnings: list[ValidationError] = []
     for item in configured.flows:
         earlier = released_with_same_code(item, environment, released)
-        schema = earlier["parameter_openapi_schema"] if earlier else schemas[item.flow.entrypoint]
-        if isinstance(schema, NotLoaded):
-            place = schema.place or item.flow.place
-            refused.append(problem("MF106", place, path=item.flow.path, detail=schema.reason))
+        loaded = Loaded(earlier["parameter_openapi_schema"]) if earlier else schemas[item.flow.entrypoint]
+        if error := not_loaded(item.flow, loaded):
+            (refused if error.severity == "error" else warnings).append(error)
+        if loaded.schema is None:
             continue
         try:  # a flow is deployed in all its kinds or in none
             rendered = []
@@ -123,12 +125,28 @@ def render_all(
                 fetched = wanted.pull is None
                 steps = sources.pull_steps(environment.source, root, checkout, item.flow, earlier) if fetched else ()
                 describe = partial(render, item, kind, wanted, environment=environment, root=root)
-                rendered.append(describe(pull_steps=steps, schema=schema, image=image))
+                rendered.append(describe(pull_steps=steps, schema=loaded.schema, image=image))
         except MetaFlowsError as error:
             refused.extend(error.errors)
         else:
             deployments.extend(rendered)
-    return Desired(tuple(deployments), tuple(refused))
+    return Desired(tuple(deployments), tuple(refused), tuple(warnings))
+
+
+def as_error(warning: ValidationError) -> ValidationError:
+    """What it is for who asked for every flow to be imported: there, one that cannot be is an error."""
+    return warning.model_copy(update={"severity": "error"}) if warning.code == "MF106" else warning
+
+
+def not_loaded(flow: FlowMetadata, loaded: Loaded) -> ValidationError | None:
+    """Why a flow cannot be imported, if it cannot; only a warning as long as its parameters are known.
+
+    What its runs have, such as what is installed in an image, this machine may lack.
+    """
+    if not loaded.reason:
+        return None
+    error = problem("MF106", loaded.place or flow.place, path=flow.path, detail=loaded.reason)
+    return error if loaded.schema is None else error.as_warning()
 
 
 def desired_offline(root: Path, environment: str | None, selection: Selection) -> tuple[Environment, Desired]:
@@ -139,7 +157,7 @@ def desired_offline(root: Path, environment: str | None, selection: Selection) -
     """
     target = load_environment(root, environment)
     configured = configure(root, discover(root), target, selection, parameters={})
-    no_schemas: dict[str, Schema] = {item.flow.entrypoint: {} for item in configured.flows}
+    no_schemas = {item.flow.entrypoint: Loaded({}) for item in configured.flows}
     images = Images(describe_images(root, configured, target))
     desired = render_all(root, configured, target, images, released={}, schemas=no_schemas)
     return target, Desired(desired.deployments, (*configured.refused, *dict.fromkeys(desired.refused)))

@@ -67,6 +67,10 @@ class ValidationError(Model):
             return None
         return Place(path=self.file_path, line=self.line_number, column=self.column_number)
 
+    def as_warning(self) -> ValidationError:
+        """The same, where it need not be so."""
+        return self.model_copy(update={"severity": "warning"})
+
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
         return f"{where}{self.code} {self.message}\n    remedy: {self.remedy}"

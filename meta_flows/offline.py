@@ -6,11 +6,11 @@ from pathlib import Path
 
 from meta_flows import validation
 from meta_flows.configuration import ConfiguredFlow, Environment, Selection, configure, load_environment
-from meta_flows.desired import Images, describe_images, render_all
+from meta_flows.desired import Images, as_error, describe_images, not_loaded, render_all
 from meta_flows.discovery import discover, loose_ends, select
-from meta_flows.errors import MetaFlowsError, outcome, problem, refuse
-from meta_flows.models import FlowMetadata, ValidationError, ValidationResult
-from meta_flows.parameter_schemas import NotLoaded, Schema, parameter_schemas
+from meta_flows.errors import MetaFlowsError, outcome, refuse
+from meta_flows.models import ValidationError, ValidationResult
+from meta_flows.parameter_schemas import Loaded, parameter_schemas
 
 
 def validate_flows(root: Path, selection: Selection, *, import_flows: bool) -> tuple[ValidationResult, str]:
@@ -38,7 +38,7 @@ def validate_flows(root: Path, selection: Selection, *, import_flows: bool) -> t
         found = outcome(configure, root, everything, environment, Selection(), parameters={}, allow_none=True)
         configured = {} if isinstance(found, MetaFlowsError) else {item.flow.entrypoint: item for item in found.flows}
         ignored = {*environment.ignore}
-    errors = []
+    errors: list[ValidationError] = []
     for flow in flows:
         item = configured.get(flow.entrypoint)
         errors += validation.check_sources(root, [flow], ignored | {*(item.configuration.ignore if item else ())})
@@ -48,7 +48,9 @@ def validate_flows(root: Path, selection: Selection, *, import_flows: bool) -> t
             for flow in flows
             if flow.is_valid
         }
-        errors += _not_loaded(flows, parameter_schemas(root, variables))
+        loaded = parameter_schemas(root, variables)
+        found_out = (not_loaded(flow, loaded[flow.entrypoint]) for flow in flows if flow.entrypoint in loaded)
+        errors += [as_error(error) for error in found_out if error]
     if not selection.flows:
         errors += [error for error in loose_ends(root, everything) if error.code not in ignored]
     return validation.result(errors), f"{len(flows)} flows checked"
@@ -75,23 +77,15 @@ def validate_deployments(
     configured = configure(root, flows, target, selection, parameters={})
     configured = validation.check_configured(root, flows, configured, target, whole=not selection.partial)
     variables = {item.flow.entrypoint: item.variables for item in configured.flows}
-    unknown: dict[str, Schema] = {entrypoint: {} for entrypoint in variables}
+    unknown = {entrypoint: Loaded({}) for entrypoint in variables}
     schemas = parameter_schemas(root, variables) if import_flows else unknown
     images = Images(describe_images(root, configured, target))
     rendered = render_all(root, configured, target, images, released={}, schemas=schemas)
     _, found = validation.check_deployments(configured, rendered.deployments, target)
-    said = (*configured.refused, *configured.warnings, *rendered.refused, *found.errors, *found.warnings)
+    imported = map(as_error, rendered.warnings)
+    said = (*configured.refused, *configured.warnings, *rendered.refused, *imported, *found.errors, *found.warnings)
     left_out = "the server and images" if import_flows else "the server, images, and types of parameters (--import)"
     return (
         validation.result(said),
         f"{len(rendered.deployments)} deployments of {target.name} checked, but for {left_out}",
     )
-
-
-def _not_loaded(flows: tuple[FlowMetadata, ...], schemas: dict[str, Schema]) -> list[ValidationError]:
-    places = {flow.entrypoint: flow for flow in flows}
-    return [
-        problem("MF106", schema.place or places[entrypoint].place, path=places[entrypoint].path, detail=schema.reason)
-        for entrypoint, schema in schemas.items()
-        if isinstance(schema, NotLoaded)
-    ]

@@ -27,29 +27,33 @@ TIMEOUT_SECONDS = 60.0
 """How long the import of one flow may take, Prefect's own included for the first."""
 
 
-class NotLoaded(NamedTuple):
-    """Why a flow could not be imported, in one line, and where in the repository, if it is there."""
+class Loaded(NamedTuple):
+    """What importing a flow gave.
 
-    reason: str
+    Attributes:
+        schema: Its parameter schema; from its source alone if it could not be imported here, None if that failed, too.
+        reason: Why it could not be imported, in one line; empty if it could.
+        place: Where in the repository that is, if it is there.
+    """
+
+    schema: Mapping[str, Any] | None
+    reason: str = ""
     place: Place | None = None
 
 
-Schema = Mapping[str, Any] | NotLoaded
-
-
-def parameter_schemas(root: Path, flows: Mapping[str, Mapping[str, str]]) -> dict[str, Schema]:
-    """The schema of each flow, or why there is none.
+def parameter_schemas(root: Path, flows: Mapping[str, Mapping[str, str]]) -> dict[str, Loaded]:
+    """The schema of each flow, and why it cannot be imported.
 
     Args:
         root: The repository; flows are loaded from there.
         flows: The environment variables of each, by its entrypoint: `path/to/file.py:function`, relative to the root.
     """
-    found: dict[str, Schema] = {}
+    found: dict[str, Loaded] = {}
     remaining = dict(flows)
     while remaining:
         for answer in _ask(root, remaining):
             place = Place(**answer["place"]) if answer.get("place") else None
-            found[answer["entrypoint"]] = answer.get("schema") or NotLoaded(answer.get("error", ""), place)
+            found[answer["entrypoint"]] = Loaded(answer.get("schema"), answer.get("error", ""), place)
         remaining = {entrypoint: flows[entrypoint] for entrypoint in remaining if entrypoint not in found}
     return found
 
@@ -104,12 +108,16 @@ def _answer_all() -> None:
 def _load(entrypoint: str) -> dict[str, Any]:
     from prefect.flows import Flow, load_flow_from_entrypoint
 
-    try:
-        flow: Flow[..., Any] = load_flow_from_entrypoint(entrypoint)
-        return {"schema": flow.parameters.model_dump(mode="json", exclude_unset=True)}
-    except Exception as error:  # noqa: BLE001  # whatever a flow's code raises is an answer
-        cause = error.__cause__ or getattr(error, "user_exc", None) or error
-        return {"error": f"{type(cause).__name__}: {cause}".splitlines()[0], "place": _place(cause)}
+    reason: dict[str, Any] = {}
+    for from_source in (False, True):  # as stock Prefect, which reads the source of what it cannot import
+        try:
+            flow: Flow[..., Any] = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=from_source)
+            return {**reason, "schema": flow.parameters.model_dump(mode="json", exclude_unset=True)}
+        except Exception as error:  # noqa: BLE001, PERF203  # whatever a flow's code raises is an answer
+            cause = error.__cause__ or getattr(error, "user_exc", None) or error
+            said = f"{type(cause).__name__}: {cause}".splitlines()[0]
+            reason = reason or {"error": said, "place": _place(cause)}
+    return reason
 
 
 def _place(error: BaseException) -> dict[str, Any] | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from meta_flows import parameter_schemas as module
-from meta_flows.parameter_schemas import parameter_schemas
+from meta_flows.models import Place
+from meta_flows.parameter_schemas import Loaded, parameter_schemas
 from tests.trees import build_tree
 
 PLAIN = "from prefect import flow\n@flow\ndef main(count: int = 1): ...\n"
@@ -52,8 +53,8 @@ def test_it_is_what_stock_prefect_computes_custom_types_included(tmp_path: Path)
     build_tree(tmp_path, {"flows/a/workflow.py": custom, "flows/a/policy.py": POLICY})
     entrypoint = "flows/a/workflow.py:main"
     stock = subprocess.run([sys.executable, "-c", STOCK, entrypoint], cwd=tmp_path, capture_output=True, check=True)
-    found = parameter_schemas(tmp_path, [entrypoint])
-    assert found == {entrypoint: json.loads(stock.stdout)}
+    found = parameter_schemas(tmp_path, {entrypoint: {}})
+    assert found == {entrypoint: Loaded(json.loads(stock.stdout))}
     assert set(json.loads(stock.stdout)["properties"]) == {"policy", "colours", "day", "mode"}
 
 
@@ -62,8 +63,8 @@ def test_two_flows_may_each_have_another_module_of_one_name(tmp_path: Path) -> N
     helpers = "from typing import Literal\nKind = Literal['{}']\n"
     tree = {f"flows/{name}/workflow.py": source for name in "ab"}
     build_tree(tmp_path, {**tree, **{f"flows/{name}/helpers.py": helpers.format(name) for name in "ab"}})
-    found = parameter_schemas(tmp_path, ["flows/a/workflow.py:main", "flows/b/workflow.py:main"])
-    kinds = {key: schema["properties"]["kind"]["const"] for key, schema in found.items() if isinstance(schema, dict)}
+    found = parameter_schemas(tmp_path, {"flows/a/workflow.py:main": {}, "flows/b/workflow.py:main": {}})
+    kinds = {key: loaded.schema["properties"]["kind"]["const"] for key, loaded in found.items() if loaded.schema}
     assert kinds == {"flows/a/workflow.py:main": "a", "flows/b/workflow.py:main": "b"}
 
 
@@ -80,25 +81,38 @@ def test_a_module_that_cannot_be_imported_costs_its_own_flow_only(
 ) -> None:
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 15.0)
     build_tree(tmp_path, {"a.py": PLAIN, "b.py": f"{line}\n{PLAIN}", "c.py": PLAIN})
-    found = parameter_schemas(tmp_path, ["a.py:main", "b.py:main", "c.py:main"])
-    assert words in str(found["b.py:main"])
-    assert isinstance(found["a.py:main"], dict)
-    assert isinstance(found["c.py:main"], dict)
+    found = parameter_schemas(tmp_path, {"a.py:main": {}, "b.py:main": {}, "c.py:main": {}})
+    assert [loaded.schema is None for loaded in found.values()] == [False, True, False]
+    assert words in found["b.py:main"].reason
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["print('noise' * 10_000)", "import no_such_library", "raise RuntimeError('at import')"],
+    ("line", "reason"),
+    [
+        ("print('noise' * 10_000)", ""),
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("raise RuntimeError('at import')", "RuntimeError: at import"),
+    ],
 )
-def test_what_a_module_prints_or_lacks_does_not_matter_as_for_stock_prefect(tmp_path: Path, line: str) -> None:
+def test_a_module_that_prints_or_fails_when_it_is_imported_has_a_schema_as_for_stock_prefect(
+    tmp_path: Path, line: str, reason: str
+) -> None:
     build_tree(tmp_path, {"a.py": f"{line}\n{PLAIN}", "b.py": PLAIN})
-    found = parameter_schemas(tmp_path, ["a.py:main", "b.py:main"])
-    assert [isinstance(schema, dict) for schema in found.values()] == [True, True]
+    found = parameter_schemas(tmp_path, {"a.py:main": {}, "b.py:main": {}})
+    assert all(loaded.schema for loaded in found.values())
+    place = Place(path="a.py", line=1) if reason else None
+    assert [(loaded.reason, loaded.place) for loaded in found.values()] == [(reason, place), ("", None)]
+
+
+def test_each_flow_is_imported_with_its_own_environment_variables(tmp_path: Path) -> None:
+    build_tree(tmp_path, dict.fromkeys(("a.py", "b.py"), f"import os\nos.environ['REGION']\n{PLAIN}"))
+    found = parameter_schemas(tmp_path, {"a.py:main": {"REGION": "north"}, "b.py:main": {}})
+    assert [loaded.reason for loaded in found.values()] == ["", "KeyError: 'REGION'"]
 
 
 def test_a_function_that_is_not_there_is_one_line_of_reason(tmp_path: Path) -> None:
     build_tree(tmp_path, {"a.py": PLAIN})
-    reason = parameter_schemas(tmp_path, ["a.py:other"])["a.py:other"]
-    assert isinstance(reason, str)
+    schema, reason, _ = parameter_schemas(tmp_path, {"a.py:other": {}})["a.py:other"]
+    assert schema is None
     assert "\n" not in reason
     assert "other" in reason

@@ -70,12 +70,20 @@ def loose_ends(root: Path, flows: Iterable[FlowMetadata], folder: str = "flows")
     found = []
     for path in tree.walk(top):
         home, _, name = path.rpartition("/")
-        if name in DEPLOYMENT_FILES and path not in used:
+        if name in DEPLOYMENT_FILES and path not in used and not _is_of_kubernetes(tree, path):
             found.append(problem("MF114", Place(path=path, line=1), folder=home or "."))
         elif _may_define_flows(path):
             with suppress(OSError):
                 found += unreachable_flows(path, tree.read(path))
     return tuple(found)
+
+
+def _is_of_kubernetes(tree: Tree, path: str) -> bool:
+    """Whether a `deployment.yaml` is what others call so."""
+    try:
+        return b"apiVersion:" in tree.read(path)
+    except OSError:
+        return False
 
 
 def ignored_paths(root: Path, paths: Iterable[str]) -> set[str]:

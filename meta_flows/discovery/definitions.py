@@ -159,6 +159,10 @@ def _name(
     if value is None:
         return default, None
     place = Place(path=path, line=value.lineno, column=value.col_offset + 1)
+    if isinstance(value, ast.JoinedStr) and all(isinstance(part, ast.Constant) for part in value.values):
+        value = ast.Constant(
+            "".join(str(part.value) for part in value.values if isinstance(part, ast.Constant))
+        )  # an f-string that fills nothing in
     if not isinstance(value, ast.Constant):
         expression = ("" if "name" in given else "**") + _segment(value, lines)
         return default, problem("MF104", place, function=node.name, expression=expression)

@@ -52,4 +52,4 @@ def validate(
         observed = observe(api, target, configured_names(configured, target))
         rendered = render_deployments(root, configured, target, images, {} if import_flows else observed.released)
         checked = check_deployments(api, configured, rendered, observed.work_pools, target)
-    return final_state(report_validation(target, configured, checked))
+    return final_state(report_validation(target, configured, checked, import_flows=import_flows))

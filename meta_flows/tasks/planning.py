@@ -123,7 +123,7 @@ def propose_deploy(
     if earlier and (earlier.observed, earlier.images) == (observed, images):
         return earlier
     rendered = render_deployments(root, configured, environment, images, observed.released)
-    rendered, found = check_deployments(api, configured, rendered, observed.work_pools, environment)
+    rendered = check_deployments(api, configured, rendered, observed.work_pools, environment)
     refused = tuple(dict.fromkeys((*configured.refused, *rendered.refused)))  # an engine is missing once
     hindrance = "only a part of the repository is selected" if wishes.partial else images.left_out
     if refused:
@@ -144,7 +144,7 @@ def propose_deploy(
     stopped = environment.strict and bool(refused)
     if stopped:
         refused = (*refused, problem("MF504", environment=environment.name, count=len(refused)))
-    notes, warnings = (*configured.notes, *images.notes), (*configured.warnings, *found.warnings)
+    notes, warnings = (*configured.notes, *images.notes), (*configured.warnings, *rendered.warnings)
     if observed.release and observed.release.unfinished:
         notes = (
             *notes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -14,8 +14,8 @@ from prefect.utilities.urls import url_for
 
 from meta_flows import validation
 from meta_flows.configuration import Configured, Environment, Selection
-from meta_flows.desired import Desired
-from meta_flows.models import Deployment, DeployResult, FlowMetadata, ValidationResult
+from meta_flows.desired import Desired, as_error
+from meta_flows.models import Deployment, DeployResult, FlowMetadata
 from meta_flows.prefect_api import Api
 from meta_flows.prefect_api import observe as reads
 from meta_flows.reporting import markdown
@@ -43,17 +43,10 @@ def validate_flows(
     return checked
 
 
-class Checked(NamedTuple):
-    """What is left of the rendered deployments, and what was found."""
-
-    desired: Desired
-    found: ValidationResult
-
-
 @step("validate deployments")
 def check_deployments(
     api: Api, configured: Configured, rendered: Desired, work_pools: WorkPools, environment: Environment
-) -> Checked:
+) -> Desired:
     """Apply the rules that compare deployments with what the server has: pools, job variables, blocks, variables."""
     surroundings = _surroundings(api, rendered.deployments, work_pools, environment)
     kept, found = validation.check_deployments(configured, rendered.deployments, environment, surroundings)
@@ -61,7 +54,8 @@ def check_deployments(
         get_run_logger().error("%s", error)
     for warning in found.warnings:
         get_run_logger().warning("%s", warning)
-    return Checked(Desired(kept, (*rendered.refused, *found.errors)), found)
+    refused, warnings = (*rendered.refused, *found.errors), (*rendered.warnings, *found.warnings)
+    return Desired(kept, refused, warnings)
 
 
 def _surroundings(
@@ -95,12 +89,22 @@ def _surroundings(
 
 
 @step("report")
-def report_validation(environment: Environment, configured: Configured, checked: Checked) -> DeployResult:
-    """Sum up what the rules say, as an artifact too."""
-    found = validation.result(
-        (*configured.refused, *configured.warnings, *checked.desired.refused, *checked.found.warnings)
-    )
-    flows, deployments = len(configured.flows), len(checked.desired.deployments)
+def report_validation(
+    environment: Environment, configured: Configured, checked: Desired, *, import_flows: bool
+) -> DeployResult:
+    """Sum up what the rules say, as an artifact too.
+
+    Args:
+        environment: What was checked.
+        configured: Its flows.
+        checked: Their deployments.
+        import_flows: Whether a flow that cannot be imported here is an error.
+    """
+    warnings = (*configured.warnings, *checked.warnings)
+    if import_flows:
+        warnings = tuple(map(as_error, warnings))
+    found = validation.result((*configured.refused, *checked.refused, *warnings))
+    flows, deployments = len(configured.flows), len(checked.deployments)
     counts = f"{len(found.errors)} errors, {len(found.warnings)} warnings"
     result = DeployResult(
         environment=environment.name,

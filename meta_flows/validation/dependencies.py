@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from itertools import combinations
+from pathlib import PurePosixPath
 
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -16,47 +18,55 @@ from meta_flows.errors import problem
 from meta_flows.models import FlowMetadata, ImportedModule, ValidationError
 from meta_flows.validation.requirements import Declared, Requires
 
-ALWAYS_THERE = "prefect"
+Wanted = tuple[str, frozenset[str]]
+"""A distribution and the extras that it is wanted with."""
+
+USUAL_FILES = ("requirements.txt", "requirements.in", "pyproject.toml")
+"""Files of other names may be alternatives: they declare, but need not agree."""
+
+ALWAYS_THERE: Wanted = ("prefect", frozenset())
 """Whatever runs a flow has it, and so what it requires."""
 
 
 def check_dependencies(flow: FlowMetadata, declared: Declared) -> Iterator[ValidationError]:
     """What is wrong with what a flow, and the repository's modules that it imports, need."""
     yield from declared.errors
-    names = frozenset(canonicalize_name(item.requirement.name) for item in declared.requirements if _applies(item))
-    yield from _unresolved(flow, names)
-    yield from _undeclared(flow, names, declared)
+    wanted = frozenset(_wanted(item.requirement) for item in declared.requirements if _holds(item.requirement.marker))
+    yield from _unresolved(flow, {name for name, _ in wanted})
+    yield from _undeclared(flow, wanted, declared)
     yield from _contradictions(flow, declared)
 
 
-def _unresolved(flow: FlowMetadata, names: frozenset[str]) -> Iterator[ValidationError]:
+def _unresolved(flow: FlowMetadata, names: Collection[str]) -> Iterator[ValidationError]:
     for item in flow.imports:
         head = item.module.partition(".")[0]
         if item.missing and (not head or canonicalize_name(head) not in names):
             yield problem("MF122", item.place, module=item.module, missing=item.missing)
 
 
-def _undeclared(flow: FlowMetadata, names: frozenset[str], declared: Declared) -> Iterator[ValidationError]:
+def _undeclared(flow: FlowMetadata, wanted: frozenset[Wanted], declared: Declared) -> Iterator[ValidationError]:
     """Imports that no requirement provides, itself or by what it requires in turn.
 
-    What a distribution that is not installed here provides is not known. As long as there is one that no import is
-    named after, it may be the one that provides the others that are not installed.
+    What a distribution that is not installed here provides and requires is not known. As long as there is one, what is
+    said is a warning; and one that no import is named after may provide what is not installed either.
     """
     first: dict[str, ImportedModule] = {}
     for item in flow.imports:
         if not item.missing:
             first.setdefault(item.module.partition(".")[0], item)
-    provided = _closure(names | {ALWAYS_THERE})
+    provided = _closure(wanted | {ALWAYS_THERE})
     providers = {head: distributions([head]) for head in first}
     named_after = {name for found in providers.values() for name in found}
-    unaccounted = any(_requires(name) is None for name in names - named_after)
+    unknown = {name for name, _ in wanted if _requires(name) is None}
     for head, item in first.items():
         if not provided.isdisjoint(providers[head]):
             continue
         here = is_installed(head, partly=True)
-        if (here and declared.complete and declared.files) or not (here or unaccounted or not declared.complete):
+        if declared.complete and (declared.files if here else unknown <= named_after):
             files = ", ".join(dict.fromkeys(declared.files)) or "a requirements.txt (there is none)"
-            yield problem("MF121", item.place, module=head, files=files, distribution=" or ".join(providers[head]))
+            facts = {"module": head, "files": files, "distribution": " or ".join(providers[head])}
+            error = problem("MF121", item.place, **facts)
+            yield error.as_warning() if unknown else error
 
 
 def _contradictions(flow: FlowMetadata, declared: Declared) -> Iterator[ValidationError]:
@@ -64,7 +74,8 @@ def _contradictions(flow: FlowMetadata, declared: Declared) -> Iterator[Validati
     by_name: dict[str, list[Requires]] = {name: [] for name in flow.dependencies}
     for item in declared.requirements:
         found = by_name.get(canonicalize_name(item.requirement.name))
-        if found is not None and item.requirement.specifier and _applies(item):
+        usual = PurePosixPath(item.place.path).name in USUAL_FILES or item.place.path == flow.path
+        if found is not None and usual and item.requirement.specifier and _holds(item.requirement.marker):
             found.append(item)
     for name, items in by_name.items():
         distinct = {str(item.requirement.specifier): item for item in items}.values()
@@ -78,11 +89,6 @@ def _contradictions(flow: FlowMetadata, declared: Declared) -> Iterator[Validati
                 yield problem("MF124", item.place, requirement=item.requirement, installed=installed)
 
 
-def _applies(item: Requires) -> bool:
-    marker = item.requirement.marker
-    return marker is None or marker.evaluate({"extra": ""})
-
-
 def _agree(one: Requirement, other: Requirement) -> bool:
     """Whether some version fits both: one that they name, the next after it, or the very first."""
     both = one.specifier & other.specifier
@@ -92,28 +98,32 @@ def _agree(one: Requirement, other: Requirement) -> bool:
 
 
 @cache
-def _closure(names: frozenset[str]) -> frozenset[str]:
-    """These distributions and all that they require in turn, as far as they are installed here."""
-    found, todo = set[str](), set(names)
+def _closure(wanted: frozenset[Wanted]) -> frozenset[str]:
+    """The names of distributions with these extras, and of all that they require in turn, as installed here."""
+    found, todo = set(wanted), set(wanted)
     while todo:
+        todo = {inner for name, extras in todo for inner in _requires(name, extras) or ()} - found
         found |= todo
-        todo = {inner for name in todo for inner in _requires(name) or ()} - found
-    return frozenset(found)
+    return frozenset(name for name, _ in found)
 
 
 @cache
-def _requires(name: str) -> frozenset[str] | None:
-    """What an installed distribution requires; None for one that is not installed."""
+def _requires(name: str, extras: frozenset[str] = frozenset()) -> frozenset[Wanted] | None:
+    """What an installed distribution requires, with some of its extras; None for one that is not installed."""
     try:
         stated: Iterable[str] = distribution(name).requires or ()
     except PackageNotFoundError:
         return None
-    requirements = [Requirement(text) for text in stated]
-    return frozenset(
-        canonicalize_name(item.name)
-        for item in requirements
-        if item.marker is None or "extra" in str(item.marker) or item.marker.evaluate()
-    )
+    requirements = map(Requirement, stated)
+    return frozenset(_wanted(item) for item in requirements if _holds(item.marker, extras))
+
+
+def _holds(marker: Marker | None, extras: Iterable[str] = ()) -> bool:
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
+
+def _wanted(requirement: Requirement) -> Wanted:
+    return canonicalize_name(requirement.name), frozenset(requirement.extras)
 
 
 @cache

@@ -18,6 +18,8 @@ from meta_flows.validation.requirements import Declarations
 WITHOUT_PREFECT = frozenset({"python", "debian", "ubuntu", "alpine", "fedora", "busybox", "scratch"})
 """Official images of which it is known what is not in them."""
 
+MOST_SHOWN = 3
+
 INSTALLS = re.compile(r"\b(pip|pip3|uv|poetry|pdm|pipenv|conda|mamba|micromamba|apk|apt-get|rye|pixi)\b|\.sh\b")
 PLAINLY = re.compile(r"\b(?:uv )?pip3? (?:--\S+ \S+ )?install\b(?P<words>[^&|;]*)")
 
@@ -41,9 +43,10 @@ def check_dockerfile(flow: FlowMetadata, environment: Environment, context: Cont
     if last.user.partition(":")[0] in ("", "root", "0"):
         yield problem("MF623", last.place)
     here = set(context.files)
-    modules = [module for module in flow.local_modules if module not in here or not dockerfile.places(module)]
-    if gone := [module for module in modules if module != flow.path]:
-        yield problem("MF625", flow.place, dockerfile=path, modules=", ".join(gone))
+    gone = [module for module in flow.local_modules if module not in here or not dockerfile.places(module)]
+    if gone and flow.path not in gone:  # an image without the flow itself is refused as such
+        more = f" and {len(gone) - MOST_SHOWN} more" if gone[MOST_SHOWN:] else ""
+        yield problem("MF625", flow.place, dockerfile=path, modules=", ".join(gone[:MOST_SHOWN]) + more)
     if not any(_may_have_prefect(stage, dockerfile, context) for stage in _ancestry(dockerfile)):
         yield problem("MF626", Place(path=path, line=last.place.line), dockerfile=path, base=last.base)
 

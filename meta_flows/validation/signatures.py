@@ -73,7 +73,7 @@ def _docstring(flow: FlowMetadata) -> Iterator[ValidationError]:
         return
     names = [parameter.name for parameter in flow.parameters]
     for described in parameter_docstrings(flow.description):
-        if (name := described.lstrip("*")) not in names:
+        if (name := described.lstrip("*- ")) not in names:
             facts = {"function": flow.function_name, "parameter": name, "suggestion": did_you_mean(name, names)}
             yield problem("MF117", flow.place, **facts)
 

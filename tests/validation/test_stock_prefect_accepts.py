@@ -93,7 +93,7 @@ MISTAKES = {
     ),
     "import that is not installed": Mistake("MF121", "pandsa", source=flow(above="import pandsa")),
     "import of a file that is not there": Mistake(
-        "MF122", "tabels", source=flow(above="from flows.shared import tabels")
+        "MF122", "tabels", source=flow(above="from flows.shared.tabels import read")
     ),
     "module that raises when it is imported": Mistake(
         "MF106", "no licence", source=flow(below="raise RuntimeError('no licence')")
@@ -193,7 +193,7 @@ def test_ours_refuses_it_before_the_first_write(
 ) -> None:
     name, mistake = unique(), MISTAKES[title]
     build_tree(tmp_path, repository({name: mistake}, server, pool, project=name))
-    done = command("deploy", "--json", cwd=tmp_path)
+    done = command("deploy", "--json", cwd=tmp_path, PREFECT_API_URL=server.api_url)
     result = json.loads(done.stdout)
     errors = {error["code"]: error["message"] for error in result.get("errors") or result["refused"]}
     assert mistake.said in errors.get(mistake.code, ""), errors
@@ -207,6 +207,6 @@ def test_ours_deploys_the_same_repository_without_a_mistake(
 ) -> None:
     name = unique()
     build_tree(tmp_path, repository({name: VALID}, server, pool, project=name))
-    done = command("deploy", "--json", cwd=tmp_path)
+    done = command("deploy", "--json", cwd=tmp_path, PREFECT_API_URL=server.api_url)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(server.deployments(name)) == 1
