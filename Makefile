@@ -14,6 +14,7 @@ TARGET = $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow
 	$(foreach kind,$(KIND),--kind $(kind)) $(if $(PATTERN),--pattern '$(PATTERN)')
 CONFIG = $(foreach param,$(PARAMS),--parameter '$(param)') $(if $(filter true 1 yes,$(ADOPT)),--adopt) \
 	$(if $(filter true 1 yes,$(PRUNE)),--prune)
+VALIDATION = $(if $(filter true 1 yes,$(OFFLINE)),--offline) $(if $(filter true 1 yes,$(IMPORT)),--import)
 DRY = $(if $(filter true 1 yes,$(DRY_RUN)),--dry-run)
 IN_REGISTRY = $(if $(REGISTRY),DOCKER_REGISTRY='$(REGISTRY)')
 META_FLOWS = $(BIN)/meta-flows
@@ -30,12 +31,12 @@ help: ## list the targets
 discover-flows: $(VENV)/run ## list every flow and what is wrong with it [FLOW= VERBOSE=true]
 	@$(META_FLOWS) discover $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
 
-validate-flows: $(VENV)/run ## check every flow [FLOW=]
-	@$(META_FLOWS) validate $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
+validate-flows: $(VENV)/run ## check every flow, and what it imports [FLOW= IMPORT=true]
+	@$(META_FLOWS) validate $(foreach flow,$(FLOW),--flow '$(flow)') $(VALIDATION) $(OPTIONS)
 
-validate-deployments: $(VENV)/run ## check the configuration of every deployment [ENV= DEPLOYMENT=rpa1-python-dev]
+validate-deployments: $(VENV)/run ## check every deployment, against the server too [ENV= DEPLOYMENT=rpa1-python-dev OFFLINE=true IMPORT=true]
 	@$(META_FLOWS) validate --environment $(or $(ENV),development) $(filter-out --environment $(ENV),$(TARGET)) \
-		$(if $(DEPLOYMENT),--deployment $(DEPLOYMENT)) $(OPTIONS)
+		$(if $(DEPLOYMENT),--deployment $(DEPLOYMENT)) $(VALIDATION) $(OPTIONS)
 
 build-deployments: $(VENV)/run ## write build/prefect.<env>.yaml, which stock `prefect deploy --all` accepts [ENV=]
 	@$(META_FLOWS) build $(TARGET) $(OPTIONS)

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 
 from meta_flows.cli import app
 from meta_flows.configuration import Environment, FlowFile, Template
-from meta_flows.catalogue import CATALOGUE
+from meta_flows.catalogue import CATALOGUE, RULES
 from meta_flows.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
-REFERENCE = REPOSITORY / "docs" / "reference"
+DOCS = REPOSITORY / "docs"
 SCHEMAS = REPOSITORY / "docs" / "schemas"
 NOTICE = "<!-- Made by `make docs` from the code; changes made here are overwritten. -->\n\n"
 FILES: dict[str, type[BaseModel]] = {
@@ -40,8 +40,12 @@ PREFECT_VARIABLES = {
 
 
 def pages() -> dict[str, str]:
-    """The text of each page, by file name."""
-    made = {"commands.md": commands(), "configuration.md": configuration(), "errors.md": errors()}
+    """The text of each page, by its path in docs/."""
+    made = {
+        "reference/commands.md": commands(),
+        "reference/configuration.md": configuration(),
+        "troubleshooting/errors.md": errors(),
+    }
     return {name: f"{NOTICE}{_trimmed(text)}\n" for name, text in made.items()}
 
 
@@ -99,7 +103,7 @@ def configuration() -> str:
             "command line. "
             "Mappings are merged key by key; everything else is replaced. "
             "`meta-flows config show` prints what comes out, and where each value was said. "
-            "An unknown key is an [error](errors.md#mf202-unknown-key).",
+            "An unknown key is an [error](../troubleshooting/errors.md#mf202-unknown-key).",
             *(f"## `{file}`\n\n{_section(schema, parts)}" for file, schema in schemas.items()),
             "## Parts of these files",
             *(
@@ -177,10 +181,14 @@ def errors() -> str:
     parts = [
         "# Errors",
         "Every error has a stable code, the place it is about, its cause and a remedy. "
-        "Words in *italics* stand for what is filled in.",
+        "Words in *italics* stand for what is filled in. A warning refuses nothing. "
+        "What can be ignored is so by `ignore: [MF121]` in a flow's `deployment.yaml` or in an environment's file. "
+        "What to do about a symptom that comes without a code is in [troubleshooting](README.md).",
     ]
     for code, entry in CATALOGUE.items():
-        parts.append(f"## {code}: {entry.title}\n\n> {_plain(entry.message)}\n\n{_plain(entry.remedy)}")
+        kind = f"{'Warning' if entry.severity == 'warning' else 'Error'}{', can be ignored' if code in RULES else ''}"
+        example = f"```\n{entry.example}\n```"
+        parts.append(f"## {code}: {entry.title}\n\n> {_plain(entry.message)}\n\n{example}\n\n{_plain(entry.remedy)} *{kind}.*")
     return "\n\n".join(parts)
 
 
@@ -212,7 +220,7 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    written = {REFERENCE / name: text for name, text in pages().items()}
+    written = {DOCS / name: text for name, text in pages().items()}
     written |= {
         SCHEMAS / name: json.dumps(json_schema(model), indent=2, sort_keys=True) + "\n"
         for name, model in MODELS.items()

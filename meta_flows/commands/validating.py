@@ -68,7 +68,7 @@ def validate(
         print_json({"is_valid": found.is_valid, "checked": checked, **found.model_dump()})
     else:
         print_findings(found)
-        out.print(f"{checked}: {len(found.errors)} errors, {len(found.warnings)} warnings")
+        out.print(f"{len(found.errors)} errors, {len(found.warnings)} warnings; {checked}")
     return 0 if found.is_valid else 1
 
 
@@ -85,4 +85,5 @@ def _on_server(
         return meta_flow(found.name, import_flows=import_flows, root=root, return_state=True, **asked)
 
     result = run_here("Validating", target.environment, api_url, common, checked, start_local=False)
-    return ValidationResult(errors=result.refused, warnings=result.warnings), result.message
+    found = ValidationResult(errors=result.refused, warnings=result.warnings)
+    return found, result.message.partition("; ")[2]

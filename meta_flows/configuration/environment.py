@@ -27,7 +27,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 
 def _rule(code: str) -> str:
     if code not in RULES:
-        raise ValueError("must be the code of a validation rule, such as MF121" + did_you_mean(code, sorted(RULES)))
+        raise ValueError("must be the code of a rule that can be ignored: " + ", ".join(sorted(RULES)))
     return code
 
 

@@ -45,7 +45,6 @@ def test_no_file_is_no_variables(tmp_path: Path) -> None:
         ('A="two\nlines"\nB=1', {"A": "two\nlines", "B": "1"}),
         ("A=\nB= # nothing", {"A": "", "B": ""}),
         ("# A=1\n\n", {}),
-        ("A=1\nA=2", {"A": "2"}),
         ("A=${HOME}/x\nB=$A", {"A": "${HOME}/x", "B": "$A"}),
         ("TOKEN={{ prefect.blocks.secret.token }}", {"TOKEN": "{{ prefect.blocks.secret.token }}"}),
     ],
@@ -59,13 +58,14 @@ def test_lines_are_read_as_dotenv_reads_them_without_the_shell(
 def test_every_secret_and_every_bad_line_is_said_with_its_line(write: Write) -> None:
     root = write(
         {
-            "flows/sales/.env": "A=1\n\n\nDB_PASSWORD=hunter2\njust hunter2\nB='hunter2\n",
+            "flows/sales/.env": "A=1\nA=2\n\nDB_PASSWORD=hunter2\njust hunter2\nB='hunter2\n",
             "flows/sales/.env.dev": "KEY hunter2 = 1\nAPI_KEY=hunter2\n",
         }
     )
     with pytest.raises(MetaFlowsError) as refused:
         values(root)
     assert errors_of(refused) == [
+        ("MF304", "flows/sales/.env", 2),
         ("MF301", "flows/sales/.env", 4),
         ("MF302", "flows/sales/.env", 5),
         ("MF302", "flows/sales/.env", 6),
@@ -73,7 +73,7 @@ def test_every_secret_and_every_bad_line_is_said_with_its_line(write: Write) -> 
         ("MF301", "flows/sales/.env.dev", 2),
     ]
     assert "hunter2" not in str(refused.value)
-    assert "{DB_PASSWORD: '{{ prefect.blocks.secret.db-password }}'}" in refused.value.errors[0].remedy
+    assert "{DB_PASSWORD: '{{ prefect.blocks.secret.db-password }}'}" in refused.value.errors[1].remedy
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_the_later_layer_wins_and_is_named(write: Write, monkeypatch: pytest.Mon
         "prune_limit": (0.5, "built-in default"),
         "on_failure": ("rollback", "built-in default"),
         "lock_wait": (120.0, "built-in default"),
+        "ignore": ([], "built-in default"),
         "reconcile.policy": ("repair", "built-in default"),
     }
     assert environment.project_stated

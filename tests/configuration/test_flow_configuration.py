@@ -32,6 +32,7 @@ def test_a_flow_of_which_no_file_says_anything_is_deployed_as_python(tmp_path: P
         "concurrency_limit": None,
         "paused": None,
         "enforce_parameter_schema": True,
+        "ignore": [],
         "prune": None,
         "replaces": None,
     }
@@ -81,6 +82,7 @@ def test_the_later_layer_wins_and_is_named(write: Write) -> None:
         "concurrency_limit.limit": (5, f"{FILE}:15"),
         "concurrency_limit.collision_strategy": ("ENQUEUE", f"{FILE}:15"),
         "enforce_parameter_schema": (True, "built-in default"),
+        "ignore": ([], "built-in default"),
     }
     production = configured(root, "production", "cleanup", "batch_size", "limit")
     assert production.parameters == {"cleanup": False, "batch_size": 2, "limit": 6}

@@ -21,10 +21,10 @@ def test_a_deployment_deleted_by_hand_is_created_again(shop: Shop) -> None:
 
 
 def test_a_write_that_the_server_refuses_fails_alone_where_a_deploy_is_to_continue(shop: Shop) -> None:
-    """Environment variables are text to the work pool's template; the server refuses a number."""
+    """Environment variables are text to the work pool's template: a number is refused here, or else by the server."""
     shop.write("environments/development.yaml", {"on_failure": "continue"})
     shop.deploy("--flow", "c")
-    shop.write("flows/a/deployment.yaml", {"job_variables": {"env": {"PORT": 8080}}})
+    shop.write("flows/a/deployment.yaml", {"ignore": ["MF414"], "job_variables": {"env": {"PORT": 8080}}})
     for expected in ("Created", "Unchanged"):
         done = shop.meta_flows("deploy", "--json")
         assert done.returncode == 1

@@ -19,9 +19,11 @@ from tests.deploying.conftest import FLOW, Shop, shop
 __all__ = ["shop"]
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = ROOT / "docs" / "reference"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ALL_PAGES = [*PAGES, *sorted(REFERENCE.glob("*.md"))]
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+ERRORS = DOCS / "troubleshooting" / "errors.md"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), DOCS / "troubleshooting" / "README.md"]
+ALL_PAGES = [*PAGES, *sorted(REFERENCE.glob("*.md")), ERRORS]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -54,7 +56,8 @@ def generated() -> dict[str, str]:
 
 
 def test_the_reference_is_current() -> None:
-    written = {page.name: page.read_text(encoding="utf-8") for page in REFERENCE.iterdir()}
+    pages = [*REFERENCE.iterdir(), ERRORS]
+    written = {str(page.relative_to(DOCS)): page.read_text(encoding="utf-8") for page in pages}
     assert written == generated(), "write it again: make docs"
 
 
@@ -100,6 +103,14 @@ def test_every_state_is_explained() -> None:
     explained = set(re.findall(r"`(\w+)`", concepts[concepts.index("## States") :]))
     assert {*RESULTS, *OUTCOMES} <= explained
     assert {state for state in FAILED if not re.search(rf"^\| `{state}` .*\| 1 \|$", concepts, re.MULTILINE)} == set()
+
+
+def test_every_code_has_its_section_with_title_example_and_remedy() -> None:
+    sections = dict(re.findall(r"^## (MF\d+): (.*?)(?=^## |\Z)", ERRORS.read_text(), re.MULTILINE | re.DOTALL))
+    assert set(sections) == set(CATALOGUE)
+    for code, entry in CATALOGUE.items():
+        assert entry.example and entry.remedy
+        assert sections[code].startswith(entry.title) and entry.example in sections[code]
 
 
 def test_every_error_that_is_named_exists() -> None:

@@ -97,9 +97,9 @@ def _main(words: tuple[str, ...], cwd: Path, environment: Mapping[str, str], std
     os.environ.update(environment)
     refresh_global_settings_context()
 
-    def ask_here(root: Path, entrypoints: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    def ask_here(root: Path, flows: Mapping[str, Mapping[str, str]]) -> Iterator[Mapping[str, Any]]:
         """A process for flows to be imported in is at hand already: this one, which ends with its command."""
-        return ({"entrypoint": entrypoint, **parameter_schemas._load(entrypoint)} for entrypoint in entrypoints)
+        return ({"entrypoint": entrypoint, **parameter_schemas._load(entrypoint)} for entrypoint in flows)
 
     parameter_schemas._ask = ask_here
     try:
