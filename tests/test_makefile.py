@@ -26,12 +26,11 @@ class Checkout:
 
     def make(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a target, with the virtual environment that runs the tests."""
-        installed = [word for stamp in ("run", "dev") for word in ("--old-file", f"{sys.prefix}/{stamp}")]
         # Where no Docker is, the kind docker is left out; tests/images has what is done where it is.
         nowhere = f"unix://{self.home}/no-docker.sock"
         environment = {**os.environ, "PREFECT_HOME": str(self.home), "VIRTUAL_ENV": "", "DOCKER_HOST": nowhere}
         return subprocess.run(
-            ["make", "--no-print-directory", *installed, f"VENV={sys.prefix}", *words],
+            ["make", "--no-print-directory", f"VENV={sys.prefix}", *words],
             cwd=self.root,
             env=environment,
             capture_output=True,
@@ -48,6 +47,8 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
         if (HERE / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(HERE / name, root / name)
+    for file in (root / "pyproject.toml", *root.glob("requirements*.txt")):
+        os.utime(file, (0, 0))  # older than what is installed, which stays as it is
     for file in (root / "environments").glob("*.yaml"):
         file.write_text(file.read_text().replace("127.0.0.1:4200", f"127.0.0.1:{port}"))
     made = Checkout(root, tmp_path / "home", port)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from bisect import bisect_left
 from functools import cache, cached_property
+from itertools import islice, takewhile
 from pathlib import Path
 
 from docker.utils.build import PatternMatcher
+
+from meta_flows.images.dockerfiles import takes
 
 IGNORE_FILE = ".dockerignore"
 
@@ -17,11 +21,15 @@ class Context:
 
     Args:
         root: The repository.
+
+    Attributes:
+        taken_by: The files that a source of a COPY is, or that are in it.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.digest_of = cache(self._digest_of)
+        self.taken_by = cache(self._taken_by)
 
     @cached_property
     def files(self) -> tuple[str, ...]:
@@ -31,6 +39,17 @@ class Context:
         patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         found = PatternMatcher(patterns).walk(str(self.root))
         return tuple(sorted(path.replace(os.sep, "/") for path in found if self._is_file(path)))
+
+    def _taken_by(self, source: str) -> tuple[str, ...]:
+        files = self.files
+        if source in ("", "."):
+            return files
+        if any(character in source for character in "*?["):
+            return tuple(path for path in files if takes(source, path))
+        at, below = (bisect_left(files, text) for text in (source, f"{source}/"))  # sorted, they stand together
+        if files[at : at + 1] == (source,):
+            return (source,)
+        return tuple(takewhile(lambda path: path.startswith(f"{source}/"), islice(files, below, None)))
 
     def _is_file(self, path: str) -> bool:
         full = self.root / path

@@ -97,9 +97,10 @@ class Dockerfile(NamedTuple):
         """The images that it begins with."""
         return [stage.base for stage in self.stages if stage.parent is None]
 
-    def sees(self, path: str) -> bool:
-        """Whether any stage copies this file of the context."""
-        return any(any(_targets(copy, path)) for stage in self.stages for copy in stage.copies if copy.stage is None)
+    @property
+    def copies(self) -> Iterator[Copy]:
+        """Every instruction of any stage that copies from the context."""
+        return (copy for stage in self.stages for copy in stage.copies if copy.stage is None)
 
     def places(self, path: str) -> set[str]:
         """Where in the image this file of the context is, as far as the Dockerfile says."""
@@ -247,7 +248,9 @@ def _join(folder: str, path: str) -> str:
 
 def takes(source: str, path: str) -> bool:
     """Whether a source of a COPY is this file of the context, or a folder that it is in."""
-    parts, wanted = PurePosixPath(path).parts, PurePosixPath(source).parts
+    if source in ("", ".", path) or path.startswith(f"{source}/"):
+        return True
+    parts, wanted = path.split("/"), source.split("/")
     return len(wanted) <= len(parts) and all(map(fnmatchcase, parts, wanted))
 
 

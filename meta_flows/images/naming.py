@@ -71,12 +71,13 @@ def describe_image(flow: FlowMetadata, environment: Environment, context: Contex
     if entrypoint not in places:
         found = f"at {', '.join(sorted(places))}" if places else "nowhere"
         raise refuse("MF603", flow.place, expected=entrypoint, found=found, dockerfile=flow.dockerfile_path)
+    seen = {path for copy in dockerfile.copies for source in copy.sources for path in context.taken_by(source)}
     made_of = {
         "dockerfile": hashlib.sha256(dockerfile.content).hexdigest(),
         "build_args": dict(dockerfile.build_args),
         "bases": dockerfile.bases,
         "platform": docker.platform,
-        "files": {path: context.digest_of(path) for path in context.files if dockerfile.sees(path)},
+        "files": {path: context.digest_of(path) for path in sorted(seen)},
     }
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
     parts = (docker.registry, docker.namespace, _folder_name(flow.dockerfile_path, environment))

@@ -67,7 +67,7 @@ def check_configured(
         yield from check_variables(item, environment, root)
         if uses_image.intersection(item.kinds):
             yield from check_volumes(item, environment)
-            yield from check_dockerfile(item.flow, environment, context)
+            yield from check_dockerfile(item.flow, environment, context, declarations)
 
     kept, found = [], list[ValidationError]()
     for item in configured.flows:

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from meta_flows.configuration import ConfiguredFlow, Environment, LocalSource, looks_secret
 from meta_flows.errors import problem
 from meta_flows.images import Context
-from meta_flows.images.dockerfiles import Dockerfile, Stage, read_dockerfile, takes
+from meta_flows.images.dockerfiles import Dockerfile, Stage, read_dockerfile
 from meta_flows.models import FlowMetadata, Place, ValidationError
 from meta_flows.validation.requirements import Declarations
 
@@ -24,8 +24,16 @@ INSTALLS = re.compile(r"\b(pip|pip3|uv|poetry|pdm|pipenv|conda|mamba|micromamba|
 PLAINLY = re.compile(r"\b(?:uv )?pip3? (?:--\S+ \S+ )?install\b(?P<words>[^&|;]*)")
 
 
-def check_dockerfile(flow: FlowMetadata, environment: Environment, context: Context) -> Iterator[ValidationError]:
+def check_dockerfile(
+    flow: FlowMetadata, environment: Environment, context: Context, declarations: Declarations
+) -> Iterator[ValidationError]:
     """What is wrong with the Dockerfile of a flow that runs in a container, beside what keeps it from being read.
+
+    Args:
+        flow: The flow.
+        environment: Whose build arguments hold.
+        context: What a build sees.
+        declarations: What the files declare that it installs from.
 
     Raises:
         MetaFlowsError: MF602, it is none.
@@ -47,7 +55,7 @@ def check_dockerfile(flow: FlowMetadata, environment: Environment, context: Cont
     if gone and flow.path not in gone:  # an image without the flow itself is refused as such
         more = f" and {len(gone) - MOST_SHOWN} more" if gone[MOST_SHOWN:] else ""
         yield problem("MF625", flow.place, dockerfile=path, modules=", ".join(gone[:MOST_SHOWN]) + more)
-    if not any(_may_have_prefect(stage, dockerfile, context) for stage in _ancestry(dockerfile)):
+    if not any(_may_have_prefect(stage, dockerfile, declarations) for stage in _ancestry(dockerfile)):
         yield problem("MF626", Place(path=path, line=last.place.line), dockerfile=path, base=last.base)
 
 
@@ -84,10 +92,10 @@ def _bases(dockerfile: Dockerfile) -> Iterator[ValidationError]:
 
 
 def _copies(dockerfile: Dockerfile, context: Context) -> Iterator[ValidationError]:
-    for copy in (copy for stage in dockerfile.stages for copy in stage.copies if copy.stage is None):
+    for copy in dockerfile.copies:
         for source in copy.sources:
             folder = context.root / source
-            if any(takes(source, path) for path in context.files) or (folder.is_dir() and not any(folder.iterdir())):
+            if context.taken_by(source) or (folder.is_dir() and not any(folder.iterdir())):
                 continue
             hint = "; .dockerignore leaves it out" if folder.exists() else ""
             yield problem("MF622", copy.place, instruction="COPY", source=source or ".", hint=hint)
@@ -105,16 +113,16 @@ def _ancestry(dockerfile: Dockerfile) -> Iterator[Stage]:
     yield from seen
 
 
-def _may_have_prefect(stage: Stage, dockerfile: Dockerfile, context: Context) -> bool:
+def _may_have_prefect(stage: Stage, dockerfile: Dockerfile, declarations: Declarations) -> bool:
     """Whether a stage begins with an image that may have it, installs it, or installs what is not known from here."""
     if stage.parent is None and re.split("[:@]", stage.base)[0] not in WITHOUT_PREFECT:
         return True
     if any(copy.stage and not dockerfile.stage(copy.stage) for copy in stage.copies):
         return True  # from an image that nobody here knows
-    return any(_may_install_prefect(command, context) for command in stage.commands)
+    return any(_may_install_prefect(command, stage, declarations) for command in stage.commands)
 
 
-def _may_install_prefect(command: str, context: Context) -> bool:
+def _may_install_prefect(command: str, stage: Stage, declarations: Declarations) -> bool:
     plain = list(PLAINLY.finditer(command))
     if not plain:
         return bool(INSTALLS.search(command))
@@ -122,8 +130,9 @@ def _may_install_prefect(command: str, context: Context) -> bool:
         words = found["words"].split()
         for before, word in zip(["", *words], words, strict=False):
             if before in ("-r", "--requirement"):
-                files = [path for path in context.files if PurePosixPath(path).name == PurePosixPath(word).name]
-                read = [Declarations(context.root).read(path) for path in files]
+                copied = (source for copy in stage.copies if copy.stage is None for source in copy.sources)
+                files = [source for source in copied if PurePosixPath(source).name == PurePosixPath(word).name]
+                read = [declarations.read(path) for path in files]
                 names = {item.requirement.name for each in read for item in each.requirements}
                 if not files or not all(each.complete for each in read) or _brings_prefect(names):
                     return True
