@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from meta_flows.connecting import connect
     from meta_flows.discovery import discover
     from meta_flows.errors import MetaFlowsError
-    from meta_flows.flows import clean_deployments, deploy_all, reconcile, rollback
+    from meta_flows.flows import clean_deployments, deploy_all, reconcile, rollback, validate
 
 _HOMES = {
     "MetaFlowsError": "errors",
@@ -20,9 +20,10 @@ _HOMES = {
     "discover": "discovery",
     "reconcile": "flows",
     "rollback": "flows",
+    "validate": "flows",
 }
 
-__all__ = ["MetaFlowsError", "clean_deployments", "connect", "deploy_all", "discover", "reconcile", "rollback"]
+__all__ = ["MetaFlowsError", "clean_deployments", "connect", "deploy_all", "discover", "reconcile", "rollback", "validate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -276,7 +276,7 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF222": Definition(
         "Schedule never fires",
-        "schedule '{schedule}': {rule} never comes",
+        "schedule '{schedule}': '{rule}' never comes",
         "Correct it: there is no such day.",
         'schedules:\n  - cron: "0 0 30 2 *"',
     ),
@@ -289,7 +289,7 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF224": Definition(
         "Schedule has ended",
-        "schedule '{schedule}' has fired for the last time: {rule}",
+        "schedule '{schedule}' has fired for the last time: '{rule}'",
         "Remove it, or let it end later.",
         "schedules:\n  - rrule: FREQ=DAILY;UNTIL=20200101T000000Z",
         "warning",

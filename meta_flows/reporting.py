@@ -156,7 +156,8 @@ def markdown(result: DeployResult) -> str:
     lines = [f"# {result.state}: {result.environment}", "", f"**{result.message}**", ""]
     if result.run_link:
         lines += [f"[This run]({result.run_link})" + (f" · release `{result.release}`" if result.release else ""), ""]
-    for title, findings in (("Not deployed", result.refused), ("Warnings", result.warnings)):
+    refused = "Errors" if result.state == "Invalid" else "Not deployed"
+    for title, findings in ((refused, result.refused), ("Warnings", result.warnings)):
         if findings:
             lines += [f"## {title}", "", *_findings(findings), ""]
     if result.outcomes:

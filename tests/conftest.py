@@ -74,8 +74,9 @@ class Server:
         return self._answer("GET", path).json()
 
     def post(self, path: str, body: Any = None) -> Any:
-        """The API's raw answer to a POST."""
-        return self._answer("POST", path, body or {}).json()
+        """The API's raw answer to a POST; None if it is empty."""
+        answer = self._answer("POST", path, body or {})
+        return answer.json() if answer.content else None
 
     def patch(self, path: str, body: Any) -> None:
         """Change something by hand."""

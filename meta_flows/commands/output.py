@@ -32,7 +32,8 @@ def print_errors(errors: Iterable[ValidationError]) -> None:
     for error in sorted(errors, key=lambda item: (item.file_path or "", item.line_number or 0)):
         place = f"{error.place}: " if error.place else ""
         colour = "red" if error.severity == "error" else "yellow"
-        err.print(Text.assemble(("✗ ", colour), (place, "bold"), (error.code, colour), " ", error.message))
+        mark = "✗ " if error.severity == "error" else "! "
+        err.print(Text.assemble((mark, colour), (place, "bold"), (error.code, colour), " ", error.message))
         err.print(Text(f"    remedy: {error.remedy}", style="dim"))
 
 

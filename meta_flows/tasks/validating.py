@@ -104,12 +104,11 @@ def report_validation(
     if import_flows:
         warnings = tuple(map(as_error, warnings))
     found = validation.result((*configured.refused, *checked.refused, *warnings))
-    flows, deployments = len(configured.flows), len(checked.deployments)
     counts = f"{len(found.errors)} errors, {len(found.warnings)} warnings"
     result = DeployResult(
         environment=environment.name,
         state="Valid" if found.is_valid else "Invalid",
-        message=f"{counts}; {deployments} deployments of {flows} flows can be deployed",
+        message=f"{counts}; {len(checked.deployments)} deployments can be deployed",
         refused=found.errors,
         warnings=found.warnings,
         notes=configured.notes,

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +16,10 @@ import yaml
 from prefect.workers.process import ProcessWorker
 
 from tests.conftest import Server
-from tests.deploying.conftest import Command
 from tests.trees import build_tree
 
 
-def flow(signature: str = "count: int = 1", *, above: str = "", below: str = "") -> str:
+def flow(signature: str = "count: int = 1", *, above: str = "") -> str:
     """A source file with one flow; NAME stands for the flow's name."""
     return f"""
 {above}
@@ -30,9 +29,6 @@ from prefect import flow
 @flow(name="NAME")
 def report({signature}) -> None:
     pass
-
-
-{below}
 """
 
 
@@ -95,9 +91,6 @@ MISTAKES = {
     "import of a file that is not there": Mistake(
         "MF122", "tabels", source=flow(above="from flows.shared.tabels import read")
     ),
-    "module that raises when it is imported": Mistake(
-        "MF106", "no licence", source=flow(below="raise RuntimeError('no licence')")
-    ),
 }
 
 VALID = Mistake("", "", "schedules: [{cron: 0 6 * * *, parameters: {count: 2}}]", "{env: {REGION: north}}")
@@ -149,64 +142,64 @@ def pool(server: Server) -> str:
     return str(body["name"])
 
 
-class Stock(NamedTuple):
-    """What one `prefect deploy --all` over all mistakes has done.
+class Done(NamedTuple):
+    """What one command over all mistakes has done: one by one they would take minutes.
 
     Attributes:
-        done: Its exit code and output.
+        process: Its exit code and output.
         flows: Name of the flow by the mistake that it has.
     """
 
-    done: subprocess.CompletedProcess[str]
+    process: subprocess.CompletedProcess[str]
     flows: dict[str, str]
 
 
-@pytest.fixture(scope="module")
-def stock(server: Server, pool: str, tmp_path_factory: pytest.TempPathFactory) -> Stock:
-    """All mistakes in one repository, deployed by stock Prefect: one by one that takes a minute."""
-    flows = {title: unique() for title in MISTAKES}
-    mistakes = {flows[title]: mistake for title, mistake in MISTAKES.items()}
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-        cwd=build_tree(tmp_path_factory.mktemp("stock"), repository(mistakes, server, pool)),
+def run(words: Sequence[str], folder: Path, server: Server, pool: str, project: str = "") -> Done:
+    """Write all mistakes, and one flow without any, into one repository, and run a command in it."""
+    flows = {title: unique() for title in (*MISTAKES, "none")}
+    mistakes = {flows[title]: mistake for title, mistake in {**MISTAKES, "none": VALID}.items()}
+    process = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=build_tree(folder, repository(mistakes, server, pool, project)),
         env={**os.environ, "PREFECT_API_URL": server.api_url, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         timeout=180,
         check=False,
     )
-    return Stock(done, flows)
+    return Done(process, flows)
+
+
+@pytest.fixture(scope="module")
+def stock(server: Server, pool: str, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    return run(["prefect", "--no-prompt", "deploy", "--all"], tmp_path_factory.mktemp("stock"), server, pool)
+
+
+@pytest.fixture(scope="module")
+def ours(server: Server, pool: str, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    words = ["meta_flows", "deploy", "--json"]
+    return run(words, tmp_path_factory.mktemp("ours"), server, pool, project=unique())
 
 
 @pytest.mark.parametrize("title", MISTAKES)
-def test_stock_prefect_deploys_it_without_a_word(stock: Stock, server: Server, title: str) -> None:
-    output = stock.done.stdout + stock.done.stderr
-    assert stock.done.returncode == 0, output
+def test_stock_prefect_deploys_it_without_a_word(stock: Done, server: Server, title: str) -> None:
+    output = stock.process.stdout + stock.process.stderr
+    assert stock.process.returncode == 0, output
     assert [deployment["name"] for deployment in deployed(server, stock.flows[title])] == ["nightly"]
     assert MISTAKES[title].said not in output
     assert "warning" not in output.lower()
 
 
 @pytest.mark.parametrize("title", MISTAKES)
-def test_ours_refuses_it_before_the_first_write(
-    server: Server, pool: str, command: Command, tmp_path: Path, title: str
-) -> None:
-    name, mistake = unique(), MISTAKES[title]
-    build_tree(tmp_path, repository({name: mistake}, server, pool, project=name))
-    done = command("deploy", "--json", cwd=tmp_path, PREFECT_API_URL=server.api_url)
-    result = json.loads(done.stdout)
-    errors = {error["code"]: error["message"] for error in result.get("errors") or result["refused"]}
-    assert mistake.said in errors.get(mistake.code, ""), errors
-    assert done.returncode == 1
-    assert server.deployments(name) == {}
+def test_ours_refuses_it_before_the_first_write(ours: Done, server: Server, title: str) -> None:
+    name, mistake = ours.flows[title], MISTAKES[title]
+    refused = json.loads(ours.process.stdout)["refused"]
+    errors = {error["code"]: error["message"] for error in refused if f"/{name}-" in str(error["file_path"])}
+    assert list(errors) == [mistake.code]
+    assert mistake.said in errors[mistake.code]
     assert server.post("/flows/filter", {"flows": {"name": {"any_": [name]}}}) == []
 
 
-def test_ours_deploys_the_same_repository_without_a_mistake(
-    server: Server, pool: str, command: Command, tmp_path: Path
-) -> None:
-    name = unique()
-    build_tree(tmp_path, repository({name: VALID}, server, pool, project=name))
-    done = command("deploy", "--json", cwd=tmp_path, PREFECT_API_URL=server.api_url)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(server.deployments(name)) == 1
+def test_ours_deploys_the_flow_without_a_mistake_and_fails(ours: Done, server: Server) -> None:
+    assert ours.process.returncode == 1
+    assert len(deployed(server, ours.flows["none"])) == 1
