@@ -23,7 +23,16 @@ _HOMES = {
     "validate": "flows",
 }
 
-__all__ = ["MetaFlowsError", "clean_deployments", "connect", "deploy_all", "discover", "reconcile", "rollback", "validate"]
+__all__ = [
+    "MetaFlowsError",
+    "clean_deployments",
+    "connect",
+    "deploy_all",
+    "discover",
+    "reconcile",
+    "rollback",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> Any:

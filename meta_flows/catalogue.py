@@ -50,13 +50,13 @@ CATALOGUE: dict[str, Definition] = {
     "MF105": Definition(
         "Flow name not allowed",
         "flow name {name!r} is not allowed: {detail}",
-        "Use a non-empty name without '/', '%', '&', '<' and '>': Prefect refuses those.",
+        "Use a non-empty string without '/', '%', '&', '<' and '>': Prefect refuses those.",
         '@flow(name="sales/daily")\ndef sales(): ...',
     ),
     "MF106": Definition(
         "Flow cannot be loaded",
         "the flow cannot be loaded: {detail}",
-        "Mend the import, or install what it needs here; `python {path}` shows more.",
+        "Mend the import, or install what it needs here; `PYTHONPATH=. python {path}` shows more.",
         "import pandsa  # ModuleNotFoundError\n\n@flow\ndef sales(): ...",
     ),
     "MF107": Definition(
@@ -67,7 +67,7 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF108": Definition(
         "Imported module is broken",
-        "imports {module}, which has a syntax error: {detail}",
+        "imports {module}, which Python cannot read: {detail}",
         "Mend the imported file; the flow cannot run without it.",
         "from flows.shared.tables import read   # flows/shared/tables.py has a syntax error",
     ),
@@ -87,7 +87,7 @@ CATALOGUE: dict[str, Definition] = {
         "Bad ignore pattern",
         "'{pattern}' is no pattern: {detail}",
         "Correct the line; patterns are those of .gitignore.",
-        "[a-   # .prefectignore",
+        "[z-a]   # .prefectignore",
     ),
     "MF112": Definition(
         "Flow cannot be deployed",
@@ -161,7 +161,7 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF125": Definition(
         "Requirement not understood",
-        "no requirement that pip takes: {detail}",
+        "{detail}",
         "Correct the line.",
         "pandas=>2   # requirements.txt",
     ),
@@ -193,7 +193,7 @@ CATALOGUE: dict[str, Definition] = {
     "MF205": Definition(
         "Bad schedule",
         "schedule '{schedule}': {detail}",
-        "Correct it; crontab.guru explains cron expressions.",
+        "Correct it; crontab.guru explains cron expressions, RFC 5545 recurrence rules.",
         'schedules:\n  - cron: "0 25 * * *"',
     ),
     "MF206": Definition(
@@ -217,7 +217,7 @@ CATALOGUE: dict[str, Definition] = {
     "MF209": Definition(
         "Unknown placeholder",
         "nothing called '{{{{ {placeholder} }}}}' is known{suggestion}",
-        "Use environment.*, flow.* or root, or prefect.blocks.* and prefect.variables.*, which the run fills in.",
+        "Use environment.*, flow.*, image.*, limits.* or root; or prefect.blocks.* and prefect.variables.* for runs.",
         'job_variables:\n  image: "{{ image.refrence }}"',
     ),
     "MF210": Definition(
@@ -644,7 +644,7 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF623": Definition(
         "Runs as root",
-        "runs of this image have all rights in it: no USER is set",
+        "runs of this image have all rights in it: {detail}",
         "Add `USER 10001:10001` after the last RUN that needs more.",
         "FROM python:3.12-slim\nCOPY flows flows",
         "warning",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from prefect.utilities.templating import PlaceholderType, apply_values, find_pla
 
 from meta_flows.configuration import (
     ConfiguredFlow,
+    Document,
     Environment,
     GitSource,
     LocalSource,
@@ -20,7 +21,7 @@ from meta_flows.configuration import (
 )
 from meta_flows.configuration.environment import ResourceLimits
 from meta_flows.configuration.quantities import cpu_count, memory_bytes
-from meta_flows.errors import MetaFlowsError, did_you_mean, problem
+from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
 from meta_flows.images import Image
 from meta_flows.models import Deployment, FlowMetadata, Place, kebab
 from meta_flows.planning import PRUNE_TAG, ownership_tags
@@ -80,9 +81,14 @@ def render(
         "tags": template.tags,
         "pull": template.pull,
     }
-    filled = _filled(parts, values, flow.place)
+
+    def place(text: str) -> Place:
+        """Where something is stated: in the flow's file, or in the template."""
+        return configuration.document.find(text) or template.document.find(text) or flow.place
+
+    filled = _filled(parts, values, place)
     if image:
-        filled["job_variables"] = _mounted(_stated(filled["job_variables"]), root, environment.source, flow.place)
+        filled["job_variables"] = _mounted(_stated(filled["job_variables"]), root, environment.source, place)
     limit = configuration.concurrency_limit
     schedules = configuration.schedules if options.scheduled else ()
     ownership = ownership_tags(environment.project, environment.name)
@@ -107,7 +113,7 @@ def render(
         "concurrency_options": limit.model_dump(exclude={"limit"}, exclude_none=True) if limit else None,
     }
     spec.update({key: value for key, value in optional.items() if value is not None})
-    _refuse_secrets(spec, flow.place)
+    _refuse_secrets(spec, configuration.document, flow.place)
     return Deployment(
         flow_name=flow.name,
         name=deployment_name(configuration.slug, kind, environment),
@@ -134,17 +140,22 @@ def _stated(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mounted(
-    job_variables: Mapping[str, Any], root: Path, source: LocalSource | GitSource, place: Place
+    job_variables: Mapping[str, Any], root: Path, source: LocalSource | GitSource, place: Callable[[str], Place]
 ) -> dict[str, Any]:
     """Volumes below the repository, made absolute; what is written there belongs to whom the repository belongs."""
-    volumes = [str(volume) for volume in job_variables.get("volumes", ())]
+    stated, options = job_variables.get("volumes", []), job_variables.get("container_create_kwargs", {})
+    if not isinstance(stated, list):
+        raise refuse("MF203", place(str(stated)), key="volumes", detail="must be a list")
+    if not isinstance(options, Mapping):
+        raise refuse("MF203", place(str(options)), key="container_create_kwargs", detail="must be a mapping")
+    volumes = [str(volume) for volume in stated]
     relative = [volume for volume in volumes if volume.startswith("./")]
     if not relative:
         return dict(job_variables)
     if isinstance(source, GitSource):
-        raise MetaFlowsError(problem("MF610", place, volume=volume) for volume in relative)
+        raise MetaFlowsError(problem("MF610", place(volume), volume=volume) for volume in relative)
     owner = root.stat()
-    container = {"user": f"{owner.st_uid}:{owner.st_gid}", **job_variables.get("container_create_kwargs", {})}
+    container = {"user": f"{owner.st_uid}:{owner.st_gid}", **options}
     absolute = [f"{root}/{volume[2:]}" if volume in relative else volume for volume in volumes]
     return {**job_variables, "volumes": absolute, "container_create_kwargs": container}
 
@@ -160,11 +171,14 @@ def _schedule(schedule: Schedule, environment: Environment) -> dict[str, Any]:
     }
 
 
-def _refuse_secrets(spec: Mapping[str, Any], place: Place) -> None:
+def _refuse_secrets(spec: Mapping[str, Any], document: Document, place: Place) -> None:
     """Whichever file or flag it came from, a secret must not enter a deployment."""
     env = spec["job_variables"].get("env") or {}
+    if not isinstance(env, Mapping):
+        place = document.find(str(env)) or place
+        raise refuse("MF203", place, key="job_variables.env", detail="must be a mapping of names to values")
     found = [
-        problem(code, place, key=name, block=kebab(str(name)))
+        problem(code, document.places.get(("parameters", name), place), key=name, block=kebab(str(name)))
         for code, values in (("MF301", env), ("MF303", spec["parameters"]))
         for name, value in values.items()
         if looks_secret(str(name), value)
@@ -182,18 +196,28 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _filled(parts: dict[str, Any], values: dict[str, Any], place: Place) -> dict[str, Any]:
-    filled: dict[str, Any] = apply_values(parts, values, remove_notset=False)  # type: ignore[assignment]  # a mapping stays one
+def _filled(parts: dict[str, Any], values: dict[str, Any], place: Callable[[str], Place]) -> dict[str, Any]:
     unknown = sorted(
         placeholder.name
-        for placeholder in find_placeholders(filled)
+        for placeholder in find_placeholders(parts)
         if placeholder.type in (PlaceholderType.STANDARD, PlaceholderType.ENV_VAR)
         and not placeholder.name.startswith(RUN_TIME_PREFIX)
+        and not _is_there(values, placeholder.name)
     )
     if unknown:
         known = [f"{top}.{key}" for top, inner in values.items() if isinstance(inner, Mapping) for key in inner]
         raise MetaFlowsError(
-            problem("MF209", place, placeholder=name, suggestion=did_you_mean(name, [*known, "root"]))
+            problem("MF209", place(name), placeholder=name, suggestion=did_you_mean(name, [*known, "root"]))
             for name in unknown
         )
+    filled: dict[str, Any] = apply_values(parts, values, remove_notset=False)  # type: ignore[assignment]  # a mapping stays one
     return filled
+
+
+def _is_there(values: Any, name: str) -> bool:
+    """Whether a dotted name leads to something."""
+    for part in name.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True

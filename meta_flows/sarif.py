@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from meta_flows.catalogue import CATALOGUE
 from meta_flows.models import ValidationError, ValidationResult
@@ -31,7 +34,7 @@ def _rule(code: str) -> dict[str, Any]:
     entry = CATALOGUE[code]
     return {
         "id": code,
-        "name": entry.title.title().replace(" ", ""),
+        "name": "".join(word.capitalize() for word in re.findall(r"\w+", entry.title.replace("'", ""))),
         "shortDescription": {"text": entry.title},
         "defaultConfiguration": {"level": entry.severity},
     }
@@ -44,8 +47,10 @@ def _result(finding: ValidationError, rule: int) -> dict[str, Any]:
         "level": finding.severity,
         "message": {"text": f"{finding.message}\n{finding.remedy}"},
     }
-    if finding.file_path:
+    path = finding.file_path or ""
+    if path and path != "command line" and not path.startswith("shell "):
         region = {"startLine": finding.line_number or 1, "startColumn": finding.column_number or 1}
-        file = {"uri": finding.file_path, "uriBaseId": "ROOT"}
+        outside = path.startswith("/")
+        file = {"uri": Path(path).as_uri()} if outside else {"uri": quote(path), "uriBaseId": "ROOT"}
         result["locations"] = [{"physicalLocation": {"artifactLocation": file, "region": region}}]
     return result

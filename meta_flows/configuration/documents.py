@@ -33,6 +33,11 @@ class Document:
         around = (path[:end] for end in range(len(path), -1, -1))
         return next((self.places[part] for part in around if part in self.places), None)
 
+    def find(self, text: str) -> Place | None:
+        """Where the first value stands that holds a text."""
+        found = (path for path, value in leaves(self.data) if text in str(value))
+        return next((place for path in found if (place := self.place(path))), None)
+
     def section(self, *path: str) -> Document:
         """The mapping at `path` as a document of its own; an empty one where there is none."""
         data: Any = self.data

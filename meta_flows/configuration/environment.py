@@ -216,7 +216,11 @@ def environment_names(root: Path) -> dict[str, str]:
     Args:
         root: The repository.
     """
-    files = sorted(configuration_folder(root).glob("[!.]*.yaml"))
+    folder = configuration_folder(root)
+    if other := next(iter(sorted(folder.glob("[!.]*.yml"))), None):
+        place = Place(path=place_path(other, root), line=1)
+        raise refuse("MF203", place, key=other.name, detail="is not read: environments are files that end in .yaml")
+    files = sorted(folder.glob("[!.]*.yaml"))
     return {file.stem: _short_name(file, root) for file in files if file.stem != "defaults"} or {"development": "dev"}
 
 

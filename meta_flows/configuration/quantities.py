@@ -36,7 +36,7 @@ def cpu_count(quantity: str) -> float:
 
 
 def _amount(quantity: str, units: Mapping[str, Decimal], expected: str) -> Decimal:
-    matched = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)", quantity)
+    matched = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)([A-Za-z]*)", quantity)
     if not matched or matched[2] not in units or not Decimal(matched[1]):
         raise wrong("MF212", value=quantity, expected=expected)
     return Decimal(matched[1]) * units[matched[2]]

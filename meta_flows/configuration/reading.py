@@ -64,8 +64,8 @@ def read_text(path: Path, root: Path) -> str:
         raise refuse("MF215", what="the file", path=name) from None
     except UnicodeDecodeError as error:
         raise refuse("MF216", Place(path=name), detail=f"byte {error.start + 1} is not UTF-8") from None
-    except OSError as error:
-        raise refuse("MF216", Place(path=name), detail=error.strerror) from None
+    except (OSError, ValueError) as error:
+        raise refuse("MF216", Place(path=name), detail=getattr(error, "strerror", None) or error) from None
 
 
 def configuration_folder(root: Path) -> Path:

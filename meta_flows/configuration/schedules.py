@@ -59,7 +59,8 @@ class Schedule(Section):
         if self.cron is not None:
             timing = _as_prefect_has_it("cron", cron=self.cron, day_or=self.day_or)
         elif self.rrule is not None:
-            start = "" if "DTSTART" in self.rrule.upper() else "DTSTART:20200101T000000\n"
+            utc = "Z" if re.search(r"UNTIL=\d{8}T\d{6}Z", self.rrule, re.IGNORECASE) else ""  # both have it, or neither
+            start = "" if "DTSTART" in self.rrule.upper() else f"DTSTART:20200101T000000{utc}\n"
             timing = _as_prefect_has_it("rrule", rrule=start + self.rrule)
         else:
             timing = _as_prefect_has_it("interval", interval=self.interval, anchor_date=self.anchor_date)
@@ -79,6 +80,8 @@ class Schedule(Section):
         if self.rrule and re.search("FREQ=(MINUTE|SECOND)LY", rule := self.rrule.upper()) and "DTSTART" not in rule:
             detail = "a rule by the minute or second needs a recent DTSTART, or it is counted from 2020; use interval"
             raise wrong("MF205", ("rrule",), schedule=self.slug, detail=detail)
+        if self.rrule and re.search(r"INTERVAL=0+\b", self.rrule.upper()):
+            raise wrong("MF205", ("rrule",), schedule=self.slug, detail="with INTERVAL=0 it never gets anywhere")
         try:
             self.timing()
         except Exception as error:  # noqa: BLE001 - whatever Prefect's parsers stumble over was written wrong

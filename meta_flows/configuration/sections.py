@@ -94,6 +94,7 @@ _WORDS = {
     "union_tag_invalid": "has an unknown `type`; there are {expected_tags}",
 }
 _LONGEST_SHOWN = 60
+_SAID_ALREADY = ("missing", "value_error", "union_tag_invalid", "union_tag_not_found")
 
 
 def validate(model_type: type[M], document: Document) -> M:
@@ -163,7 +164,7 @@ def _words(detail: ErrorDetails) -> str:
 def _instead(key: str, detail: ErrorDetails) -> str:
     """`, not X` for a value that is short and no secret."""
     value = detail["input"]
-    if detail["type"] in ("missing", "value_error") or looks_secret(key, value):
+    if detail["type"] in _SAID_ALREADY or looks_secret(key, value):
         return ""
     kinds = {dict: "a mapping", list: "a list", type(None): "empty"}
     shown = kinds.get(type(value)) or json.dumps(value)

@@ -71,11 +71,18 @@ def loose_ends(root: Path, flows: Iterable[FlowMetadata], folder: str = "flows")
     for path in tree.walk(top):
         home, _, name = path.rpartition("/")
         if name in DEPLOYMENT_FILES and path not in used and not _is_of_kubernetes(tree, path):
-            found.append(problem("MF114", Place(path=path, line=1), folder=home or "."))
+            there = any(parent(file) == home for file in used if file)
+            detail = "is not read: the other file of this folder is"
+            place = Place(path=path, line=1)
+            found.append(problem("MF203", place, key=name, detail=detail) if there else _idle(place, home))
         elif _may_define_flows(path):
             with suppress(OSError):
                 found += unreachable_flows(path, tree.read(path))
     return tuple(found)
+
+
+def _idle(place: Place, home: str) -> ValidationError:
+    return problem("MF114", place, folder=home or ".")
 
 
 def _is_of_kubernetes(tree: Tree, path: str) -> bool:

@@ -8,7 +8,7 @@ from meta_flows import prefect_api
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
 from meta_flows.tasks.building import BUILDERS, find_images
-from meta_flows.tasks.planning import configured_names, observe, render_deployments
+from meta_flows.tasks.planning import check_plan, configured_names, observe, render_deployments
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment
 from meta_flows.tasks.report import final_state
 from meta_flows.tasks.validating import check_deployments, report_validation, validate_flows
@@ -51,5 +51,6 @@ def validate(
     with prefect_api.client() as api:
         observed = observe(api, target, configured_names(configured, target))
         rendered = render_deployments(root, configured, target, images, {} if import_flows else observed.released)
-        checked = check_deployments(api, configured, rendered, observed.work_pools, target)
+        checked = check_deployments(api, root, configured, rendered, observed.work_pools, target)
+        checked = check_plan(api, checked, observed, target)
     return final_state(report_validation(target, configured, checked, import_flows=import_flows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from bisect import bisect_left
 from functools import cache, cached_property
 from itertools import islice, takewhile
@@ -11,7 +12,10 @@ from pathlib import Path
 
 from docker.utils.build import PatternMatcher
 
+from meta_flows.configuration.reading import read_text
+from meta_flows.errors import refuse
 from meta_flows.images.dockerfiles import takes
+from meta_flows.models import Place
 
 IGNORE_FILE = ".dockerignore"
 
@@ -33,12 +37,26 @@ class Context:
 
     @cached_property
     def files(self) -> tuple[str, ...]:
-        """POSIX paths of all of them, sorted."""
-        ignore = self.root / IGNORE_FILE
-        lines = ignore.read_text(encoding="utf-8-sig").splitlines() if ignore.is_file() else []
-        patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        found = PatternMatcher(patterns).walk(str(self.root))
+        """POSIX paths of all of them, sorted.
+
+        Raises:
+            MetaFlowsError: MF111 or MF216, `.dockerignore` cannot be used.
+        """
+        found = PatternMatcher(self._ignored()).walk(str(self.root))
         return tuple(sorted(path.replace(os.sep, "/") for path in found if self._is_file(path)))
+
+    def _ignored(self) -> list[str]:
+        ignore = self.root / IGNORE_FILE
+        patterns = []
+        for number, line in enumerate(read_text(ignore, self.root).splitlines() if ignore.is_file() else (), 1):
+            if line.strip() and not line.startswith("#"):
+                try:
+                    PatternMatcher([line.strip()]).matches("x")  # type: ignore[arg-type]  # its stub says path
+                except re.error as error:
+                    place = Place(path=IGNORE_FILE, line=number)
+                    raise refuse("MF111", place, pattern=line.strip(), detail=error) from error
+                patterns.append(line.strip())
+        return patterns
 
     def _taken_by(self, source: str) -> tuple[str, ...]:
         files = self.files

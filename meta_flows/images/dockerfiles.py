@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from io import BytesIO
@@ -31,12 +32,15 @@ class Copy(NamedTuple):
     Attributes:
         sources: Paths in the context, or in another stage; globs among them.
         target: Absolute path in the image; with a slash at its end it is a folder.
-        stage: Where the sources are: name or number of a stage, or an image; None for the context.
+        origin: Where the sources are: name or number of a stage, or an image; None for the context.
+        stage: The earlier stage of that name or number, if there is one.
     """
 
+    instruction: str
     sources: tuple[str, ...]
     target: str
-    stage: str | None
+    origin: str | None
+    stage: Stage | None
     place: Place
 
 
@@ -57,7 +61,7 @@ class Stage:
         workdir: Working directory at its end.
         copies: Its COPY and ADD instructions, in order.
         commands: Its RUN instructions.
-        user: Whom the last USER instruction names, here or in an earlier stage; empty if there is none.
+        user: Whom the last USER instruction names, here or in an earlier stage, and where; empty if there is none.
     """
 
     name: str
@@ -65,7 +69,7 @@ class Stage:
     place: Place
     parent: Stage | None = None
     workdir: str = "/"
-    user: str = ""
+    user: tuple[str, Place | None] = ("", None)
     copies: list[Copy] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
@@ -100,26 +104,21 @@ class Dockerfile(NamedTuple):
     @property
     def copies(self) -> Iterator[Copy]:
         """Every instruction of any stage that copies from the context."""
-        return (copy for stage in self.stages for copy in stage.copies if copy.stage is None)
+        return (copy for stage in self.stages for copy in stage.copies if copy.origin is None)
 
     def places(self, path: str) -> set[str]:
         """Where in the image this file of the context is, as far as the Dockerfile says."""
-        return self._places(self.stages[-1], path)
-
-    def _places(self, stage: Stage, path: str) -> set[str]:
-        found = self._places(stage.parent, path) if stage.parent else set()
-        for copy in stage.copies:
-            if copy.stage is None:
-                found |= {*_targets(copy, path)}
-            elif other := self.stage(copy.stage):
-                found |= {target for place in self._places(other, path) for target in _targets(copy, place.lstrip("/"))}
-        return found
-
-    def stage(self, name: str) -> Stage | None:
-        """The stage of that name or number."""
-        return next(
-            (stage for number, stage in enumerate(self.stages) if name.lower() in (stage.name, str(number))), None
-        )
+        found = dict[int, set[str]]()
+        for stage in self.stages:  # each is made of earlier ones
+            here = set(found[id(stage.parent)]) if stage.parent else set()
+            for copy in stage.copies:
+                if copy.origin is None:
+                    here.update(_targets(copy, path))
+                elif copy.stage:
+                    inner = (place.lstrip("/") for place in found[id(copy.stage)])
+                    here.update(target for place in inner for target in _targets(copy, place))
+            found[id(stage)] = here
+        return found[id(self.stages[-1])]
 
 
 def read_dockerfile(  # noqa: PLR0912 - a case for each instruction
@@ -136,7 +135,7 @@ def read_dockerfile(  # noqa: PLR0912 - a case for each instruction
         MetaFlowsError: MF602, it cannot be read, or is none.
     """
     try:
-        content = (root / path).read_bytes()
+        content = (root / path).read_bytes().removeprefix(BOM_UTF8)
         instructions = [*_instructions(content, path)]
     except (OSError, UnicodeDecodeError) as error:
         raise refuse("MF602", Place(path=path), detail=str(error)) from None
@@ -157,30 +156,48 @@ def read_dockerfile(  # noqa: PLR0912 - a case for each instruction
         elif not stages:
             raise refuse("MF602", place, detail=f"{instruction} before the first FROM")
         elif instruction == "ENV":
-            given = get_key_val_dictionary(value, env_replace=True, args={}, envs=values)
+            given = _assigned(value, values, place)
             values |= given
             assignments += [Assignment(name, text, place) for name, text in given.items()]
         elif instruction == "WORKDIR":
-            stages[-1].workdir = _join(stages[-1].workdir, _words(value, values)[0])
+            if not value.strip():
+                raise refuse("MF602", place, detail="WORKDIR names no folder")
+            stages[-1].workdir = _join(stages[-1].workdir, "".join(_words(value, values)[:1]))
         elif instruction == "USER":
-            stages[-1].user = "".join(_words(value, values)[:1])
+            stages[-1].user = ("".join(_words(value, values)[:1]), place)
         elif instruction == "RUN":
             stages[-1].commands.append(value)
         elif instruction in ("COPY", "ADD"):
-            stages[-1].copies.append(_copy(value, stages[-1], place))
+            stages[-1].copies.append(_copy(instruction, value, stages, place))
     if not stages:
         raise refuse("MF602", Place(path=path), detail="it has no FROM")
     return Dockerfile(path, content, tuple(stages), taken, tuple(assignments))
 
 
 def _instructions(content: bytes, path: str) -> Iterator[tuple[str, str, Place]]:
-    file: Any = BytesIO(content)  # its stub says text, and it wants bytes
+    file: Any = BytesIO(_without_heredocs(content))  # its stub says text, and it wants bytes
     for item in DockerfileParser(fileobj=file).structure:
         instruction, place = str(item["instruction"]), Place(path=path, line=item["startline"] + 1)
         if instruction != "COMMENT":
             if instruction not in INSTRUCTIONS:
                 raise refuse("MF602", place, detail=f"unknown instruction {instruction}")
             yield instruction, str(item["value"]), place
+
+
+def _without_heredocs(content: bytes) -> bytes:
+    """The same lines, those of here-documents as comments: the parser knows none."""
+    lines, ends = [], list[bytes]()
+    for line in content.split(b"\n"):
+        if not ends:
+            ends = (
+                re.findall(rb"<<-?[\"']?(\w+)", line) if re.match(rb"\s*(RUN|COPY|ADD)\s", line, re.IGNORECASE) else []
+            )
+            lines.append(line)
+            continue
+        if line.strip() == ends[0]:
+            ends.pop(0)
+        lines.append(b"#")
+    return b"\n".join(lines)
 
 
 def _stage(value: str, defaults: Mapping[str, str], stages: list[Stage], place: Place) -> Stage:
@@ -194,13 +211,21 @@ def _stage(value: str, defaults: Mapping[str, str], stages: list[Stage], place: 
     return Stage(name, base, place)
 
 
+def _assigned(value: str, values: Mapping[str, str], place: Place) -> dict[str, str]:
+    try:
+        return dict(get_key_val_dictionary(value, env_replace=True, args={}, envs=dict(values)))
+    except (IndexError, ValueError) as error:
+        raise refuse("MF602", place, detail=f"ENV is not KEY=VALUE: {error}") from None
+
+
 def _arguments(value: str, values: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
     for word in _words(value, values):
         name, equals, default = word.partition("=")
         yield name, default if equals else None
 
 
-def _copy(value: str, stage: Stage, place: Place) -> Copy:
+def _copy(instruction: str, value: str, stages: Sequence[Stage], place: Place) -> Copy:
+    *earlier, stage = stages
     flags = dict(re.findall(r"--(\w+)=(\S+)", value.partition("[")[0]))
     rest = re.sub(r"^(\s*--\S+)+\s*", "", value)
     paths = _listed(rest) or _words(rest, stage.values)
@@ -210,10 +235,14 @@ def _copy(value: str, stage: Stage, place: Place) -> Copy:
     folder = target.endswith(("/", "/.")) or target == "." or len(sources) > 1
     absolute = _join(stage.workdir, target)
     local = [source for source in sources if "://" not in source and not source.startswith(("git@", "<<"))]
+    origin = flags.get("from")
+    numbered = enumerate(earlier)
     return Copy(
+        instruction,
         tuple(_join("/", source).lstrip("/") for source in local),
         f"{absolute.rstrip('/')}/" if folder else absolute,
-        flags.get("from"),
+        origin,
+        next((each for number, each in numbered if origin and origin.lower() in (each.name, str(number))), None),
         place,
     )
 
@@ -221,10 +250,11 @@ def _copy(value: str, stage: Stage, place: Place) -> Copy:
 def _listed(value: str) -> list[str]:
     """The words of an instruction that is written as a JSON list; empty for any other."""
     try:
-        words = json.loads(value) if value.startswith("[") else []
-    except ValueError:
+        words = [str(word) for word in json.loads(value)] if value.startswith("[") else []
+        "".join(words).encode()
+    except (ValueError, RecursionError):
         return []
-    return [str(word) for word in words]
+    return words
 
 
 def _words(value: str, values: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ from meta_flows import planning
 from meta_flows.configuration import Configured, Environment, deployment_name
 from meta_flows.desired import Desired, Images, flows_with_new_code, render_all
 from meta_flows.discovery import ignored_paths
-from meta_flows.errors import MetaFlowsError, problem, refuse
+from meta_flows.errors import MetaFlowsError, outcome, problem, refuse
 from meta_flows.models import Deployment, FlowMetadata, LiveDeployment, Plan, Release, ValidationError, WorkPoolCreation
 from meta_flows.parameter_schemas import parameter_schemas
 from meta_flows.planning import history
@@ -123,7 +123,7 @@ def propose_deploy(
     if earlier and (earlier.observed, earlier.images) == (observed, images):
         return earlier
     rendered = render_deployments(root, configured, environment, images, observed.released)
-    rendered = check_deployments(api, configured, rendered, observed.work_pools, environment)
+    rendered = check_deployments(api, root, configured, rendered, observed.work_pools, environment)
     refused = tuple(dict.fromkeys((*configured.refused, *rendered.refused)))  # an engine is missing once
     hindrance = "only a part of the repository is selected" if wishes.partial else images.left_out
     if refused:
@@ -219,6 +219,14 @@ def plan_changes(
     for change in plan.pending:
         logger.info("%s %s: %s", change.action, change.name, ", ".join(field.path for field in change.fields))
     return plan
+
+
+def check_plan(api: Api, desired: Desired, observed: Observed, environment: Environment) -> Desired:
+    """The same with what planning would refuse."""
+    policy = planning.Policy(adopt=False, prune=planning.Prune(wanted=False))
+    plan = outcome(plan_changes, api, desired.deployments, observed, environment, policy)
+    refused = plan.errors if isinstance(plan, MetaFlowsError) else plan.refused
+    return desired._replace(refused=(*desired.refused, *refused))
 
 
 def _new_work_pools(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from prefect.settings import get_current_settings
 from prefect.utilities.urls import url_for
 
 from meta_flows import validation
-from meta_flows.configuration import Configured, Environment, Selection
+from meta_flows.configuration import Configured, Environment, Selection, load_template
 from meta_flows.desired import Desired, as_error
 from meta_flows.models import Deployment, DeployResult, FlowMetadata
 from meta_flows.prefect_api import Api
@@ -45,11 +46,13 @@ def validate_flows(
 
 @step("validate deployments")
 def check_deployments(
-    api: Api, configured: Configured, rendered: Desired, work_pools: WorkPools, environment: Environment
+    api: Api, root: Path, configured: Configured, rendered: Desired, work_pools: WorkPools, environment: Environment
 ) -> Desired:
     """Apply the rules that compare deployments with what the server has: pools, job variables, blocks, variables."""
     surroundings = _surroundings(api, rendered.deployments, work_pools, environment)
-    kept, found = validation.check_deployments(configured, rendered.deployments, environment, surroundings)
+    kept, found = validation.check_deployments(
+        configured, rendered.deployments, environment, surroundings, cache(partial(load_template, root))
+    )
     for error in found.errors:
         get_run_logger().error("%s", error)
     for warning in found.warnings:

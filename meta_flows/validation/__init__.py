@@ -5,11 +5,11 @@ Each rule is a generator of what is wrong with one flow or one deployment; for w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from meta_flows.configuration import Configured, ConfiguredFlow, Environment, deployment_name, load_template
+from meta_flows.configuration import Configured, ConfiguredFlow, Environment, Template, deployment_name, load_template
 from meta_flows.discovery import loose_ends
 from meta_flows.errors import MetaFlowsError, outcome
 from meta_flows.images import Context
@@ -85,6 +85,7 @@ def check_deployments(
     deployments: Iterable[Deployment],
     environment: Environment,
     surroundings: Surroundings | None = None,
+    template: Callable[[str], Template] | None = None,
 ) -> tuple[tuple[Deployment, ...], ValidationResult]:
     """The rendered deployments without those of flows that a rule refuses, and all that the rules say.
 
@@ -93,13 +94,18 @@ def check_deployments(
         deployments: All of them.
         environment: Where they go.
         surroundings: What the server has; without it only parameters are checked.
+        template: The template of a kind, for places.
     """
     by_name = {deployment.name: deployment for deployment in deployments}
     refused, found = set[str](), list[ValidationError]()
     for item in configured.flows:
         names = (deployment_name(item.configuration.slug, kind, environment) for kind in item.kinds)
         rendered = [by_name[name] for name in names if name in by_name]
-        rules = (error for deployment in rendered for error in check_deployment(item, deployment, surroundings))
+        rules = (
+            error
+            for deployment in rendered
+            for error in check_deployment(item, deployment, surroundings, template and template(deployment.kind))
+        )
         errors = _applied(rules, environment, item)
         found += errors
         if result(errors).errors:  # a flow is deployed in all its kinds or in none

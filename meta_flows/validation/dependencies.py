@@ -92,7 +92,7 @@ def _contradictions(flow: FlowMetadata, declared: Declared) -> Iterator[Validati
 def _agree(one: Requirement, other: Requirement) -> bool:
     """Whether some version fits both: one that they name, the next after it, or the very first."""
     both = one.specifier & other.specifier
-    named = [specifier.version.removesuffix(".*") for specifier in both]
+    named = [item.version.removesuffix(".*") for item in both if item.operator != "==="]
     candidates = {"0", *named, *(f"{Version(text).public}.1" for text in named if not Version(text).is_prerelease)}
     return any(both.contains(candidate, prereleases=True) for candidate in candidates)
 

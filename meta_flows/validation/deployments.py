@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from prefect.utilities.schema_tools import validate
 from prefect.utilities.templating import PlaceholderType, find_placeholders
 
-from meta_flows.configuration import ConfiguredFlow
+from meta_flows.configuration import ConfiguredFlow, Document, Template
 from meta_flows.configuration.documents import KeyPath
 from meta_flows.errors import did_you_mean, problem
 from meta_flows.models import Deployment, Place, ValidationError
@@ -64,17 +64,23 @@ def references(deployments: Iterable[Deployment]) -> set[Reference]:
     return found
 
 
-def check(item: ConfiguredFlow, deployment: Deployment, surroundings: Surroundings | None) -> Iterator[ValidationError]:
+def check(
+    item: ConfiguredFlow,
+    deployment: Deployment,
+    surroundings: Surroundings | None,
+    template: Template | None = None,
+) -> Iterator[ValidationError]:
     """What is wrong with one deployment.
 
     Args:
         item: The flow that it was rendered from.
         deployment: The deployment.
         surroundings: What the server has; without it only parameters are checked.
+        template: The template of its kind, for places.
     """
     yield from _parameters(item, deployment)
     if surroundings:
-        yield from _surroundings(item, deployment, surroundings)
+        yield from _surroundings(item, deployment, surroundings, template)
 
 
 def _parameters(item: ConfiguredFlow, deployment: Deployment) -> Iterator[ValidationError]:
@@ -83,13 +89,14 @@ def _parameters(item: ConfiguredFlow, deployment: Deployment) -> Iterator[Valida
     schema = spec["parameter_openapi_schema"]
     if not schema.get("properties"):
         return
-    for name, detail in _misfits(spec["parameters"], schema):
-        yield problem("MF220", document.place(("parameters", name)) or item.flow.place, parameter=name, detail=detail)
+    for path, detail in _misfits(spec["parameters"], schema):
+        place = document.place(("parameters", *path)) or item.flow.place
+        yield problem("MF220", place, parameter=path[0], detail=detail)
     variadic = {parameter.name for parameter in item.flow.parameters if parameter.variadic}
     for index, (slug, schedule) in enumerate(spec["schedules"].items()):
-        for name, detail in _misfits(schedule["parameters"], schema):
-            place = document.place(("schedules", index, "parameters", name)) or item.flow.place
-            yield problem("MF220", place, parameter=name, detail=detail)
+        for path, detail in _misfits(schedule["parameters"], schema):
+            place = document.place(("schedules", index, "parameters", *path)) or item.flow.place
+            yield problem("MF220", place, parameter=path[0], detail=detail)
         missing = {*schema.get("required", ())} - variadic - {*spec["parameters"], *schedule["parameters"]}
         for name in sorted(missing) if schedule.get("active", True) else ():
             place = document.place(("schedules", index)) or item.flow.place
@@ -97,15 +104,16 @@ def _parameters(item: ConfiguredFlow, deployment: Deployment) -> Iterator[Valida
 
 
 def _surroundings(
-    item: ConfiguredFlow, deployment: Deployment, surroundings: Surroundings
+    item: ConfiguredFlow, deployment: Deployment, surroundings: Surroundings, template: Template | None
 ) -> Iterator[ValidationError]:
     """The work pool, its job variables, and everything that is referred to."""
     name, queue = deployment.spec["work_pool_name"], deployment.spec.get("work_queue_name")
     pool = surroundings.pools.get(name)
     if pool is None:
-        yield problem("MF410", item.flow.place, pool=name, suggestion=did_you_mean(name, surroundings.pools))
+        place = _in(template).places.get(("work_pool",)) or item.flow.place
+        yield problem("MF410", place, pool=name, suggestion=did_you_mean(name, surroundings.pools))
     else:
-        yield from _job_variables(item, deployment, name, pool)
+        yield from _job_variables(item, deployment, name, pool, template)
         if None in pool.paused or (queue or "default") in pool.paused:
             what = f"work pool '{name}'" if None in pool.paused else f"work queue '{queue or 'default'}' of '{name}'"
             yield problem("MF411", what=what)
@@ -116,33 +124,34 @@ def _surroundings(
             place = item.configuration.document.place(("concurrency_limit",)) or item.flow.place
             yield problem("MF416", place, limit=limit, pool=name, most=pool.limit)
     for what, missing in sorted(references([deployment]) - {*surroundings.existing}):
-        yield problem("MF415", _place_of(missing.rpartition("/")[2], item), what=what, name=missing)
+        name = missing.rpartition("/")[2]
+        place = item.configuration.document.find(name) or _in(template).find(name) or item.flow.place
+        yield problem("MF415", place, what=what, name=missing)
 
 
 def _job_variables(
-    item: ConfiguredFlow, deployment: Deployment, pool_name: str, pool: Pool
+    item: ConfiguredFlow, deployment: Deployment, pool_name: str, pool: Pool, template: Template | None
 ) -> Iterator[ValidationError]:
     stated = deployment.spec["job_variables"]
     known = pool.variables.get("properties", {})
     for variable in stated:
-        place = _place(item, deployment.kind, variable)
+        place = _place(item, deployment.kind, variable, template)
         if variable not in known and not pool.variables.get("additionalProperties"):
             facts = {"suggestion": did_you_mean(variable, known), "known": ", ".join(sorted(known))}
             yield problem("MF413", place, pool=pool_name, variable=variable, **facts)
     checked = {key: value for key, value in stated.items() if key in known and not find_placeholders(value)}
-    for variable, detail in _misfits(checked, pool.variables):
-        yield problem(
-            "MF414", _place(item, deployment.kind, variable), pool=pool_name, variable=variable, detail=detail
-        )
+    for (variable, *_), detail in _misfits(checked, pool.variables):
+        place = _place(item, deployment.kind, str(variable), template)
+        yield problem("MF414", place, pool=pool_name, variable=variable, detail=detail)
 
 
-def _misfits(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The names of values that do not fit, and why; for what is missing nobody is to blame yet."""
+def _misfits(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Where values do not fit, and why; for what is missing nobody is to blame yet."""
     given = {key: value for key, value in values.items() if not _filled_in_later(value)}
     for error in validate(given, dict(schema), ignore_required=True, allow_none_with_default=True) if given else ():
-        name, *inner = error.absolute_path
-        where = "".join(f"[{part!r}]" for part in inner)
-        yield str(name), f"{where} {error.message}".strip()[:LONGEST_SHOWN]
+        inner = "".join(f"[{part!r}]" for part in [*error.absolute_path][1:])
+        options = [part.message for part in error.context or () if part.validator_value != "null"]
+        yield tuple(error.absolute_path), f"{inner} {' or '.join(options) or error.message}".strip()[:LONGEST_SHOWN]
 
 
 def _filled_in_later(value: Any) -> bool:
@@ -154,16 +163,11 @@ def _run_time_parts(deployment: Deployment) -> dict[str, Any]:
     return {key: deployment.spec[key] for key in ("job_variables", "pull_steps")}
 
 
-def _place(item: ConfiguredFlow, kind: str, variable: str) -> Place:
-    """Where a job variable is stated; the flow's own line for one of a template."""
-    document, path = item.configuration.document, ("kinds", kind, "job_variables", variable)
-    return document.places.get(path) or item.flow.place
+def _place(item: ConfiguredFlow, kind: str, variable: str, template: Template | None) -> Place:
+    """Where a job variable is stated: in the flow's file, or in the template."""
+    own = item.configuration.document.places.get(("kinds", kind, "job_variables", variable))
+    return own or _in(template).places.get(("job_variables", variable)) or item.flow.place
 
 
-def _place_of(text: str, item: ConfiguredFlow) -> Place:
-    """Where a flow's file states something that holds a text."""
-    from meta_flows.configuration.documents import leaves
-
-    document = item.configuration.document
-    paths: Iterable[KeyPath] = (path for path, value in leaves(document.data) if text in str(value))
-    return next((place for path in paths if (place := document.place(path))), item.flow.place)
+def _in(template: Template | None) -> Document:
+    return template.document if template else Document()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
 
@@ -20,7 +20,7 @@ WITHOUT_PREFECT = frozenset({"python", "debian", "ubuntu", "alpine", "fedora", "
 
 MOST_SHOWN = 3
 
-INSTALLS = re.compile(r"\b(pip|pip3|uv|poetry|pdm|pipenv|conda|mamba|micromamba|apk|apt-get|rye|pixi)\b|\.sh\b")
+INSTALLS = re.compile(r"<<|\b(pip|pip3|uv|poetry|pdm|pipenv|conda|mamba|micromamba|apk|apt-get|rye|pixi)\b|\.sh\b")
 PLAINLY = re.compile(r"\b(?:uv )?pip3? (?:--\S+ \S+ )?install\b(?P<words>[^&|;]*)")
 
 
@@ -48,15 +48,16 @@ def check_dockerfile(
         if looks_secret(key, value):
             yield problem("MF624", place, key=key)
     last = dockerfile.stages[-1]
-    if last.user.partition(":")[0] in ("", "root", "0"):
-        yield problem("MF623", last.place)
+    user, stated = last.user
+    if user.partition(":")[0] in ("", "root", "0"):
+        yield problem("MF623", stated or last.place, detail="USER is root" if stated else "no USER is set")
     here = set(context.files)
     gone = [module for module in flow.local_modules if module not in here or not dockerfile.places(module)]
     if gone and flow.path not in gone:  # an image without the flow itself is refused as such
         more = f" and {len(gone) - MOST_SHOWN} more" if gone[MOST_SHOWN:] else ""
         yield problem("MF625", flow.place, dockerfile=path, modules=", ".join(gone[:MOST_SHOWN]) + more)
-    if not any(_may_have_prefect(stage, dockerfile, declarations) for stage in _ancestry(dockerfile)):
-        yield problem("MF626", Place(path=path, line=last.place.line), dockerfile=path, base=last.base)
+    if not any(_may_have_prefect(stage, declarations) for stage in _ancestry(dockerfile)):
+        yield problem("MF626", Place(path=path, line=last.place.line), dockerfile=path, base=_base(last))
 
 
 def check_volumes(item: ConfiguredFlow, environment: Environment) -> Iterator[ValidationError]:
@@ -74,12 +75,17 @@ def check_volumes(item: ConfiguredFlow, environment: Environment) -> Iterator[Va
 
 
 def _exists(path: str) -> bool:
-    from pathlib import Path
-
     try:
         return Path(path).exists()
-    except OSError:
-        return True  # not ours to look at
+    except (OSError, ValueError):
+        return False  # no name that a file could have
+
+
+def _content(folder: Path) -> list[Path] | None:
+    try:
+        return list(folder.iterdir())
+    except (OSError, ValueError):
+        return None
 
 
 def _bases(dockerfile: Dockerfile) -> Iterator[ValidationError]:
@@ -95,10 +101,14 @@ def _copies(dockerfile: Dockerfile, context: Context) -> Iterator[ValidationErro
     for copy in dockerfile.copies:
         for source in copy.sources:
             folder = context.root / source
-            if context.taken_by(source) or (folder.is_dir() and not any(folder.iterdir())):
+            if context.taken_by(source) or _content(folder) == []:
                 continue
-            hint = "; .dockerignore leaves it out" if folder.exists() else ""
-            yield problem("MF622", copy.place, instruction="COPY", source=source or ".", hint=hint)
+            hint = "; .dockerignore leaves it out" if _exists(str(folder)) else ""
+            yield problem("MF622", copy.place, instruction=copy.instruction, source=source or ".", hint=hint)
+
+
+def _base(stage: Stage) -> str:
+    return _base(stage.parent) if stage.parent else stage.base
 
 
 def _ancestry(dockerfile: Dockerfile) -> Iterator[Stage]:
@@ -108,16 +118,17 @@ def _ancestry(dockerfile: Dockerfile) -> Iterator[Stage]:
         stage = todo.pop()
         if stage not in seen:
             seen.append(stage)
-            todo += [found for copy in stage.copies if copy.stage and (found := dockerfile.stage(copy.stage))]
+            todo += [copy.stage for copy in stage.copies if copy.stage]
             todo += [stage.parent] if stage.parent else []
     yield from seen
 
 
-def _may_have_prefect(stage: Stage, dockerfile: Dockerfile, declarations: Declarations) -> bool:
+def _may_have_prefect(stage: Stage, declarations: Declarations) -> bool:
     """Whether a stage begins with an image that may have it, installs it, or installs what is not known from here."""
-    if stage.parent is None and re.split("[:@]", stage.base)[0] not in WITHOUT_PREFECT:
+    image = stage.base.removeprefix("docker.io/").removeprefix("library/")
+    if stage.parent is None and re.split("[:@]", image)[0] not in WITHOUT_PREFECT:
         return True
-    if any(copy.stage and not dockerfile.stage(copy.stage) for copy in stage.copies):
+    if any(copy.origin and not copy.stage for copy in stage.copies):
         return True  # from an image that nobody here knows
     return any(_may_install_prefect(command, stage, declarations) for command in stage.commands)
 
@@ -130,7 +141,7 @@ def _may_install_prefect(command: str, stage: Stage, declarations: Declarations)
         words = found["words"].split()
         for before, word in zip(["", *words], words, strict=False):
             if before in ("-r", "--requirement"):
-                copied = (source for copy in stage.copies if copy.stage is None for source in copy.sources)
+                copied = (source for copy in stage.copies if copy.origin is None for source in copy.sources)
                 files = [source for source in copied if PurePosixPath(source).name == PurePosixPath(word).name]
                 read = [declarations.read(path) for path in files]
                 names = {item.requirement.name for each in read for item in each.requirements}

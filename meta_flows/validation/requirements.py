@@ -6,12 +6,15 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import normpath
 from typing import Any, NamedTuple
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 
 from meta_flows.configuration.reading import read_text
+from meta_flows.configuration.secrets import masked
 from meta_flows.discovery.tree import join, parent
 from meta_flows.errors import MetaFlowsError, problem
 from meta_flows.models import FlowMetadata, Place, ValidationError
@@ -91,9 +94,13 @@ def _joined(*parts: Declared) -> Declared:
 
 def _parsed(text: str, place: Place) -> Declared:
     try:
-        return Declared(requirements=(Requires(Requirement(text), place),))
-    except InvalidRequirement as error:
-        return Declared(errors=(problem("MF125", place, detail=str(error).partition("\n")[0]),))
+        requirement = Requirement(text)
+        if requirement.marker:
+            requirement.marker.evaluate({"extra": ""})
+        return Declared(requirements=(Requires(requirement, place),))
+    except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName) as error:
+        detail = str(error).partition("\n")[0]
+        return Declared(errors=(problem("MF125", place, detail=f"{masked('', text)}: {detail}"),), complete=False)
 
 
 def _text(root: Path, path: str) -> str | ValidationError:
@@ -103,17 +110,30 @@ def _text(root: Path, path: str) -> str | ValidationError:
         return error.errors[0]
 
 
-def _requirements_file(root: Path, path: str, above: tuple[str, ...] = ()) -> Declared:
-    """A file as pip reads it: with continued lines, comments, options, and other files that it names."""
+def _requirements_file(root: Path, path: str, read: set[str] | None = None) -> Declared:
+    """A file as pip reads it: with continued lines, comments, options, and other files that it names.
+
+    Args:
+        root: The repository.
+        path: The file in it.
+        read: Files that are read already.
+    """
+    read = {path} if read is None else read
     text = _text(root, path)
     if isinstance(text, ValidationError):
         return Declared(errors=(text,))
     parts = [Declared(files=(path,))]
     for number, line in _lines(text):
         if other := re.match(r"(?:-r|--requirement)[ =]*(.+)", line):
-            inner = str(PurePosixPath(parent(path), other[1].strip()))
-            if inner not in (path, *above):
-                parts.append(_requirements_file(root, inner, (path, *above)))
+            inner = normpath(join(parent(path), other[1].strip()))
+            if inner.startswith(("/", "..")):
+                parts.append(Declared(complete=False))
+            elif not _is_file(root / inner):
+                place = Place(path=path, line=number)
+                parts.append(Declared(errors=(problem("MF215", place, what="the file", path=inner),), complete=False))
+            elif inner not in read:
+                read.add(inner)
+                parts.append(_requirements_file(root, inner, read))
         elif re.match(r"-e|--editable|[./]|\w+\+?\w*://", line):
             named = re.search(r"#egg=([\w.-]+)", line)
             parts.append(_parsed(named[1], Place(path=path, line=number)) if named else Declared(complete=False))
@@ -121,6 +141,13 @@ def _requirements_file(root: Path, path: str, above: tuple[str, ...] = ()) -> De
             stated = re.split(r"\s--?\w", line)[0]
             parts.append(_parsed(stated, Place(path=path, line=number)))
     return _joined(*parts)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False  # no name that a file could have
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -174,8 +201,10 @@ def _inline(root: Path, path: str) -> Declared:
 def _toml(text: str, path: str) -> tuple[dict[str, Any], ValidationError | None]:
     try:
         return tomllib.loads(text), None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        return {}, problem("MF125", Place(path=path), detail=f"not valid TOML: {error}")
+    except (ValueError, RecursionError) as error:
+        at = re.search(r"at line (\d+), column (\d+)", str(error))
+        place = Place(path=path, line=int(at[1]), column=int(at[2])) if at else Place(path=path)
+        return {}, problem("MF125", place, detail=f"not valid TOML: {error}")
 
 
 def _table(data: Any, *keys: str) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import warnings
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from functools import cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
+from dateutil.rrule import rrule
 from prefect.server.schemas import schedules as prefect
 
 from meta_flows.configuration import ConfiguredFlow
@@ -17,14 +19,11 @@ from meta_flows.errors import problem
 from meta_flows.models import ValidationError
 
 OFTEN_SECONDS = 60
+LONGEST = timedelta(days=40 * 366)
+"""How far a rule by the month or year is followed: left alone, dateutil goes on to the year 9999."""
 
-FOLLOWED_DAYS = {"SECONDLY": 1 / 24, "MINUTELY": 1, "HOURLY": 60, "DAILY": 12 * 366, "WEEKLY": 12 * 366}
-"""How far a rule is followed, by its frequency: left alone, dateutil goes on to the year 9999."""
-
-FOLLOWED_DAYS_ELSE = 40 * 366
-LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
-LEAP_YEARS = 8 * 366
-"""What every date comes in; a rule that is followed for less and has nothing may still fire one day."""
+LEAP_YEARS = timedelta(days=12 * 366)
+"""The same by the day or week: every date comes within it."""
 
 
 class Times(NamedTuple):
@@ -43,46 +42,53 @@ class Times(NamedTuple):
 
 def check_schedules(item: ConfiguredFlow) -> Iterator[ValidationError]:
     """Schedules that never fire, have fired for the last time, or fire more than once a minute."""
-    for index, schedule in enumerate(item.configuration.schedules):
+    scheduled = any(item.configuration.kinds[kind].scheduled for kind in item.kinds)
+    for index, schedule in enumerate(item.configuration.schedules if scheduled else ()):
         rule = next(name for name in ("cron", "rrule", "interval") if getattr(schedule, name) is not None)
         place = item.configuration.document.place(("schedules", index, rule)) or item.flow.place
-        facts = {"schedule": schedule.slug, "rule": getattr(schedule, rule)}
+        facts = {"schedule": schedule.slug, "rule": " ".join(str(getattr(schedule, rule)).split())}
+        runs = schedule.active is not False
         times = _times(tuple(schedule.timing().items()))
         if isinstance(times, str):
             yield problem("MF205", place, **facts, detail=f"Prefect's scheduler cannot follow it: {times}")
             continue
         gaps = [(later - sooner).total_seconds() for sooner, later in pairwise(times.next)]
-        if gaps and min(gaps) < OFTEN_SECONDS:
+        if gaps and min(gaps) < OFTEN_SECONDS and runs:
             yield problem("MF223", place, **facts, seconds=min(gaps))
-        elif not times.next and times.followed:
+        elif not times.next and times.followed and (runs or not times.past):
             yield problem("MF224" if times.past else "MF222", place, **facts)
 
 
 @cache
 def _times(timing: tuple[tuple[str, Any], ...]) -> Times | str:
     """When a schedule starts runs, as Prefect's scheduler finds it; or why that fails."""
-    fields = dict(timing)
-    if "interval" in fields:
-        now = datetime.now(timezone.utc)
-        return Times((now, now + timedelta(seconds=fields["interval"])))
+    fields, now = dict(timing), datetime.now(timezone.utc)
     try:
-        return _times_of_rule(fields) if "rrule" in fields else Times(_dates(prefect.CronSchedule, fields))
-    except ValueError as error:  # what its cron library raises where no day fits is one as well
-        return Times(()) if "cron" in fields else str(error)
+        if "interval" in fields:
+            return Times((now, now + timedelta(seconds=fields["interval"])))
+        if "rrule" in fields:
+            return _times_of_rule(fields, now)
+        schedule: Any = prefect.CronSchedule.model_construct(**fields)  # to validate it reads all time zones from disk
+        return Times(tuple(asyncio.run(schedule.get_dates(3))))
+    except Exception as error:  # noqa: BLE001 - whatever Prefect's libraries stumble over, its scheduler does
+        no_such_day = "cron" in fields and isinstance(error, ValueError)
+        return Times(()) if no_such_day else f"{type(error).__name__}: {error}"
 
 
-def _times_of_rule(fields: dict[str, Any]) -> Times:
-    rule, frequency = fields["rrule"], re.search(r"FREQ=(\w+)", fields["rrule"])
-    days = FOLLOWED_DAYS.get(frequency[1] if frequency else "", FOLLOWED_DAYS_ELSE)
-    if re.search("UNTIL=|COUNT=|^(RDATE|EXRULE|EXDATE)", rule, re.MULTILINE):
-        found = _dates(prefect.RRuleSchedule, fields)
-        return Times(found, past=not found and bool(_dates(prefect.RRuleSchedule, fields, LONG_AGO)))
-    end = datetime.now(timezone.utc) + timedelta(days=days)
-    utc = "Z" if re.search(r"^DTSTART[^\n]*Z$", rule, re.MULTILINE) else ""
-    fields = {**fields, "rrule": f"{rule};UNTIL={end:%Y%m%dT%H%M%S}{utc}"}
-    return Times(_dates(prefect.RRuleSchedule, fields), followed=days >= LEAP_YEARS)
-
-
-def _dates(kind: Any, fields: dict[str, Any], start: datetime | None = None) -> tuple[datetime, ...]:
-    """The next times of a schedule that is known to be valid: checking it again reads all time zones from disk."""
-    return tuple(asyncio.run(kind.model_construct(**fields).get_dates(3, start)))
+def _times_of_rule(fields: dict[str, Any], now: datetime) -> Times:
+    """The times of a rule, followed for some years; sets of rules, and rules by the hour or less, are not."""
+    rule: Any = prefect.RRuleSchedule.model_construct(**fields).to_rrule()
+    text = fields["rrule"].upper()
+    by = "".join(re.findall(r"FREQ=(\w+)", text))
+    if not isinstance(rule, rrule) or by not in ("DAILY", "WEEKLY", "MONTHLY", "YEARLY"):
+        every = int("".join(re.findall(r"INTERVAL=(\d{1,9})", text)[:1]) or 1)
+        gap = every if by == "SECONDLY" else OFTEN_SECONDS
+        return Times((now, now + timedelta(seconds=gap)), followed=False)
+    end = now + (LEAP_YEARS if by in ("DAILY", "WEEKLY") else LONGEST)
+    stated = re.search(r"UNTIL=(\d{4})", text)
+    if not stated or int(stated[1]) > end.year:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # dateutil does not like an end beside a count
+            rule = rule.replace(until=end)
+    found = tuple(islice(rule.xafter(now, inc=True), 3))
+    return Times(found, past=not found and next(iter(rule), None) is not None)

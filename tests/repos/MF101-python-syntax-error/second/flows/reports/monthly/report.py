@@ -1,0 +1,7 @@
+from prefect import flow
+
+REGIONS = ["north", "south"
+
+
+@flow(name="monthly-report")
+async def report() -> None: ...

@@ -1,0 +1,5 @@
+from prefect import flow
+
+
+@flow(name="menu")
+def menu(dish: str = "crème") -> None: ...

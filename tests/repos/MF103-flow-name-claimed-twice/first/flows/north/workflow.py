@@ -1,0 +1,5 @@
+from prefect import flow
+
+
+@flow(name="sales")
+def north() -> None: ...

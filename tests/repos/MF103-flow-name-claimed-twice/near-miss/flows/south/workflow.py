@@ -1,0 +1,5 @@
+from prefect import flow
+
+
+@flow(name="daily_report")
+def daily() -> None: ...

@@ -1,0 +1,10 @@
+import os
+
+from prefect import flow
+
+REGION = os.environ["SALES_REGION"]
+
+
+@flow
+def sales() -> None:
+    print(REGION)

@@ -1,0 +1,8 @@
+from prefect import flow
+
+
+@flow
+def stock() -> None:
+    import warehouse
+
+    warehouse.count()

@@ -1,0 +1,1 @@
+from .shelves import count

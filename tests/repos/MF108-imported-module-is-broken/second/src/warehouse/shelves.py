@@ -1,0 +1,3 @@
+def count() -> int:
+    total = (1 + 2
+    return total

@@ -1,0 +1,5 @@
+from prefect import flow
+
+
+@flow(retry=3)
+def sales() -> None: ...

@@ -1,0 +1,10 @@
+from prefect import flow
+
+
+@flow
+def sales(region: str = "north") -> None:
+    """Sum up.
+
+    Args:
+        regoin: Where.
+    """

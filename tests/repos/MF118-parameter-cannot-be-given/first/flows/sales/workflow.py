@@ -1,0 +1,7 @@
+from collections.abc import Callable
+
+from prefect import flow
+
+
+@flow
+def sales(convert: Callable[[str], int]) -> None: ...

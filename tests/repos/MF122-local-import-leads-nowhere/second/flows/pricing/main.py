@@ -1,0 +1,8 @@
+from prefect import flow
+
+from .rates import rate
+
+
+@flow
+def pricing() -> None:
+    rate()

@@ -1,0 +1,7 @@
+import httpx
+from prefect import flow
+
+
+@flow
+def sales() -> None:
+    httpx.get("https://example.com/sales")

@@ -1,0 +1,5 @@
+from prefect import flow
+
+
+@flow
+def count_stock() -> None: ...

@@ -1,0 +1,9 @@
+from prefect import flow
+
+
+@flow
+def orders() -> None: ...
+
+
+@flow
+def stock() -> None: ...

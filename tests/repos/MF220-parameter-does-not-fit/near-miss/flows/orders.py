@@ -1,0 +1,12 @@
+from typing import Literal
+
+from prefect import flow
+from pydantic import BaseModel
+
+
+class Filter(BaseModel):
+    country: Literal["DE", "FR"] = "DE"
+
+
+@flow
+def orders(only: Filter = Filter(), share: float = 0.5, since: str | None = None, limit: int = 5) -> None: ...
