@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from functools import cache
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrule
 from prefect.server.schemas import schedules as prefect
@@ -24,6 +25,10 @@ LONGEST = timedelta(days=40 * 366)
 
 LEAP_YEARS = timedelta(days=12 * 366)
 """The same by the day or week: every date comes within it."""
+
+
+WINDOWS = {"SECONDLY": timedelta(hours=1), "MINUTELY": timedelta(days=1), "HOURLY": timedelta(days=10)}
+"""The same by the hour or less, from now on: too little to say that it never fires."""
 
 
 class Times(NamedTuple):
@@ -76,19 +81,23 @@ def _times(timing: tuple[tuple[str, Any], ...]) -> Times | str:
 
 
 def _times_of_rule(fields: dict[str, Any], now: datetime) -> Times:
-    """The times of a rule, followed for some years; sets of rules, and rules by the hour or less, are not."""
+    """The times of a rule, followed for some years, or for some days if it is one by the hour or less."""
     rule: Any = prefect.RRuleSchedule.model_construct(**fields).to_rrule()
     text = fields["rrule"].upper()
     by = "".join(re.findall(r"FREQ=(\w+)", text))
-    if not isinstance(rule, rrule) or by not in ("DAILY", "WEEKLY", "MONTHLY", "YEARLY"):
-        every = int("".join(re.findall(r"INTERVAL=(\d{1,9})", text)[:1]) or 1)
-        gap = every if by == "SECONDLY" else OFTEN_SECONDS
-        return Times((now, now + timedelta(seconds=gap)), followed=False)
-    end = now + (LEAP_YEARS if by in ("DAILY", "WEEKLY") else LONGEST)
+    if not isinstance(rule, rrule):
+        return Times((), followed=False)  # a set of rules and dates
     stated = re.search(r"UNTIL=(\d{4})", text)
-    if not stated or int(stated[1]) > end.year:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # dateutil does not like an end beside a count
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # dateutil does not like an end beside a count
+        if by in WINDOWS:
+            if stated and int(stated[1]) < now.year:
+                return Times((), past=True)
+            here = now.astimezone(ZoneInfo(fields["timezone"])).replace(microsecond=0)
+            rule = rule.replace(dtstart=here, until=now + WINDOWS[by], count=None)
+            return Times(tuple(islice(rule, 3)), followed=False)
+        end = now + (LEAP_YEARS if by in ("DAILY", "WEEKLY") else LONGEST)
+        if not stated or int(stated[1]) > end.year:
             rule = rule.replace(until=end)
     found = tuple(islice(rule.xafter(now, inc=True), 3))
     return Times(found, past=not found and next(iter(rule), None) is not None)
