@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from meta_flows.catalogue import CATALOGUE, RULES
 from meta_flows.cli import app
 from meta_flows.configuration import Environment, FlowFile, Template
-from meta_flows.catalogue import CATALOGUE, RULES
 from meta_flows.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -188,7 +188,8 @@ def errors() -> str:
     for code, entry in CATALOGUE.items():
         kind = f"{'Warning' if entry.severity == 'warning' else 'Error'}{', can be ignored' if code in RULES else ''}"
         example = f"```\n{entry.example}\n```"
-        parts.append(f"## {code}: {entry.title}\n\n> {_plain(entry.message)}\n\n{example}\n\n{_plain(entry.remedy)} *{kind}.*")
+        mended = f"{_plain(entry.remedy)} *{kind}.*"
+        parts.append(f"## {code}: {entry.title}\n\n> {_plain(entry.message)}\n\n{example}\n\n{mended}")
     return "\n\n".join(parts)
 
 
