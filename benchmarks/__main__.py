@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import Literal, get_args
 
 from cyclopts import App
@@ -12,7 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import Measurement, Phase, Result, benchmark
+from benchmarks.repository import write_repository
 from benchmarks.server import Database
+from meta_flows.configuration import Selection
+from meta_flows.offline import validate_deployments
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -38,6 +43,21 @@ def run(*flows: int, database: Literal["sqlite", "postgresql", "both"] = "sqlite
             file = RESULTS / f"{chosen}-{count:04}.json"
             file.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
             console.print(table(result))
+
+
+@app.command
+def rules(flows: int = 300) -> None:
+    """Measure how long all validation takes that needs no server, past the start of Python and Prefect.
+
+    Args:
+        flows: How many flows.
+    """
+    with TemporaryDirectory() as folder:
+        root = Path(folder) / "rules"
+        write_repository(root, flows)
+        started = perf_counter()
+        found, checked = validate_deployments(root, "development", Selection(), import_flows=False)
+        console.print(f"{perf_counter() - started:.2f} s, {len(found.errors)} errors; {checked}")
 
 
 @app.command

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import warnings
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from functools import cache
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from dateutil.rrule import rrule
+from dateutil.rrule import rrule, rrulestr
 from prefect.server.schemas import schedules as prefect
+from prefect.utilities.asyncutils import run_coro_as_sync
 
 from meta_flows.configuration import ConfiguredFlow
 from meta_flows.errors import problem
 from meta_flows.models import ValidationError
 
 OFTEN_SECONDS = 60
-LONGEST = timedelta(days=40 * 366)
-"""How far a rule by the month or year is followed: left alone, dateutil goes on to the year 9999."""
-
-LEAP_YEARS = timedelta(days=12 * 366)
-"""The same by the day or week: every date comes within it."""
-
-
-WINDOWS = {"SECONDLY": timedelta(hours=1), "MINUTELY": timedelta(days=1), "HOURLY": timedelta(days=10)}
-"""The same by the hour or less, from now on: too little to say that it never fires."""
+DATES = frozenset({"BYMONTH", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYDAY", "BYEASTER"})
+"""The parts of a rule that say on which dates it may fire at all."""
 
 
 class Times(NamedTuple):
@@ -53,7 +44,7 @@ def check_schedules(item: ConfiguredFlow) -> Iterator[ValidationError]:
         place = item.configuration.document.place(("schedules", index, rule)) or item.flow.place
         facts = {"schedule": schedule.slug, "rule": " ".join(str(getattr(schedule, rule)).split())}
         runs = schedule.active is not False
-        times = _times(tuple(schedule.timing().items()))
+        times = _times(schedule.timing())
         if isinstance(times, str):
             yield problem("MF205", place, **facts, detail=f"Prefect's scheduler cannot follow it: {times}")
             continue
@@ -64,40 +55,42 @@ def check_schedules(item: ConfiguredFlow) -> Iterator[ValidationError]:
             yield problem("MF224" if times.past else "MF222", place, **facts)
 
 
-@cache
-def _times(timing: tuple[tuple[str, Any], ...]) -> Times | str:
+def _times(fields: dict[str, Any]) -> Times | str:
     """When a schedule starts runs, as Prefect's scheduler finds it; or why that fails."""
-    fields, now = dict(timing), datetime.now(timezone.utc)
+    now = datetime.now(timezone.utc)
     try:
         if "interval" in fields:
             return Times((now, now + timedelta(seconds=fields["interval"])))
         if "rrule" in fields:
             return _times_of_rule(fields, now)
         schedule: Any = prefect.CronSchedule.model_construct(**fields)  # to validate it reads all time zones from disk
-        return Times(tuple(asyncio.run(schedule.get_dates(3))))
+        return Times(tuple(run_coro_as_sync(schedule.get_dates(3)) or ()))
     except Exception as error:  # noqa: BLE001 - whatever Prefect's libraries stumble over, its scheduler does
         no_such_day = "cron" in fields and isinstance(error, ValueError)
         return Times(()) if no_such_day else f"{type(error).__name__}: {error}"
 
 
 def _times_of_rule(fields: dict[str, Any], now: datetime) -> Times:
-    """The times of a rule, followed for some years, or for some days if it is one by the hour or less."""
+    """The times of a rule, as far as they are found at once: dateutil looks for what never comes up to the year 9999.
+
+    Asked by the year it is there soon, and by the year there are the same dates as by the day or the second.
+    """
     rule: Any = prefect.RRuleSchedule.model_construct(**fields).to_rrule()
-    text = fields["rrule"].upper()
-    by = "".join(re.findall(r"FREQ=(\w+)", text))
-    if not isinstance(rule, rrule):
-        return Times((), followed=False)  # a set of rules and dates
-    stated = re.search(r"UNTIL=(\d{4})", text)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # dateutil does not like an end beside a count
-        if by in WINDOWS:
-            if stated and int(stated[1]) < now.year:
-                return Times((), past=True)
-            here = now.astimezone(ZoneInfo(fields["timezone"])).replace(microsecond=0)
-            rule = rule.replace(dtstart=here, until=now + WINDOWS[by], count=None)
-            return Times(tuple(islice(rule, 3)), followed=False)
-        end = now + (LEAP_YEARS if by in ("DAILY", "WEEKLY") else LONGEST)
-        if not stated or int(stated[1]) > end.year:
-            rule = rule.replace(until=end)
+    parts = dict(re.findall(r"(\w+)=([^;\s]+)", fields["rrule"].upper()))
+    if not isinstance(rule, rrule) or "BYSETPOS" in parts:
+        return Times((), followed=False)
+    dates = ";".join(f"{name}={value}" for name, value in parts.items() if name in DATES)
+    if dates and next(iter(rrulestr(f"FREQ=YEARLY;{dates}", dtstart=now)), None) is None:
+        return Times(())
+    zone = ZoneInfo(fields["timezone"])
+    if parts["FREQ"] in ("SECONDLY", "MINUTELY", "HOURLY"):
+        here = now.astimezone(zone).replace(microsecond=0)
+        ended = "UNTIL" in parts and parts["UNTIL"] < f"{now:%Y%m%d}"
+        return Times(() if ended else tuple(islice(rule.replace(dtstart=here, count=None), 3)), past=ended)
+    start = re.search(r"DTSTART[^:]*:(\d{8}T\d{6})", fields["rrule"].upper())
+    if start and parts["FREQ"] in ("DAILY", "WEEKLY") and parts.keys().isdisjoint({"UNTIL", "COUNT", "INTERVAL"}):
+        begun = datetime.strptime(start[1], "%Y%m%dT%H%M%S").replace(tzinfo=zone)
+        weeks = max((now - begun) // timedelta(weeks=1), 0)  # as good a beginning, without the years since then
+        rule = rule.replace(dtstart=begun + timedelta(weeks=weeks))
     found = tuple(islice(rule.xafter(now, inc=True), 3))
     return Times(found, past=not found and next(iter(rule), None) is not None)
