@@ -9,7 +9,7 @@ from meta_flows.configuration import ConfiguredFlow, Environment, Selection, con
 from meta_flows.desired import Images, as_error, describe_images, not_loaded, render_all
 from meta_flows.discovery import discover, loose_ends, select
 from meta_flows.errors import MetaFlowsError, outcome, refuse
-from meta_flows.models import ValidationError, ValidationResult
+from meta_flows.models import FlowMetadata, ValidationResult
 from meta_flows.parameter_schemas import Loaded, parameter_schemas
 
 
@@ -31,17 +31,14 @@ def validate_flows(root: Path, selection: Selection, *, import_flows: bool) -> t
     flows = select(everything, selection.flows)
     if selection.flows and not flows:
         raise refuse("MF109", selection=selection)
-    environment = outcome(load_environment, root)
-    configured: dict[str, ConfiguredFlow] = {}
-    ignored: set[str] = set()
-    if isinstance(environment, Environment):
-        found = outcome(configure, root, everything, environment, Selection(), parameters={}, allow_none=True)
-        configured = {} if isinstance(found, MetaFlowsError) else {item.flow.entrypoint: item for item in found.flows}
-        ignored = {*environment.ignore}
-    errors: list[ValidationError] = []
-    for flow in flows:
-        item = configured.get(flow.entrypoint)
-        errors += validation.check_sources(root, [flow], ignored | {*(item.configuration.ignore if item else ())})
+    environment, configured = _usual_environment(root, everything)
+    everywhere = environment.ignore if environment else []
+    ignored = {
+        flow.entrypoint: [*everywhere, *(item.configuration.ignore if item else ())]
+        for flow in flows
+        for item in [configured.get(flow.entrypoint)]
+    }
+    errors = [*validation.check_sources(root, flows, ignored)]
     if import_flows:
         variables = {
             flow.entrypoint: item.variables if (item := configured.get(flow.entrypoint)) else {}
@@ -52,8 +49,21 @@ def validate_flows(root: Path, selection: Selection, *, import_flows: bool) -> t
         found_out = (not_loaded(flow, loaded[flow.entrypoint]) for flow in flows if flow.entrypoint in loaded)
         errors += [as_error(error) for error in found_out if error]
     if not selection.flows:
-        errors += [error for error in loose_ends(root, everything) if error.code not in ignored]
+        errors += [error for error in loose_ends(root, everything) if error.code not in everywhere]
     return validation.result(errors), f"{len(flows)} flows checked"
+
+
+def _usual_environment(
+    root: Path, flows: tuple[FlowMetadata, ...]
+) -> tuple[Environment | None, dict[str, ConfiguredFlow]]:
+    """The environment that is meant where none is named, and what its flows are configured to, as far as they are."""
+    environment = outcome(load_environment, root)
+    if isinstance(environment, MetaFlowsError):
+        return None, {}
+    found = outcome(configure, root, flows, environment, Selection(), parameters={}, allow_none=True)
+    return environment, {} if isinstance(found, MetaFlowsError) else {
+        item.flow.entrypoint: item for item in found.flows
+    }
 
 
 def validate_deployments(

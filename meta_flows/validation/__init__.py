@@ -5,7 +5,7 @@ Each rule is a generator of what is wrong with one flow or one deployment; for w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,15 +35,22 @@ __all__ = [
 ]
 
 
-def check_sources(root: Path, flows: Sequence[FlowMetadata], ignored: Collection[str] = ()) -> list[ValidationError]:
-    """What is wrong with flows and what they import, no environment considered; what discovery said comes first."""
+def check_sources(
+    root: Path, flows: Iterable[FlowMetadata], ignored: Mapping[str, Collection[str]]
+) -> Iterator[ValidationError]:
+    """What is wrong with flows and what they import, no environment considered; what discovery said comes first.
+
+    Args:
+        root: The repository.
+        flows: The flows.
+        ignored: Codes that do not count for a flow, by entrypoint.
+    """
     declarations = Declarations(root)
-    found = [
-        error
-        for flow in flows
-        for error in (*flow.validation_errors, *(_of_source(flow, declarations) if flow.is_valid else ()))
-    ]
-    return _distinct(error for error in found if error.code not in ignored)
+    for flow in flows:
+        yield from flow.validation_errors
+        if flow.is_valid:
+            ignore = ignored.get(flow.entrypoint, ())
+            yield from (error for error in _of_source(flow, declarations) if error.code not in ignore)
 
 
 def check_configured(
@@ -59,7 +66,9 @@ def check_configured(
         whole: Whether nothing was selected: then what belongs to no flow is looked at, too.
     """
     declarations, context = Declarations(root), Context(root)
-    uses_image = {kind for item in configured.flows for kind in item.kinds if load_template(root, kind).uses_image}
+    kinds = {kind for item in configured.flows for kind in item.kinds}
+    templates = {kind: outcome(load_template, root, kind) for kind in kinds}  # a broken one is said where it is used
+    uses_image = {kind for kind, item in templates.items() if isinstance(item, Template) and item.uses_image}
 
     def rules(item: ConfiguredFlow) -> Iterator[ValidationError]:
         yield from _of_source(item.flow, declarations)
@@ -115,7 +124,7 @@ def check_deployments(
 
 def result(errors: Iterable[ValidationError]) -> ValidationResult:
     """What was found, each once: flows share modules, files and pools, and what is wrong with them."""
-    distinct = _distinct(errors)
+    distinct = dict.fromkeys(errors)
     return ValidationResult(
         errors=tuple(error for error in distinct if error.severity == "error"),
         warnings=tuple(error for error in distinct if error.severity == "warning"),
@@ -136,7 +145,3 @@ def _applied(
     ignored = {*environment.ignore, *(item.configuration.ignore if item else ())}
     said = [*found, *(ended.errors if isinstance(ended, MetaFlowsError) else ())]
     return [error for error in said if error.code not in ignored]
-
-
-def _distinct(errors: Iterable[ValidationError]) -> list[ValidationError]:
-    return list(dict.fromkeys(errors))
