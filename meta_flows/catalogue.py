@@ -316,7 +316,7 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF304": Definition(
         "Variable stated twice",
-        "'{key}' stands here a second time, first on line {first}",
+        "'{key}' stands here a second time with another value, first on line {first}",
         "Remove one of them: the last one would win.",
         "REGION=north\nREGION=south   # .env.production",
     ),
@@ -411,7 +411,7 @@ CATALOGUE: dict[str, Definition] = {
     "MF415": Definition(
         "Reference leads nowhere",
         "there is no {what} '{name}'",
-        "Create it on the server, or correct the reference: a run would crash when it starts.",
+        "Create it on the server, or correct the reference: a run would crash, or go without it.",
         "job_variables:\n  env:\n    DB_PASSWORD: '{{ prefect.blocks.secret.db-pasword }}'",
     ),
     "MF416": Definition(

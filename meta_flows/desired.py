@@ -18,6 +18,7 @@ from meta_flows.configuration import (
     load_environment,
     load_template,
 )
+from meta_flows.configuration.secrets import masked
 from meta_flows.discovery import discover
 from meta_flows.errors import MetaFlowsError, outcome, problem
 from meta_flows.images import Context, Image, describe_image
@@ -145,7 +146,9 @@ def not_loaded(flow: FlowMetadata, loaded: Loaded) -> ValidationError | None:
     """
     if not loaded.reason:
         return None
-    error = problem("MF106", loaded.place or flow.place, path=flow.path, detail=loaded.reason)
+    kind, _, text = loaded.reason.partition(": ")
+    detail = f"{kind}: {masked('', text)}" if text else kind
+    error = problem("MF106", loaded.place or flow.place, path=flow.path, detail=detail)
     return error if loaded.schema is None else error.as_warning()
 
 

@@ -33,12 +33,8 @@ def validate_flows(root: Path, selection: Selection, *, import_flows: bool) -> t
         raise refuse("MF109", selection=selection)
     environment, configured = _usual_environment(root, everything)
     everywhere = environment.ignore if environment else []
-    ignored = {
-        flow.entrypoint: [*everywhere, *(item.configuration.ignore if item else ())]
-        for flow in flows
-        for item in [configured.get(flow.entrypoint)]
-    }
-    errors = [*validation.check_sources(root, flows, ignored)]
+    known = {entrypoint: item.configuration for entrypoint, item in configured.items()}
+    errors = [*validation.check_sources(root, flows, known, everywhere)]
     if import_flows:
         variables = {
             flow.entrypoint: item.variables if (item := configured.get(flow.entrypoint)) else {}

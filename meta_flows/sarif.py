@@ -48,7 +48,11 @@ def _result(finding: ValidationError, rule: int) -> dict[str, Any]:
         "message": {"text": f"{finding.message}\n{finding.remedy}"},
     }
     path = finding.file_path or ""
-    if path and path != "command line" and not path.startswith("shell "):
+    if not path or path == "command line" or path.startswith("shell "):  # GitHub takes none without a location
+        file = {"uri": "environments", "uriBaseId": "ROOT"}
+        region = {"startLine": 1, "startColumn": 1}
+        result["locations"] = [{"physicalLocation": {"artifactLocation": file, "region": region}}]
+    else:
         region = {"startLine": finding.line_number or 1, "startColumn": finding.column_number or 1}
         outside = path.startswith("/")
         file = {"uri": Path(path).as_uri()} if outside else {"uri": quote(path), "uriBaseId": "ROOT"}

@@ -11,6 +11,7 @@ from meta_flows.commands.options import ApiUrl, Common, Flag, Target
 from meta_flows.commands.output import out, print_findings, print_json
 from meta_flows.errors import MetaFlowsError
 from meta_flows.models import ValidationResult
+from meta_flows.sarif import sarif
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -57,12 +58,13 @@ def validate(
             found, checked = here() if offline else _on_server(target, selection, api_url, common, import_flows)
         except MetaFlowsError as error:
             if UNUSABLE_SERVER.isdisjoint(item.code for item in error.errors):
-                raise
+                if form != "sarif":
+                    raise
+                print_json(sarif(ValidationResult(errors=error.errors)))
+                return error.exit_code
             found, checked = here()
             found = found.model_copy(update={"errors": (*error.errors, *found.errors)})
     if form == "sarif":
-        from meta_flows.sarif import sarif
-
         print_json(sarif(found))
     elif common.json or form == "json":
         print_json({"is_valid": found.is_valid, "checked": checked, **found.model_dump()})

@@ -37,13 +37,13 @@ def load_env_file(flow: FlowMetadata, environment: Environment, root: Path) -> d
     errors: list[ValidationError] = []
     for name in dict.fromkeys((".env", f".env.{environment.short_name}", f".env.{environment.name}")):
         path = (root / flow.path).with_name(name)
-        first: dict[str, Place] = {}
+        first: dict[str, tuple[str, Place]] = {}
         for key, value, place in read_env_file(path, root) if path.is_file() else ():
             if value is None:
                 detail = "a quote is not closed, or something follows it" if "=" in key else "there is no '='"
                 errors.append(problem("MF302", place, detail=detail))
-            elif place is not first.setdefault(key, place):
-                errors.append(problem("MF304", place, key=key, first=first[key].line))
+            elif first.setdefault(key, (value, place))[0] != value:
+                errors.append(problem("MF304", place, key=key, first=first[key][1].line))
             elif looks_secret(key, value):
                 errors.append(problem("MF301", place, key=key, block=kebab(key)))
             else:

@@ -217,7 +217,7 @@ def environment_names(root: Path) -> dict[str, str]:
         root: The repository.
     """
     folder = configuration_folder(root)
-    if other := next(iter(sorted(folder.glob("[!.]*.yml"))), None):
+    if other := next((file for file in sorted(folder.glob("*.yml")) if file.stem in {"defaults", *SHORT_NAMES}), None):
         place = Place(path=place_path(other, root), line=1)
         raise refuse("MF203", place, key=other.name, detail="is not read: environments are files that end in .yaml")
     files = sorted(folder.glob("[!.]*.yaml"))

@@ -131,7 +131,8 @@ def _imports(path: str, tree: ast.Module, text: str) -> Iterator[Import]:
                 submodules = tuple(str(item.value) for item in items if isinstance(item, ast.Constant))
                 yield Import(1, "", submodules, optional=True)
             case node, optional:
-                tried = optional or isinstance(node, ast.If | ast.Try)
+                suppressed = isinstance(node, ast.With) and "suppress" in ast.unparse(node.items[0].context_expr)
+                tried = optional or suppressed or isinstance(node, ast.If | ast.Try)
                 todo += ((statement, tried) for block in blocks(node) for statement in block)
     if "import_module" in text or "__import__" in text:
         for call in ast.walk(tree):

@@ -34,6 +34,7 @@ class Copy(NamedTuple):
         target: Absolute path in the image; with a slash at its end it is a folder.
         origin: Where the sources are: name or number of a stage, or an image; None for the context.
         stage: The earlier stage of that name or number, if there is one.
+        certain: Whether all variables in it are known.
     """
 
     instruction: str
@@ -42,6 +43,7 @@ class Copy(NamedTuple):
     origin: str | None
     stage: Stage | None
     place: Place
+    certain: bool = True
 
 
 class Assignment(NamedTuple):
@@ -244,6 +246,7 @@ def _copy(instruction: str, value: str, stages: Sequence[Stage], place: Place) -
         origin,
         next((each for number, each in numbered if origin and origin.lower() in (each.name, str(number))), None),
         place,
+        all(stage.values.get(name) for name in re.findall(r"\$\{?(\w+)", rest)),
     )
 
 

@@ -100,7 +100,7 @@ def connected(api_url: str) -> Iterator[None]:
 
 
 def check(api_url: str) -> None:
-    """Make sure that the server answers, lets us in and is no older than this Prefect, at the cost of one request."""
+    """Make sure that the server answers and lets us in, at the cost of one request; where nobody listens, at once."""
     settings = get_current_settings().api
     headers = dict(get_current_settings().client.custom_headers)
     auth: httpx.BasicAuth | None = None
@@ -114,12 +114,21 @@ def check(api_url: str) -> None:
         if answer.status_code == httpx.codes.NOT_FOUND or "json" not in answer.headers.get("content-type", ""):
             raise refuse("MF401", url=api_url, detail="what answers is no Prefect API; its address ends in /api")
         answer.raise_for_status()
-        if _minor(str(answer.json())) < _minor(prefect.__version__):
-            raise refuse("MF408", url=api_url, server=answer.json(), client=prefect.__version__)
+
+
+def ensure_no_older(api: Api) -> None:
+    """Make sure that the server is no older than this Prefect; between patches of one minor version nothing breaks.
+
+    Raises:
+        MetaFlowsError: MF408, it is.
+    """
+    server = api.request("GET", "/admin/version").json()
+    if _minor(server) < _minor(prefect.__version__):
+        raise refuse("MF408", url=str(api.api_url), server=server, client=prefect.__version__)
 
 
 def _minor(version: str) -> tuple[int, ...]:
-    """Major and minor version: between patches of one minor version nothing breaks."""
+    """Major and minor version."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 

@@ -9,9 +9,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from pathlib import Path
 
-from meta_flows.configuration import Configured, ConfiguredFlow, Environment, Template, deployment_name, load_template
+from meta_flows.configuration import (
+    Configured,
+    ConfiguredFlow,
+    Environment,
+    FlowConfiguration,
+    Template,
+    deployment_name,
+    load_template,
+)
 from meta_flows.discovery import loose_ends
-from meta_flows.errors import MetaFlowsError, outcome
+from meta_flows.errors import MetaFlowsError, outcome, problem
 from meta_flows.images import Context
 from meta_flows.models import Deployment, FlowMetadata, ValidationError, ValidationResult
 from meta_flows.validation.dependencies import check_dependencies
@@ -36,21 +44,24 @@ __all__ = [
 
 
 def check_sources(
-    root: Path, flows: Iterable[FlowMetadata], ignored: Mapping[str, Collection[str]]
+    root: Path, flows: Iterable[FlowMetadata], configured: Mapping[str, FlowConfiguration], ignore: Collection[str] = ()
 ) -> Iterator[ValidationError]:
     """What is wrong with flows and what they import, no environment considered; what discovery said comes first.
 
     Args:
         root: The repository.
         flows: The flows.
-        ignored: Codes that do not count for a flow, by entrypoint.
+        configured: What is known of their configuration, by entrypoint.
+        ignore: Codes that do not count.
     """
     declarations = Declarations(root)
     for flow in flows:
         yield from flow.validation_errors
         if flow.is_valid:
-            ignore = ignored.get(flow.entrypoint, ())
-            yield from (error for error in _of_source(flow, declarations) if error.code not in ignore)
+            known = configured.get(flow.entrypoint)
+            ignored = {*ignore, *(known.ignore if known else ())}
+            found = _of_source(flow, declarations, known.parameters if known else ())
+            yield from (error for error in found if error.code not in ignored)
 
 
 def check_configured(
@@ -71,7 +82,7 @@ def check_configured(
     uses_image = {kind for kind, item in templates.items() if isinstance(item, Template) and item.uses_image}
 
     def rules(item: ConfiguredFlow) -> Iterator[ValidationError]:
-        yield from _of_source(item.flow, declarations)
+        yield from _of_source(item.flow, declarations, item.configuration.parameters)
         yield from check_schedules(item)
         yield from check_variables(item, environment, root)
         if uses_image.intersection(item.kinds):
@@ -131,17 +142,27 @@ def result(errors: Iterable[ValidationError]) -> ValidationResult:
     )
 
 
-def _of_source(flow: FlowMetadata, declarations: Declarations) -> Iterator[ValidationError]:
-    yield from check_signature(flow)
+def _of_source(
+    flow: FlowMetadata, declarations: Declarations, stated: Collection[str] = ()
+) -> Iterator[ValidationError]:
+    yield from check_signature(flow, stated)
     yield from check_dependencies(flow, declarations.of(flow))
 
 
 def _applied(
     rules: Iterable[ValidationError], environment: Environment, item: ConfiguredFlow | None = None
 ) -> list[ValidationError]:
-    """What rules say that are not to be ignored; a file that cannot be read ends them, and is said."""
+    """What rules say that are not to be ignored; a file that cannot be read ends them, and is said.
+
+    So is what we have not thought of; it ends no deploy.
+    """
     found = list[ValidationError]()
-    ended = outcome(partial(found.extend, rules))
+    try:
+        ended = outcome(partial(found.extend, rules))
+    except Exception as error:  # noqa: BLE001 - a rule that fails on something odd must not stop all other flows
+        place = item.flow.place if item else None
+        found.append(problem("MF902", place, detail=f"{type(error).__name__}: {error}").as_warning())
+        ended = None
     ignored = {*environment.ignore, *(item.configuration.ignore if item else ())}
     said = [*found, *(ended.errors if isinstance(ended, MetaFlowsError) else ())]
     return [error for error in said if error.code not in ignored]

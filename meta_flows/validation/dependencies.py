@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import PurePosixPath
 
 from packaging.markers import Marker
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -62,8 +62,8 @@ def _undeclared(flow: FlowMetadata, wanted: frozenset[Wanted], declared: Declare
         if not provided.isdisjoint(providers[head]):
             continue
         here = is_installed(head, partly=True)
-        if declared.complete and (declared.files if here else unknown <= named_after):
-            files = ", ".join(dict.fromkeys(declared.files)) or "a requirements.txt (there is none)"
+        if declared.files and declared.complete and (here or unknown <= named_after):
+            files = ", ".join(dict.fromkeys(declared.files))
             facts = {"module": head, "files": files, "distribution": " or ".join(providers[head])}
             error = problem("MF121", item.place, **facts)
             yield error.as_warning() if unknown else error
@@ -97,6 +97,11 @@ def _agree(one: Requirement, other: Requirement) -> bool:
     return any(both.contains(candidate, prereleases=True) for candidate in candidates)
 
 
+def may_require(name: str, other: str) -> bool:
+    """Whether a distribution requires another one, or is not installed here, so that nobody knows."""
+    return _requires(name) is None or other in _closure(frozenset({(name, frozenset[str]())}))
+
+
 @cache
 def _closure(wanted: frozenset[Wanted]) -> frozenset[str]:
     """The names of distributions with these extras, and of all that they require in turn, as installed here."""
@@ -114,8 +119,16 @@ def _requires(name: str, extras: frozenset[str] = frozenset()) -> frozenset[Want
         stated: Iterable[str] = distribution(name).requires or ()
     except PackageNotFoundError:
         return None
-    requirements = map(Requirement, stated)
-    return frozenset(_wanted(item) for item in requirements if _holds(item.marker, extras))
+    requirements = (_parsed(text) for text in stated)
+    return frozenset(_wanted(item) for item in requirements if item and _holds(item.marker, extras))
+
+
+def _parsed(text: str) -> Requirement | None:
+    """A requirement of an installed distribution; None for one of the time before there were rules."""
+    try:
+        return Requirement(text)
+    except InvalidRequirement:
+        return None
 
 
 def _holds(marker: Marker | None, extras: Iterable[str] = ()) -> bool:

@@ -10,6 +10,7 @@ from prefect.utilities.templating import PlaceholderType, find_placeholders
 
 from meta_flows.configuration import ConfiguredFlow, Document, Template
 from meta_flows.configuration.documents import KeyPath
+from meta_flows.configuration.secrets import masked
 from meta_flows.errors import did_you_mean, problem
 from meta_flows.models import Deployment, Place, ValidationError
 
@@ -89,12 +90,13 @@ def _parameters(item: ConfiguredFlow, deployment: Deployment) -> Iterator[Valida
     schema = spec["parameter_openapi_schema"]
     if not schema.get("properties"):
         return
-    for path, detail in _misfits(spec["parameters"], schema):
+    enforced = spec["enforce_parameter_schema"]  # pydantic takes more than the schema says
+    for path, detail in _misfits(spec["parameters"], schema) if enforced else ():
         place = document.place(("parameters", *path)) or item.flow.place
         yield problem("MF220", place, parameter=path[0], detail=detail)
     variadic = {parameter.name for parameter in item.flow.parameters if parameter.variadic}
     for index, (slug, schedule) in enumerate(spec["schedules"].items()):
-        for path, detail in _misfits(schedule["parameters"], schema):
+        for path, detail in _misfits(schedule["parameters"], schema) if enforced else ():
             place = document.place(("schedules", index, "parameters", *path)) or item.flow.place
             yield problem("MF220", place, parameter=path[0], detail=detail)
         missing = {*schema.get("required", ())} - variadic - {*spec["parameters"], *schedule["parameters"]}
@@ -132,14 +134,15 @@ def _surroundings(
 def _job_variables(
     item: ConfiguredFlow, deployment: Deployment, pool_name: str, pool: Pool, template: Template | None
 ) -> Iterator[ValidationError]:
-    stated = deployment.spec["job_variables"]
-    known = pool.variables.get("properties", {})
+    stated, known = deployment.spec["job_variables"], pool.variables.get("properties", {})
+    if not pool.variables:
+        return  # made by hand without a template; its worker brings one
     for variable in stated:
         place = _place(item, deployment.kind, variable, template)
-        if variable not in known and not pool.variables.get("additionalProperties"):
+        if variable.partition(".")[0] not in known and not pool.variables.get("additionalProperties"):
             facts = {"suggestion": did_you_mean(variable, known), "known": ", ".join(sorted(known))}
             yield problem("MF413", place, pool=pool_name, variable=variable, **facts)
-    checked = {key: value for key, value in stated.items() if key in known and not find_placeholders(value)}
+    checked = _known_now({key: value for key, value in stated.items() if key in known})
     for (variable, *_), detail in _misfits(checked, pool.variables):
         place = _place(item, deployment.kind, str(variable), template)
         yield problem("MF414", place, pool=pool_name, variable=variable, detail=detail)
@@ -149,9 +152,26 @@ def _misfits(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[t
     """Where values do not fit, and why; for what is missing nobody is to blame yet."""
     given = {key: value for key, value in values.items() if not _filled_in_later(value)}
     for error in validate(given, dict(schema), ignore_required=True, allow_none_with_default=True) if given else ():
+        if not error.absolute_path:
+            continue  # about several values together, the missing ones too
+        name = str(error.absolute_path[0])
+        if masked(name, given[name]) != given[name]:
+            yield tuple(error.absolute_path), "does not fit; it looks like a secret, so it is not shown"
+            continue
         inner = "".join(f"[{part!r}]" for part in [*error.absolute_path][1:])
         options = [part.message for part in error.context or () if part.validator_value != "null"]
         yield tuple(error.absolute_path), f"{inner} {' or '.join(options) or error.message}".strip()[:LONGEST_SHOWN]
+
+
+def _known_now(value: Any) -> Any:
+    """A value without what a run fills in."""
+    if isinstance(value, Mapping):
+        return {key: _known_now(inner) for key, inner in value.items() if not _is_placeholder(inner)}
+    return [_known_now(inner) for inner in value if not _is_placeholder(inner)] if isinstance(value, list) else value
+
+
+def _is_placeholder(value: Any) -> bool:
+    return isinstance(value, str) and bool(find_placeholders(value))
 
 
 def _filled_in_later(value: Any) -> bool:

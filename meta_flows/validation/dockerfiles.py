@@ -13,6 +13,7 @@ from meta_flows.errors import problem
 from meta_flows.images import Context
 from meta_flows.images.dockerfiles import Dockerfile, Stage, read_dockerfile
 from meta_flows.models import FlowMetadata, Place, ValidationError
+from meta_flows.validation.dependencies import may_require
 from meta_flows.validation.requirements import Declarations
 
 WITHOUT_PREFECT = frozenset({"python", "debian", "ubuntu", "alpine", "fedora", "busybox", "scratch"})
@@ -20,7 +21,10 @@ WITHOUT_PREFECT = frozenset({"python", "debian", "ubuntu", "alpine", "fedora", "
 
 MOST_SHOWN = 3
 
-INSTALLS = re.compile(r"<<|\b(pip|pip3|uv|poetry|pdm|pipenv|conda|mamba|micromamba|apk|apt-get|rye|pixi)\b|\.sh\b")
+GLOB = re.compile(r"[*?\[]")
+INSTALLS = re.compile(
+    r"<<|\b(dnf|yum|zypper|pip|pip3|uv|poetry|pdm|pipenv|conda|mamba|micromamba|apk|apt-get|rye|pixi)\b|\.sh\b"
+)
 PLAINLY = re.compile(r"\b(?:uv )?pip3? (?:--\S+ \S+ )?install\b(?P<words>[^&|;]*)")
 
 
@@ -51,8 +55,8 @@ def check_dockerfile(
     user, stated = last.user
     if user.partition(":")[0] in ("", "root", "0"):
         yield problem("MF623", stated or last.place, detail="USER is root" if stated else "no USER is set")
-    here = set(context.files)
-    gone = [module for module in flow.local_modules if module not in here or not dockerfile.places(module)]
+    copied = {file for copy in dockerfile.copies for source in copy.sources for file in context.taken_by(source)}
+    gone = [module for module in flow.local_modules if module not in copied and not _is_empty(context.root / module)]
     if gone and flow.path not in gone:  # an image without the flow itself is refused as such
         more = f" and {len(gone) - MOST_SHOWN} more" if gone[MOST_SHOWN:] else ""
         yield problem("MF625", flow.place, dockerfile=path, modules=", ".join(gone[:MOST_SHOWN]) + more)
@@ -81,6 +85,10 @@ def _exists(path: str) -> bool:
         return False  # no name that a file could have
 
 
+def _is_empty(file: Path) -> bool:
+    return file.name == "__init__.py" and file.stat().st_size == 0
+
+
 def _content(folder: Path) -> list[Path] | None:
     try:
         return list(folder.iterdir())
@@ -98,10 +106,11 @@ def _bases(dockerfile: Dockerfile) -> Iterator[ValidationError]:
 
 
 def _copies(dockerfile: Dockerfile, context: Context) -> Iterator[ValidationError]:
-    for copy in dockerfile.copies:
+    for copy in (copy for copy in dockerfile.copies if copy.certain):
         for source in copy.sources:
+            optional = GLOB.search(source) and any(map(context.taken_by, copy.sources))
             folder = context.root / source
-            if context.taken_by(source) or _content(folder) == []:
+            if optional or context.taken_by(source) or _content(folder) == []:
                 continue
             hint = "; .dockerignore leaves it out" if _exists(str(folder)) else ""
             yield problem("MF622", copy.place, instruction=copy.instruction, source=source or ".", hint=hint)
@@ -138,7 +147,7 @@ def _may_install_prefect(command: str, stage: Stage, declarations: Declarations)
     if not plain:
         return bool(INSTALLS.search(command))
     for found in plain:
-        words = found["words"].split()
+        words = re.sub(r"(\s)(?:-r|--requirement)[= ]?(?=\S)", r"\1-r ", f" {found['words']}").split()
         for before, word in zip(["", *words], words, strict=False):
             if before in ("-r", "--requirement"):
                 copied = (source for copy in stage.copies if copy.origin is None for source in copy.sources)
@@ -155,4 +164,5 @@ def _may_install_prefect(command: str, stage: Stage, declarations: Declarations)
 
 
 def _brings_prefect(names: set[str]) -> bool:
-    return any(name == "prefect" or name.startswith("prefect-") for name in map(canonicalize_name, names))
+    """Whether one of them is Prefect, or may require it: what is not installed here may require anything."""
+    return any(name.startswith("prefect") or may_require(name, "prefect") for name in map(canonicalize_name, names))

@@ -76,8 +76,13 @@ class Declarations:
     def _in_folder(self, folder: str) -> Declared:
         here = self._root / folder
         found = [Declared(complete=not any((here / name).is_file() for name in NOT_READ))]
-        files = sorted((*here.glob("requirements*.txt"), *here.glob("requirements*.in")))
-        found += [self.read(join(folder, file.name)) for file in files if not FOR_DEVELOPERS.search(file.stem)]
+        patterns = ("requirements*.txt", "requirements*.in", "requirements/*.txt", "requirements/*.in")
+        files = sorted(file for pattern in patterns for file in here.glob(pattern))
+        found += [
+            self.read(join(folder, file.relative_to(here).as_posix()))
+            for file in files
+            if not FOR_DEVELOPERS.search(file.stem)
+        ]
         if (here / "pyproject.toml").is_file():
             found.append(_pyproject(self._root, join(folder, "pyproject.toml")))
         return _joined(*found)
@@ -121,12 +126,12 @@ def _requirements_file(root: Path, path: str, read: set[str] | None = None) -> D
     read = {path} if read is None else read
     text = _text(root, path)
     if isinstance(text, ValidationError):
-        return Declared(errors=(text,))
+        return Declared(complete=False)  # pip reads more encodings than we do
     parts = [Declared(files=(path,))]
     for number, line in _lines(text):
         if other := re.match(r"(?:-r|--requirement)[ =]*(.+)", line):
             inner = normpath(join(parent(path), other[1].strip()))
-            if inner.startswith(("/", "..")):
+            if inner.startswith(("/", "..")) or "://" in other[1] or "$" in inner:
                 parts.append(Declared(complete=False))
             elif not _is_file(root / inner):
                 place = Place(path=path, line=number)
@@ -134,7 +139,7 @@ def _requirements_file(root: Path, path: str, read: set[str] | None = None) -> D
             elif inner not in read:
                 read.add(inner)
                 parts.append(_requirements_file(root, inner, read))
-        elif re.match(r"-e|--editable|[./]|\w+\+?\w*://", line):
+        elif re.match(r"-e|--editable|[./]|\w+\+?\w*://|\S+\.(whl|zip|tar\.\w+)\b", line):
             named = re.search(r"#egg=([\w.-]+)", line)
             parts.append(_parsed(named[1], Place(path=path, line=number)) if named else Declared(complete=False))
         elif not line.startswith("-"):

@@ -61,27 +61,30 @@ def _times(fields: dict[str, Any]) -> Times | str:
     try:
         if "interval" in fields:
             return Times((now, now + timedelta(seconds=fields["interval"])))
-        if "rrule" in fields:
-            return _times_of_rule(fields, now)
-        schedule: Any = prefect.CronSchedule.model_construct(**fields)  # to validate it reads all time zones from disk
-        return Times(tuple(run_coro_as_sync(schedule.get_dates(3)) or ()))
+        if "cron" in fields:  # to validate it again reads all time zones from disk
+            schedule: Any = prefect.CronSchedule.model_construct(**fields)
+            return Times(tuple(run_coro_as_sync(schedule.get_dates(3)) or ()))
+        return _times_of_rule(prefect.RRuleSchedule.model_construct(**fields).to_rrule(), fields, now)
     except Exception as error:  # noqa: BLE001 - whatever Prefect's libraries stumble over, its scheduler does
         no_such_day = "cron" in fields and isinstance(error, ValueError)
         return Times(()) if no_such_day else f"{type(error).__name__}: {error}"
 
 
-def _times_of_rule(fields: dict[str, Any], now: datetime) -> Times:
+def _times_of_rule(rule: Any, fields: dict[str, Any], now: datetime) -> Times:
     """The times of a rule, as far as they are found at once: dateutil looks for what never comes up to the year 9999.
 
     Asked by the year it is there soon, and by the year there are the same dates as by the day or the second.
     """
-    rule: Any = prefect.RRuleSchedule.model_construct(**fields).to_rrule()
     parts = dict(re.findall(r"(\w+)=([^;\s]+)", fields["rrule"].upper()))
     if not isinstance(rule, rrule) or "BYSETPOS" in parts:
         return Times((), followed=False)
     dates = ";".join(f"{name}={value}" for name, value in parts.items() if name in DATES)
-    if dates and next(iter(rrulestr(f"FREQ=YEARLY;{dates}", dtstart=now)), None) is None:
+    by_month = parts["FREQ"] == "MONTHLY" and any(map(str.isdigit, parts.get("BYDAY", "")))  # its last Friday
+    begin = f"FREQ={'MONTHLY' if by_month else 'YEARLY'}"
+    if dates and next(iter(rrulestr(f"{begin};{dates}", dtstart=now)), None) is None:
         return Times(())
+    if parts["FREQ"] in ("SECONDLY", "MINUTELY", "HOURLY") and parts.get("INTERVAL", "1") != "1":
+        return Times((), followed=False)
     zone = ZoneInfo(fields["timezone"])
     if parts["FREQ"] in ("SECONDLY", "MINUTELY", "HOURLY"):
         here = now.astimezone(zone).replace(microsecond=0)

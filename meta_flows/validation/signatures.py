@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from prefect import Flow
 from prefect import flow as decorator
 from prefect.utilities.callables import parameter_docstrings
 
+from meta_flows.configuration.secrets import MASK, masked
 from meta_flows.errors import did_you_mean, problem
 from meta_flows.models import FlowMetadata, FlowParameter, ValidationError
 
@@ -35,8 +36,14 @@ KNOWN_TYPES: dict[str, Any] = {
 }
 
 
-def check_signature(flow: FlowMetadata) -> Iterator[ValidationError]:
-    """What is wrong with a flow's decorator, parameters and docstring."""
+def check_signature(flow: FlowMetadata, stated: Collection[str] = ()) -> Iterator[ValidationError]:
+    """What is wrong with a flow's decorator, parameters and docstring.
+
+    Args:
+        flow: The flow.
+        stated: Parameters whose defaults no run uses.
+    """
+    checked = flow.metadata.get("validate_parameters", True)
     yield from _decorator(flow)
     for parameter in flow.parameters:
         facts = {"function": flow.function_name, "parameter": parameter.name}
@@ -46,8 +53,9 @@ def check_signature(flow: FlowMetadata) -> Iterator[ValidationError]:
             yield problem("MF115", flow.place, **facts, detail="Prefect takes none that begins with an underscore")
         elif parameter.required and (kind := _outermost(parameter.annotation)) in NOT_DATA:
             yield problem("MF118", flow.place, **facts, annotation=kind)
-        elif flow.metadata.get("validate_parameters", True) and not _default_fits(parameter):
-            declared = {"annotation": parameter.annotation, "default": parameter.default}
+        elif checked and parameter.name not in stated and not _default_fits(parameter):
+            shown = masked(parameter.name, (parameter.default or "").strip("'\""))
+            declared = {"annotation": parameter.annotation, "default": MASK if shown == MASK else parameter.default}
             yield problem("MF116", flow.place, **facts, **declared)
     yield from _docstring(flow)
 

@@ -237,5 +237,7 @@ def set_up(scene: Scene) -> None:
     create(scene.flow_name("theirs"), name="theirs", tags=["mine"], schedules=[slugless], concurrency_limit=1)
 
     scene.write_flows(AFTER)
-    source = FLOW.format(flow=scene.flow_name("code"), function="code").replace("count: int", "words: str, count: int")
+    source = FLOW.format(flow=scene.flow_name("code"), function="code").replace(
+        "count: int", "words: str = 'few', count: int"
+    )
     scene.write("flows/code/workflow.py", source)

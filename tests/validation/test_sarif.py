@@ -111,9 +111,10 @@ def test_lines_and_columns_are_those_of_the_finding_and_begin_at_one() -> None:
     assert [(each["startLine"], each.get("startColumn", 1)) for each in regions] == [(1, 1), (7, 1), (7, 3)]
 
 
-def test_what_stands_in_no_file_has_no_location() -> None:
+def test_what_stands_in_no_file_has_a_location_all_the_same() -> None:
+    """GitHub refuses a whole log in which one result has none."""
     [result] = log(finding("MF109", None))["runs"][0]["results"]
-    assert not result.get("locations")
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "environments"
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,7 @@ def test_a_file_outside_the_repository_is_not_said_to_be_inside() -> None:
 
 BROKEN = {
     "environments/development.yaml": "work_pools: {python: here}\n",
+    "requirements.txt": "prefect\n",
     "flows/my etl/workflow.py": "import pandsa\nfrom prefect import flow\n\n@flow\ndef etl(n: int = 'x'): pass\n",
     "flows/my etl/deployment.yaml": "slug: etl\nschedules: [{cron: 0 0 30 2 *}]\n",
     "flows/my etl/.env.example": "A=1\n",

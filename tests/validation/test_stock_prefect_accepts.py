@@ -87,7 +87,9 @@ MISTAKES = {
         source=flow(above="import hypothesis"),
         files={"requirements.txt": "prefect\nhttpx\n"},
     ),
-    "import that is not installed": Mistake("MF121", "pandsa", source=flow(above="import pandsa")),
+    "import that is not installed": Mistake(
+        "MF121", "pandsa", source=flow(above="import pandsa"), files={"requirements.txt": "prefect\n"}
+    ),
     "import of a file that is not there": Mistake(
         "MF122", "tabels", source=flow(above="from flows.shared.tabels import read")
     ),

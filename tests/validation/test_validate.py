@@ -77,7 +77,10 @@ def test_its_list_has_a_heading_for_each_file(polled: Shop) -> None:
     done = polled.meta_flows("validate", "-e", "dev")
     lines = [line for line in done.stderr.splitlines() if not line.startswith("      ")]
     assert lines == ["flows/a/workflow.py", "flows/c/.env"]
-    assert "        2 error MF304 'A' stands here a second time, first on line 1" in done.stderr.splitlines()
+    assert (
+        "        2 error MF304 'A' stands here a second time with another value, first on line 1"
+        in done.stderr.splitlines()
+    )
     assert done.stdout.startswith("2 errors, 0 warnings; ")
 
 
@@ -143,7 +146,7 @@ def test_a_flow_that_cannot_be_imported_here_is_deployed_with_a_warning(polled: 
 
 
 def test_a_server_older_than_the_client_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prefect.__version__", "99.0.0")
+    monkeypatch.setattr("prefect.__version__", "3.99.0")
     done = shop.meta_flows("validate", "-e", "dev", "--json")
     (error,) = json.loads(done.stdout)["errors"]
     assert error["code"] == "MF408"
