@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from meta_flows.connecting import connect
     from meta_flows.discovery import discover
     from meta_flows.errors import MetaFlowsError
-    from meta_flows.flows import clean_deployments, deploy_all, reconcile, rollback, validate
+    from meta_flows.flows import clean_deployments, deploy_all, reconcile, register, rollback, validate
 
 _HOMES = {
     "MetaFlowsError": "errors",
@@ -19,6 +19,7 @@ _HOMES = {
     "deploy_all": "flows",
     "discover": "discovery",
     "reconcile": "flows",
+    "register": "flows",
     "rollback": "flows",
     "validate": "flows",
 }
@@ -30,6 +31,7 @@ __all__ = [
     "deploy_all",
     "discover",
     "reconcile",
+    "register",
     "rollback",
     "validate",
 ]

@@ -465,10 +465,11 @@ CATALOGUE: dict[str, Definition] = {
         "meta-flows run rpa1   # no worker polls its pool",
     ),
     "MF508": Definition(
-        "Approval cannot be asked for",
-        "environment '{environment}' requires approval, which this version cannot ask for",
-        "Look at the plan with --dry-run; to deploy, take require_approval out of the environment's file.",
-        "require_approval: true",
+        "Approval needed",
+        "environment '{environment}' wants every plan to be approved, and here is nobody to ask",
+        "Look at the plan with --dry-run, then say --yes, or answer on a terminal; a run started in the Prefect UI "
+        "asks there.",
+        "require_approval: true   # and a deploy without a terminal",
     ),
     "MF509": Definition(
         "Unknown run parameter",
@@ -547,6 +548,12 @@ CATALOGUE: dict[str, Definition] = {
         "reconcile is to deploy a branch, but {detail}",
         "State `source: {{type: git, ...}}` and a branch in the environment's file, or another policy.",
         "reconcile:\n  policy: deploy   # with a local source",
+    ),
+    "MF522": Definition(
+        "Run of another environment",
+        "this deployment is for environment '{fixed}', and the run was given '{environment}'",
+        "Run the deployment of that environment; `make register` makes one for each.",
+        "deploy-all-staging   # run with environment=production, schema enforcement switched off",
     ),
     # Images
     "MF601": Definition(

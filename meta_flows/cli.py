@@ -22,6 +22,7 @@ COMMANDS = {
     "reconcile": ("deploying:bring_back", "Find what is no longer as it was released, and bring it back."),
     "suspend": ("releases:suspend", "Switch reconciliation off, or on again."),
     "rollback": ("deploying:roll_back", "Make an earlier release the current one."),
+    "register": ("deploying:register_meta_flows", "Put the meta-flows themselves on the server, to be run in its UI."),
     "releases": ("releases:releases", "List the releases that are kept."),
     "unlock": ("releases:unlock", "Free an environment whose writer is gone for good."),
     "run": ("running:run", "Run a deployed flow and follow it to its end."),

@@ -293,7 +293,7 @@ class Plan(Model):
         return not self.pending and not self.work_pools
 
 
-ReleaseState = Literal["applying", "succeeded", "failed", "rolled-back", "incomplete"]
+ReleaseState = Literal["applying", "succeeded", "failed", "rolled-back", "incomplete", "rejected"]
 
 
 class Release(Model):
@@ -308,6 +308,7 @@ class Release(Model):
         preimages: What was live of those deployments before the first write; None for those it creates.
         failures: Why each deployment that was not changed as planned was not.
         restores: Id of the release that this one made current again.
+        approval: Who approved or rejected it, and why, where somebody was asked.
         flow_run_id: The meta-flow's run.
         dirty: Whether the checkout had uncommitted changes; None outside a git checkout.
     """
@@ -324,6 +325,7 @@ class Release(Model):
     dirty: bool | None = None
     flow_run_id: str | None = None
     restores: str | None = None
+    approval: str | None = None
     plan: Plan
     deployments: dict[str, Deployment] = Field(default_factory=dict)
     previous: dict[str, Deployment | None] = Field(default_factory=dict)

@@ -103,7 +103,7 @@ def render(
         "pull_steps": filled["pull"] if template.pull is not None else list(pull_steps),
         "work_pool_name": filled["work_pool"],
         "job_variables": filled["job_variables"],
-        "schedules": {schedule.slug: _schedule(schedule, environment) for schedule in schedules},
+        "schedules": {schedule.slug: render_schedule(schedule, environment) for schedule in schedules},
     }
     optional = {
         "description": configuration.description,
@@ -160,7 +160,8 @@ def _mounted(
     return {**job_variables, "volumes": absolute, "container_create_kwargs": container}
 
 
-def _schedule(schedule: Schedule, environment: Environment) -> dict[str, Any]:
+def render_schedule(schedule: Schedule, environment: Environment) -> dict[str, Any]:
+    """One schedule of a spec; what it does not state, such as whether it is paused, stays as operators leave it."""
     active = schedule.active if schedule.active is not None else environment.schedules_active
     stated = {"active": active, "max_scheduled_runs": schedule.max_scheduled_runs}
     return {

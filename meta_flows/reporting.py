@@ -37,6 +37,7 @@ RESULTS = {
     "InSync": "in sync",
     "Planned": "planned, nothing was written",
     "Deployed": "deployed",
+    "Registered": "registered",
     "Restored": "as it was released before",
     "Cleaned": "cleaned",
     "Drifted": "not as it was released",
@@ -47,13 +48,14 @@ RESULTS = {
     "Pulled": "pulled",
     "Valid": "valid",
     "Invalid": "not valid",
+    "Rejected": "as it was: the plan was rejected",
     "Incomplete": "incomplete",
     "RolledBack": "as it was before: something failed, and everything was taken back",
     "RollbackIncomplete": "NOT as it was before: something failed, and so did taking it back",
 }
 """How a meta-flow can end: the name of its run's final state, and that in words."""
 
-FAILED = frozenset({"Invalid", "Incomplete", "RolledBack", "RollbackIncomplete"})
+FAILED = frozenset({"Invalid", "Rejected", "Incomplete", "RolledBack", "RollbackIncomplete"})
 """The ends that are failures."""
 
 
@@ -118,9 +120,55 @@ def _inner(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
         yield path, old, new
 
 
-def comment(result: DeployResult, limit: int = 60_000) -> str:
-    """The report of a plan, short enough for a comment on a pull request; what does not fit is counted."""
-    lines = markdown(result).split("\n")
+PICTURED = range(2, 25)
+"""How many changes make a picture that helps."""
+
+_BORDERS = {"green": "#2e7d32", "yellow": "#b26a00", "red": "#c62828"}
+
+
+def _picture(outcomes: Iterable[Outcome]) -> list[str]:
+    """Which flows' deployments were changed, as a diagram that the Prefect UI draws."""
+    changed = [outcome for outcome in by_severity(outcomes) if outcome.state != "Unchanged"]
+    if len(changed) not in PICTURED:
+        return []
+    flows = {name: f"f{index}" for index, name in enumerate(dict.fromkeys(item.flow_name for item in changed))}
+    lines = ["```mermaid", "flowchart LR", *(f'    {node}(["{name}"])' for name, node in flows.items())]
+    for index, item in enumerate(changed):
+        text, colour = OUTCOMES[item.state]
+        lines += [f'    {flows[item.flow_name]} -->|{text}| d{index}["{item.name}"]']
+        lines += [f"    style d{index} stroke:{_BORDERS[colour]},stroke-width:2px"]
+    return [*lines, "```", ""]
+
+
+def question(result: DeployResult) -> str:
+    """What a plan does, for the narrow form that asks whether it may be carried out."""
+    lines = [f"**{result.environment}: {result.message}**", ""]
+    for outcome in by_severity(result.outcomes):
+        if outcome.state != PLANNED["unchanged"]:
+            reason = f" ({outcome.reason})" if outcome.reason else ""
+            lines += [f"- {OUTCOMES[outcome.state][0]}: **{outcome.name}**{reason}"]
+            created = outcome.state == PLANNED["create"]
+            details = (
+                outcome.schedules.values() if created else [f"`{field_in_words(item)}`" for item in outcome.fields]
+            )
+            lines += [f"    - {detail}" for detail in details]
+    lines += ["", *(f"- not deployed: {error.message}" for error in result.refused)]
+    return shortened([*lines, *(f"- {note}" for note in result.notes)])
+
+
+def by_severity(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The worst first, then by name."""
+    order = list(OUTCOMES)
+    return sorted(outcomes, key=lambda item: (order.index(item.state), item.name))
+
+
+def comment(result: DeployResult) -> str:
+    """The report of a plan, short enough for a comment on a pull request."""
+    return shortened(markdown(result).split("\n"))
+
+
+def shortened(lines: list[str], limit: int = 60_000) -> str:
+    """Lines as one text of so many bytes; those that do not fit are counted."""
     kept: list[str] = []
     for index, line in enumerate(lines):
         limit -= len(line.encode()) + 1
@@ -167,13 +215,13 @@ def markdown(result: DeployResult) -> str:
             "| deployment | flow | kind | change | schedule |",
             "| --- | --- | --- | --- | --- |",
         ]
-        order = list(OUTCOMES)
-        for outcome in sorted(result.outcomes, key=lambda item: (order.index(item.state), item.name)):
+        for outcome in by_severity(result.outcomes):
             name = f"[{outcome.name}]({outcome.link})" if outcome.link else outcome.name
             schedules = "<br>".join(outcome.schedules.values()).replace("|", "\\|")
             change = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
             lines += [f"| {name} | {outcome.flow_name} | {outcome.kind} | {change} | {schedules} |"]
         lines += [""]
+    lines += _picture(result.outcomes)
     changed = list(changes_in_words(result.outcomes))
     if changed:
         lines += ["## Changed fields", ""]

@@ -85,15 +85,27 @@ def pull_steps(
         MetaFlowsError: MF505, there is no commit that holds this code where runs can get it.
     """
     if isinstance(source, LocalSource):
-        return [{SET_DIRECTORY: {"directory": str(root)}}]
+        return _enter(root)
     commit = source.commit or _released_commit(released) or _pinnable_commit(checkout, flow, source.branch)
-    clone: dict[str, Any] = {"id": "clone", "repository": source.repository, "commit_sha": commit}
-    if source.credentials:
-        clone["credentials"] = source.credentials
-    steps: list[dict[str, Any]] = [{GIT_CLONE: clone}]
-    if checkout.prefix:
-        steps.append({SET_DIRECTORY: {"directory": f"{{{{ clone.directory }}}}/{checkout.prefix}"}})
-    return steps
+    return _clone(source, checkout, commit_sha=commit)
+
+
+def repository_steps(source: LocalSource | GitSource, root: Path, checkout: Checkout) -> PullSteps:
+    """The steps by which a meta-flow gets the repository to deploy: the folder, or the newest commit of the branch."""
+    if isinstance(source, LocalSource):
+        return _enter(root)
+    return _clone(source, checkout, **{"branch": source.branch} if source.branch else {})
+
+
+def _enter(root: Path) -> PullSteps:
+    return [{SET_DIRECTORY: {"directory": str(root)}}]
+
+
+def _clone(source: GitSource, checkout: Checkout, **which: str) -> PullSteps:
+    credentials = {"credentials": source.credentials} if source.credentials else {}
+    clone = {GIT_CLONE: {"id": "clone", "repository": source.repository, **which, **credentials}}
+    below = {SET_DIRECTORY: {"directory": f"{{{{ clone.directory }}}}/{checkout.prefix}"}}
+    return [clone, below] if checkout.prefix else [clone]
 
 
 def _released_commit(released: Mapping[str, Any] | None) -> str | None:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
-from rich.prompt import Prompt
+from rich.prompt import Confirm, Prompt
 from rich.text import Text
 
-from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Target, Wishes, arguments
-from meta_flows.commands.output import err, out, print_errors, print_json, print_table, table
-from meta_flows.configuration import Environment, environment_names
+from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Target, Wishes, Yes, arguments
+from meta_flows.commands.output import err, out, print_errors, print_json, print_table, progress_bar, table
+from meta_flows.configuration import Environment, environment_names, load_environment
 from meta_flows.connecting import connect
 from meta_flows.errors import MetaFlowsError, refuse
-from meta_flows.flows import clean_deployments, deploy_all, reconcile, rollback
+from meta_flows.flows import clean_deployments, deploy_all, reconcile, register, rollback
 from meta_flows.models import DeployResult, Model, Plan
 from meta_flows.prefect_api.connection import plain_reason
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment
+from meta_flows.tasks.progress import watching
 from meta_flows.tasks.report import result_of
 
 
@@ -58,7 +60,7 @@ def plan(
     """
     asked = arguments(target, wishes)
     result = run_here(
-        "Planning", target.environment, api_url, common, lambda found: _deploy(found, common, dry_run=True, **asked)
+        "Planning", target.environment, api_url, common, partial(_deploy, common=common, dry_run=True, **asked)
     )
     if file and result.plan:
         _write(file, PlanFile(arguments=asked, plan=result.plan).model_dump_json(indent=2) + "\n")
@@ -74,6 +76,7 @@ def deploy(
     wishes: Wishes = Wishes(),  # noqa: B008  # frozen
     dry_run: Flag = False,
     file: Annotated[Path | None, Parameter(name="--plan")] = None,
+    yes: Yes = False,
     api_url: ApiUrl = None,
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
@@ -84,6 +87,7 @@ def deploy(
         wishes: What the deploy may do besides.
         dry_run: Say what would change; write nothing.
         file: Carry out exactly the plan in this file, which `plan --out` wrote; it goes without other selections.
+        yes: Approve the plan, whatever it is, in an environment that wants that; on a terminal it is asked for.
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
@@ -95,13 +99,11 @@ def deploy(
         environment = planned.plan.environment
         asked = {**planned.arguments, "plan_digest": planned.plan.digest}
     doing = "Planning" if dry_run else "Deploying to"
-    result = run_here(
-        doing, environment, api_url, common, lambda found: _deploy(found, common, dry_run=dry_run, **asked)
-    )
-    return conclude(result, common)
+    run = partial(_deploy, common=common, **asked)
+    return conclude(run_approved(doing, environment, api_url, common, run, dry_run=dry_run, yes=yes), common)
 
 
-def _deploy(environment: Environment, common: Common, **asked: Any) -> State[Any]:
+def _deploy(environment: Environment, *, common: Common, **asked: Any) -> State[Any]:
     return deploy_all(environment.name, root=common.root.resolve(), return_state=True, **asked)
 
 
@@ -126,6 +128,7 @@ def roll_back(
     environment: EnvironmentName = None,
     to: str | None = None,
     dry_run: Flag = False,
+    yes: Yes = False,
     api_url: ApiUrl = None,
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
@@ -135,16 +138,15 @@ def roll_back(
         environment: Which environment.
         to: Id of the release; the one before the current, if not given.
         dry_run: Say what would change; write nothing.
+        yes: Approve the plan, whatever it is, in an environment that wants that; on a terminal it is asked for.
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    result = run_here(
-        "Rolling back",
-        environment,
-        api_url,
-        common,
-        lambda found: rollback(found.name, to=to, dry_run=dry_run, root=common.root.resolve(), return_state=True),
-    )
+
+    def rolled_back(found: Environment, **how: Any) -> State[Any]:
+        return rollback(found.name, to=to, root=common.root.resolve(), return_state=True, **how)
+
+    result = run_approved("Rolling back", environment, api_url, common, rolled_back, dry_run=dry_run, yes=yes)
     return conclude(result, common)
 
 
@@ -155,6 +157,7 @@ def clean(
     pattern: str | None = None,
     dry_run: Flag = False,
     confirm: str | None = None,
+    yes: Yes = False,
     api_url: ApiUrl = None,
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
@@ -166,25 +169,21 @@ def clean(
         pattern: Only deployments whose name, or flow/name, matches this glob.
         dry_run: Say what would be deleted; delete nothing.
         confirm: The environment's name, where it is production; on a terminal it is asked for.
+        yes: Approve the plan, whatever it is, in an environment that wants that; on a terminal it is asked for.
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
     root = common.root.resolve()
 
-    def cleaned(found: Environment) -> State[Any]:
+    def cleaned(found: Environment, **how: Any) -> State[Any]:
         asked = confirm
-        if found.name == "production" and confirm is None and not dry_run and err.is_terminal:
+        if found.name == "production" and confirm is None and not how["dry_run"] and err.is_terminal:
             asked = Prompt.ask(f"Type {found.name} to delete its deployments", console=err)
-        return clean_deployments(
-            found.name, pattern=pattern, dry_run=dry_run, confirm=asked, root=root, return_state=True
-        )
+        return clean_deployments(found.name, pattern=pattern, confirm=asked, root=root, return_state=True, **how)
 
     names = list(environment_names(root)) if every_environment else [environment]
-    results = [run_here("Cleaning", name, api_url, common, cleaned) for name in names]
-    if common.json and every_environment:
-        print_json({result.environment: result for result in results})
-        return int(any(result.state in FAILED for result in results))
-    return max(conclude(result, common) for result in results)
+    results = [run_approved("Cleaning", name, api_url, common, cleaned, dry_run=dry_run, yes=yes) for name in names]
+    return _conclude_all(results, common, every_environment=every_environment)
 
 
 def bring_back(
@@ -215,6 +214,75 @@ def bring_back(
     return code or (2 if detailed_exitcode and result.state in ("Drifted", "Repaired") else 0)
 
 
+def register_meta_flows(
+    *,
+    environment: EnvironmentName = None,
+    every_environment: Annotated[bool, Parameter(name="--all-environments", negative="")] = False,
+    dry_run: Flag = False,
+    api_url: ApiUrl = None,
+    common: Common = Common(),  # noqa: B008  # frozen
+) -> int:
+    """Create or update the deployments of the meta-flows, so that they can be run from the Prefect UI.
+
+    Args:
+        environment: Which environment.
+        every_environment: All of them, one after the other.
+        dry_run: Say what would change; write nothing.
+        api_url: Server in place of the one the shell or the environment's file names.
+        common: What to work on, and how to speak.
+    """
+
+    def registered(found: Environment) -> State[Any]:
+        return register(found.name, dry_run=dry_run, root=common.root.resolve(), return_state=True)
+
+    names = list(environment_names(common.root.resolve())) if every_environment else [environment]
+    results = [run_here("Registering", name, api_url, common, registered) for name in names]
+    return _conclude_all(results, common, every_environment=every_environment)
+
+
+def _conclude_all(results: list[DeployResult], common: Common, *, every_environment: bool) -> int:
+    """Print how the runs for one or several environments ended; the exit code."""
+    if common.json and every_environment:
+        print_json({result.environment: result for result in results})
+        return int(any(result.state in FAILED for result in results))
+    return max(conclude(result, common) for result in results)
+
+
+def run_approved(
+    doing: str,
+    environment: str | None,
+    api_url: str | None,
+    common: Common,
+    meta_flow: Callable[..., State[Any]],
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> DeployResult:
+    """Run a meta-flow here, after somebody on the terminal has approved its plan, where the environment wants that.
+
+    Args:
+        doing: What it does, for people.
+        environment: Which environment.
+        api_url: Server in place of the one the shell or the environment's file names.
+        common: What to work on, and how to speak.
+        meta_flow: Called with the environment, `dry_run`, and as `approved` which plan may be carried out.
+        dry_run: Only plan.
+        yes: Whatever the plan is, it is approved.
+    """
+    approved = "any" if yes else None
+    wants_approval = load_environment(common.root.resolve(), environment).require_approval
+    if wants_approval and not (dry_run or yes) and err.is_terminal:
+        planned = run_here("Planning", environment, api_url, common, partial(meta_flow, dry_run=True))
+        if planned.state != "Planned" or planned.plan is None:
+            return planned
+        show(planned)
+        if not Confirm.ask("Carry out this plan?", console=err, default=False):
+            return planned.model_copy(update={"state": "Rejected"})
+        approved = planned.plan.digest
+    run = partial(meta_flow, dry_run=dry_run, approved=approved)
+    return run_here(doing, environment, api_url, common, run)
+
+
 def run_here(
     doing: str,
     environment: str | None,
@@ -231,7 +299,8 @@ def run_here(
     """
     with (
         connect(environment, root=common.root, api_url=api_url, start_local=start_local) as target,
-        err.status(f"{doing} {target.name}..."),
+        progress_bar(f"{doing} {target.name}") as bar,
+        watching(bar),
     ):
         try:
             ended = result_of(meta_flow(target))
@@ -250,11 +319,12 @@ def conclude(result: DeployResult, common: Common) -> int:
     if common.json:
         print_json(result)
     else:
-        _show(result)
+        show(result)
     return 1 if result.state in FAILED else 0
 
 
-def _show(result: DeployResult) -> None:
+def show(result: DeployResult) -> None:
+    """Print a result for people."""
     shown = table("deployment", "flow", "kind", "change", "schedule", "link")
     for outcome in result.outcomes:
         change = Text(outcome.state, style=OUTCOMES[outcome.state][1])

@@ -62,6 +62,8 @@ ApiUrl = Annotated[str | None, Parameter(help="Server in place of the one the sh
 
 Flag = Annotated[bool, Parameter(negative="")]
 
+Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="")]
+
 Parameters = Annotated[
     tuple[str, ...],
     Parameter(name="--parameter", help="KEY=VALUE, the value read as JSON if it is that; may be repeated."),

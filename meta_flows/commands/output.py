@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -46,6 +48,19 @@ def print_findings(found: ValidationResult) -> None:
             place = ":".join(str(part) for part in (finding.line_number, finding.column_number) if part)
             err.print(Text.assemble(f"  {place:>7} ", (f"{finding.severity} {finding.code} ", colour), finding.message))
             err.print(Text(f"          {finding.remedy}", style="dim"))
+
+
+@contextmanager
+def progress_bar(doing: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A line on the terminal that says what is being done, and how far it is where that is told."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
+    with Progress(*columns, console=err, transient=True) as shown:
+        line = shown.add_task(f"{doing}...", total=None, count="")
+
+        def show(step: str, done: int, total: int) -> None:
+            shown.update(line, description=f"{doing}: {step}", completed=done, total=total, count=f"{done} of {total}")
+
+        yield show
 
 
 def table(*columns: str) -> Table:

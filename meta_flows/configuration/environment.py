@@ -12,6 +12,7 @@ from meta_flows.catalogue import RULES
 from meta_flows.configuration.documents import Document, merge
 from meta_flows.configuration.quantities import Cpu, Memory
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
+from meta_flows.configuration.schedules import Schedule
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.configuration.sections import BUILT_IN, Resolved, Section
 from meta_flows.configuration.templates import template_kinds
@@ -99,13 +100,27 @@ class GitSource(Section):
     """Block to clone with, e.g. `{{ prefect.blocks.github-credentials.robot }}`."""
 
 
+class Registration(Section):
+    """How the meta-flows themselves become deployments of this environment, by `make register`."""
+
+    work_pool: str | None = None
+    """Work pool whose worker has the repository and, where images are built, a Docker engine; that of python unless
+    stated."""
+    job_variables: dict[str, Any] = Field(default_factory=dict)
+    """Variables of that work pool's job template."""
+
+
 class ReconcileSettings(Section):
-    """What the `reconcile` meta-flow does when live is not what was released."""
+    """What the `reconcile` meta-flow does when live is not what was released, and when it looks."""
 
     policy: Literal["report", "repair", "deploy"] = "repair"
     """Report drift only; bring back what was released; or deploy a branch of the git source."""
     branch: str | None = None
     """Branch to deploy, with the policy `deploy`; the source's own unless stated."""
+    schedule: Schedule | None = None
+    """When it runs; every 15 minutes unless stated, and in development never."""
+    jitter: Annotated[float, Field(ge=0, le=3600)] = 0
+    """Longest time that a scheduled run waits before it begins, in seconds; environments then begin apart."""
 
 
 def _pools(pools: Any) -> Any:
@@ -159,6 +174,8 @@ class Environment(Resolved):
     """Whether one invalid flow refuses the whole deploy, instead of being left out."""
     require_approval: bool = False
     """Whether somebody has to approve a plan before it is applied."""
+    approval_timeout: Annotated[int, Field(gt=0)] = 24 * 3600
+    """How long a run waits to be approved before it fails, in seconds."""
     prune: bool = False
     """Whether a deploy deletes deployments that the repository no longer asks for."""
     prune_limit: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -168,7 +185,9 @@ class Environment(Resolved):
     lock_wait: Annotated[float, Field(ge=0)] = 120
     """How long a deploy waits for another one of the same environment to end, in seconds."""
     reconcile: ReconcileSettings = ReconcileSettings()
-    """What the `reconcile` meta-flow does about drift."""
+    """What the `reconcile` meta-flow does about drift, and when it looks."""
+    registration: Registration = Registration()
+    """How the meta-flows themselves become deployments."""
     ignore: Ignored = Field(default_factory=list)
     """Codes of validation rules that are not to be applied, e.g. `MF623`; a flow's file may name more."""
     schedules_active: bool | None = None

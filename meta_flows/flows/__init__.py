@@ -4,7 +4,8 @@ from meta_flows.flows.clean_deployments import clean_deployments
 from meta_flows.flows.deploy_all import deploy_all
 from meta_flows.flows.images import images
 from meta_flows.flows.reconcile import reconcile
+from meta_flows.flows.register import register
 from meta_flows.flows.rollback import rollback
 from meta_flows.flows.validate import validate
 
-__all__ = ["clean_deployments", "deploy_all", "images", "reconcile", "rollback", "validate"]
+__all__ = ["clean_deployments", "deploy_all", "images", "reconcile", "register", "rollback", "validate"]

@@ -6,19 +6,20 @@ from prefect import flow
 
 from meta_flows import prefect_api
 from meta_flows.models import DeployResult
-from meta_flows.tasks.confirmation import confirm_deletion
+from meta_flows.tasks.approval import approve, confirm_deletion
 from meta_flows.tasks.going_back import propose_clean
-from meta_flows.tasks.preparation import enter_environment
+from meta_flows.tasks.preparation import enter_environment, run_name
 from meta_flows.tasks.releasing import carry_out, writing
 from meta_flows.tasks.report import final_state, report
 
 
-@flow(name="clean-deployments", flow_run_name="clean {environment}", validate_parameters=True)
+@flow(name="clean-deployments", flow_run_name=run_name("clean"), validate_parameters=True)
 def clean_deployments(
     environment: str = "development",
     pattern: str | None = None,
     dry_run: bool = False,
     confirm: str | None = None,
+    approved: str | None = None,
     root: Path | None = None,
 ) -> DeployResult:
     """Delete the deployments that this project owns in an environment.
@@ -31,6 +32,7 @@ def clean_deployments(
         pattern: Only deployments whose name, or flow/name, matches this glob.
         dry_run: Stop after the plan; nothing is deleted.
         confirm: The environment's name, where it is production; a run from the UI asks for it.
+        approved: Digest of the plan that was approved already, or `any`; a run from the UI asks somebody instead.
         root: The repository; the working directory if not given.
 
     Returns:
@@ -46,9 +48,11 @@ def clean_deployments(
     with prefect_api.client() as api:
         proposal = propose_clean(api, target, pattern)
         if proposal.worth_doing and not dry_run:
-            confirm_deletion(target, proposal.plan, confirm)
+            confirm_deletion(target, proposal, confirm)
+            proposal = approve(target, proposal, root, approved)
+        if proposal.worth_doing and not dry_run:
             with writing(api, target) as lock:
-                proposal = propose_clean(api, target, pattern)
+                proposal = approve(target, propose_clean(api, target, pattern), root, approved)
                 if proposal.worth_doing:
                     carried = carry_out(api, target, proposal, lock, root=root, whole=False)
         result = report("Cleaned", proposal, carried)

@@ -8,9 +8,10 @@ from prefect import flow
 from meta_flows import prefect_api
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
+from meta_flows.tasks.approval import approve
 from meta_flows.tasks.building import BUILDERS, build_images, find_images, prepare
 from meta_flows.tasks.planning import Wishes, propose_deploy
-from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, refuse_unapproved
+from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, run_name
 from meta_flows.tasks.releasing import carry_out, writing
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.validating import validate_flows
@@ -18,7 +19,7 @@ from meta_flows.tasks.validating import validate_flows
 
 @flow(
     name="deploy-all",
-    flow_run_name="deploy {environment}",
+    flow_run_name=run_name("deploy"),
     validate_parameters=True,
     task_runner=BUILDERS,
 )
@@ -33,6 +34,7 @@ def deploy_all(
     prune_limit: float | None = None,
     parameters: dict[str, Any] | None = None,
     plan_digest: str | None = None,
+    approved: str | None = None,
     root: Path | None = None,
 ) -> DeployResult:
     """Discover every flow, and create or update its deployments where they differ from what the repository says.
@@ -48,6 +50,7 @@ def deploy_all(
         prune_limit: Largest share of the deployments that may be deleted, from 0 to 1.
         parameters: Parameter values that go before those of the files, for flows that have such parameters.
         plan_digest: Digest of the only plan to carry out; any other is refused.
+        approved: Digest of the plan that was approved already, or `any`; a run from the UI asks somebody instead.
         root: The repository; the working directory if not given.
 
     Returns:
@@ -55,7 +58,8 @@ def deploy_all(
 
     Raises:
         DeployError: The run ends as RolledBack: something failed, and everything is as it was before. As Incomplete:
-            something was left out. As RollbackIncomplete: something failed, and so did taking it back.
+            something was left out. As RollbackIncomplete: something failed, and so did taking it back. As Rejected:
+            somebody was asked and said no.
         MetaFlowsError: Nothing was done.
     """
     root = (root or Path()).resolve()
@@ -70,12 +74,14 @@ def deploy_all(
     carried = None
     with prefect_api.client() as api:
         proposal = propose_deploy(api, root, target, discovered, configured, images, wishes)
+        if not dry_run:
+            proposal = approve(target, proposal, root, approved)
         if proposal.worth_doing and not dry_run:
-            refuse_unapproved(target)
             images = build_images(root, target, images)
             prepare(target, proposal.desired, root)
             with writing(api, target) as lock:  # after waiting for another writer things may have changed
                 proposal = propose_deploy(api, root, target, discovered, configured, images, wishes, earlier=proposal)
+                proposal = approve(target, proposal, root, approved)
                 if proposal.worth_doing:
                     carried = carry_out(api, target, proposal, lock, root=root)
         result = report("Deployed", proposal, carried)

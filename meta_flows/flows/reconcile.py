@@ -10,7 +10,7 @@ from meta_flows.flows.deploy_all import deploy_all
 from meta_flows.models import DeployResult
 from meta_flows.tasks.going_back import propose_repair, propose_undoing
 from meta_flows.tasks.preparation import enter_environment
-from meta_flows.tasks.reconciling import check_out_branch, is_suspended, suspended
+from meta_flows.tasks.reconciling import check_out_branch, is_suspended, spread_out, suspended
 from meta_flows.tasks.releasing import carry_out, undo, writing
 from meta_flows.tasks.report import final_state, report
 
@@ -19,6 +19,7 @@ from meta_flows.tasks.report import final_state, report
 def reconcile(
     environment: str = "development",
     policy: Literal["report", "repair", "deploy"] | None = None,
+    jitter: float = 0,
     root: Path | None = None,
 ) -> DeployResult:
     """Compare an environment's deployments with the current release, and deal with drift as the policy says.
@@ -29,6 +30,7 @@ def reconcile(
     Args:
         environment: Environment to look at, by its long or short name.
         policy: Report drift, repair it, or deploy a branch; the environment's file says, if not given.
+        jitter: Longest time that a scheduled run waits before it begins, in seconds.
         root: The repository; the working directory if not given.
 
     Returns:
@@ -39,6 +41,7 @@ def reconcile(
         MetaFlowsError: Nothing was done.
     """
     root = (root or Path()).resolve()
+    spread_out(jitter)
     target = enter_environment(root, environment)
     policy = policy or target.reconcile.policy
     if is_suspended(target):

@@ -6,26 +6,32 @@ from prefect import flow
 
 from meta_flows import prefect_api
 from meta_flows.models import DeployResult
-from meta_flows.tasks.going_back import choose_release, propose_release, propose_undoing, read_history
-from meta_flows.tasks.preparation import enter_environment
+from meta_flows.tasks.approval import approve
+from meta_flows.tasks.going_back import propose_rollback
+from meta_flows.tasks.preparation import enter_environment, run_name
 from meta_flows.tasks.releasing import carry_out, undo, writing
 from meta_flows.tasks.report import final_state, report
 
 
-@flow(name="rollback", flow_run_name="rollback {environment}", validate_parameters=True)
+@flow(name="rollback", flow_run_name=run_name("roll back"), validate_parameters=True)
 def rollback(
-    environment: str = "development", to: str | None = None, dry_run: bool = False, root: Path | None = None
+    environment: str = "development",
+    to: str | None = None,
+    dry_run: bool = False,
+    approved: str | None = None,
+    root: Path | None = None,
 ) -> DeployResult:
     """Bring an environment's deployments back to what an earlier release made of them.
 
     A release that was killed half-way, or that could not be taken back, is undone first of all: everything that it
-    touched becomes what it was before, to the last field. Otherwise the earlier release becomes the current one, as if
-    it were deployed again: what operators did beside it stays.
+    touched becomes what it was before, to the last field; nobody needs to approve that. Otherwise the earlier release
+    becomes the current one, as if it were deployed again: what operators did beside it stays.
 
     Args:
         environment: Environment to roll back, by its long or short name.
         to: Id of the release to go back to; the one before the current, if not given.
         dry_run: Stop after the plan; nothing is written.
+        approved: Digest of the plan that was approved already, or `any`; a run from the UI asks somebody instead.
         root: The repository; the working directory if not given.
 
     Returns:
@@ -38,16 +44,18 @@ def rollback(
     root = (root or Path()).resolve()
     target = enter_environment(root, environment)
     carried = None
-    with prefect_api.client() as api, writing(api, target, pretend=dry_run) as lock:
-        releases = read_history(api, target)
-        if releases[0].unfinished and to is None:
-            proposal = propose_undoing(api, releases[0])
-            if not dry_run:
-                carried = undo(api, releases[0])
-        else:
-            chosen = choose_release(releases, to, target)
-            proposal = propose_release(api, target, chosen)
-            if proposal.worth_doing and not dry_run:
-                carried = carry_out(api, target, proposal, lock, root=root, restores=chosen)
+    with prefect_api.client() as api:
+        release, proposal = propose_rollback(api, target, to)
+        if not dry_run and not release.unfinished:
+            proposal = approve(target, proposal, root, approved)
+        if proposal.worth_doing and not dry_run:
+            with writing(api, target) as lock:  # after waiting for a deploy another release may be the one to undo
+                release, proposal = propose_rollback(api, target, to)
+                if release.unfinished:
+                    carried = undo(api, release)
+                else:
+                    proposal = approve(target, proposal, root, approved)
+                    if proposal.worth_doing:
+                        carried = carry_out(api, target, proposal, lock, root=root, restores=release)
         result = report("Restored", proposal, carried)
     return final_state(result)

@@ -81,22 +81,29 @@ def ensure_on_server_of(environment: str, environment_url: str) -> str:
 def connected(api_url: str) -> Iterator[None]:
     """Make a server the one that Prefect uses: for its runs, logs and events as for our own requests.
 
-    Links that Prefect and we print lead to the UI that this server shows by default; `PREFECT_UI_URL`, where set,
-    says where people reach it.
-
     Raises:
         MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us.
     """
-    updates: dict[Any, Any] = {PREFECT_API_URL: api_url}
-    if not PREFECT_UI_URL.value():
-        updates[PREFECT_UI_URL] = ui_url(api_url)
-    with temporary_settings(updates=updates), speaking_plainly(api_url):
+    with temporary_settings(updates={PREFECT_API_URL: api_url}), linking(api_url), speaking_plainly(api_url):
         check(api_url)
         token = _connected_to.set(api_url)
         try:
             yield
         finally:
             _connected_to.reset(token)
+
+
+@contextmanager
+def linking(api_url: str) -> Iterator[None]:
+    """Let the links that Prefect and we print lead to the UI that this server shows by default.
+
+    `PREFECT_UI_URL`, where set, says where people reach it; what Prefect infers without it is always the older UI.
+    """
+    if "ui_url" in get_current_settings().model_fields_set:
+        yield
+        return
+    with temporary_settings(updates={PREFECT_UI_URL: ui_url(api_url)}):
+        yield
 
 
 def check(api_url: str) -> None:
@@ -198,6 +205,7 @@ class _QuickRetry(httpx.HTTPTransport):
 def client() -> Iterator[Api]:
     """A client of the connected server; requests that it refuses become errors of ours."""
     with (
+        linking(str(get_current_settings().api.url)),
         speaking_plainly(),
         get_client(sync_client=True, httpx_settings={"transport": _QuickRetry(verify=_tls())}) as api,
     ):

@@ -108,13 +108,14 @@ def write_lock(
         with nullcontext(enter_result=False) if is_taken else _slot(name, run_id) as acquired:
             if acquired and _named(api, run_id, [*tags, tag], name, limit_id):
                 _bury(api, _others(api, tag, run_id))
-                with _beating(api, run_id, [*tags, tag]):
-                    try:
+                try:
+                    with _beating(api, run_id, [*tags, tag]):
                         yield Lock(api, environment, name, tag, run_id, limit_id, [time.time()])
-                    except asyncio.CancelledError as error:  # what the thread that renews the lease does to us
-                        raise refuse("MF519", environment=environment) from error
-                with suppress(httpx.HTTPError):  # a run that has ended holds nothing
-                    api.update_flow_run(UUID(run_id), tags=tags)
+                except asyncio.CancelledError as error:  # what the thread that renews the lease does to us
+                    raise refuse("MF519", environment=environment) from error
+                finally:
+                    with suppress(httpx.HTTPError):  # a run that has ended holds nothing; one that is suspended goes on
+                        api.update_flow_run(UUID(run_id), tags=tags)
                 return
         holders, now = _others(api, tag, run_id), time.monotonic()
         signs = (limit_id, [(run["id"], run["updated"]) for run in holders])

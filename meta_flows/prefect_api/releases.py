@@ -27,15 +27,17 @@ def block_name(project: str, environment: str, release_id: str = "") -> str:
 
 
 def latest_release(api: Api, project: str, environment: str) -> Release | None:
-    """The newest release of an environment, whatever became of it.
+    """The newest release of an environment, whatever became of it; a plan that was rejected is none.
 
     Raises:
         MetaFlowsError: MF518, its record is not of this version.
     """
-    for name, release in read_releases(api, project, environment, limit=1):
-        if release is None:
-            raise refuse("MF518", block=name)
-        return release
+    for limit in (1, PAGE):  # a record can be large, and seldom is the newest one rejected
+        for name, release in read_releases(api, project, environment, limit):
+            if release is None:
+                raise refuse("MF518", block=name)
+            if release.state != "rejected":
+                return release
     return None
 
 

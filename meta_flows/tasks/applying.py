@@ -18,6 +18,7 @@ from meta_flows.prefect_api import apply as writes
 from meta_flows.prefect_api import observe as reads
 from meta_flows.reporting import DONE
 from meta_flows.tasks import step
+from meta_flows.tasks.progress import progress
 
 ANOTHER_FAILED = "another change failed before it"
 
@@ -125,25 +126,27 @@ def apply_changes(
     flow_ids = reads.read_flow_ids(api, new) if new else {}
     applied: dict[str, Applied] = {}
     stopped = ""
-    for change in planned:
-        if change.action == "unchanged":  # neither a request nor a task run: the report lists it
-            applied[change.key] = Applied(DONE["unchanged"])
-            continue
-        if stopped:
-            applied[change.key] = Applied("NotTried", stopped)
-            continue
-        if before_each:
-            before_each()
-        pool = (missing_pools or {}).get(change.target.get("work_pool_name", ""))
-        if pool:
-            applied[change.key] = Applied("Failed", f"its work pool could not be created: {pool}")
-        else:
-            state = apply_change(api, change, flow_ids, return_state=True)
-            applied[change.key] = Applied.of(state)
-            if not state.is_completed() and _unreachable(state.result(raise_on_failure=False)):
-                stopped = "the server stopped answering before it"
-        if applied[change.key].error and stop_at_failure:
-            stopped = stopped or ANOTHER_FAILED
+    with progress("write deployments", sum(change.action != "unchanged" for change in planned)) as advance:
+        for change in planned:
+            if change.action == "unchanged":  # neither a request nor a task run: the report lists it
+                applied[change.key] = Applied(DONE["unchanged"])
+                continue
+            advance()
+            if stopped:
+                applied[change.key] = Applied("NotTried", stopped)
+                continue
+            if before_each:
+                before_each()
+            pool = (missing_pools or {}).get(change.target.get("work_pool_name", ""))
+            if pool:
+                applied[change.key] = Applied("Failed", f"its work pool could not be created: {pool}")
+            else:
+                state = apply_change(api, change, flow_ids, return_state=True)
+                applied[change.key] = Applied.of(state)
+                if not state.is_completed() and _unreachable(state.result(raise_on_failure=False)):
+                    stopped = "the server stopped answering before it"
+            if applied[change.key].error and stop_at_failure:
+                stopped = stopped or ANOTHER_FAILED
     return applied
 
 

@@ -24,6 +24,7 @@ from meta_flows.images import Image, engine
 from meta_flows.models import Deployment, DeployResult
 from meta_flows.reporting import markdown
 from meta_flows.tasks import step
+from meta_flows.tasks.progress import progress
 
 
 class Made(NamedTuple):
@@ -78,8 +79,14 @@ def build_images(root: Path, environment: Environment, images: Images, *, push: 
     """
     missing = [image for name, image in _by_name(images.of.values()).items() if name in images.missing]
     made: dict[str, Made | MetaFlowsError] = {}
+
+    def build(image: Image) -> PrefectFuture[Made]:
+        return build_image.submit(root, image, environment.docker.build_backend, push)
+
     for batch in (missing[:1], missing[1:]):
-        made |= _outcomes(batch, lambda image: build_image.submit(root, image, environment.docker.build_backend, push))
+        made |= _outcomes(
+            "build images", batch, lambda image: build_image.submit(root, image, environment.docker.build_backend, push)
+        )
     return _after(images, made)
 
 
@@ -90,7 +97,7 @@ def push_images(environment: Environment, images: Images) -> Images:
         MetaFlowsError: MF611, the environment has no registry.
     """
     _ensure_registry(environment)
-    return _after(images, _outcomes(_by_name(images.of.values()).values(), push_image.submit))
+    return _after(images, _outcomes("push images", _by_name(images.of.values()).values(), push_image.submit))
 
 
 def pull_images(environment: Environment, images: Images) -> Images:
@@ -100,7 +107,7 @@ def pull_images(environment: Environment, images: Images) -> Images:
         MetaFlowsError: MF611, the environment has no registry.
     """
     _ensure_registry(environment)
-    return _after(images, _outcomes(_by_name(images.of.values()).values(), pull_image.submit))
+    return _after(images, _outcomes("pull images", _by_name(images.of.values()).values(), pull_image.submit))
 
 
 @step("build {image.repository}")
@@ -207,9 +214,14 @@ def _by_name(images: Iterable[Image | MetaFlowsError]) -> dict[str, Image]:
     return {image.name: image for image in images if isinstance(image, Image)}
 
 
-def _outcomes(images: Iterable[Image], make: Make) -> dict[str, Made | MetaFlowsError]:
+def _outcomes(doing: str, images: Iterable[Image], make: Make) -> dict[str, Made | MetaFlowsError]:
     futures = {image.name: make(image) for image in images}
-    return {name: outcome(future.result) for name, future in futures.items()}
+    made = {}
+    with progress(doing, len(futures)) as advance:
+        for name, future in futures.items():
+            made[name] = outcome(future.result)
+            advance()
+    return made
 
 
 def _after(images: Images, made: Mapping[str, Made | MetaFlowsError]) -> Images:

@@ -29,6 +29,8 @@ def emit_events(result: DeployResult, plan: Plan, carried: Carried | None) -> No
         _emit(plan, "drift.found" if result.state == "Drifted" else "drift.repaired", {**summary, "drift": drift})
     elif carried:
         _emit(plan, f"release.{carried.release.state}", {**summary, "restores": carried.release.restores})
+    elif result.state == "Rejected":
+        _emit(plan, "release.rejected", summary)
     if carried is None:
         return
     for change in plan.pending:

@@ -29,7 +29,7 @@ def read_history(api: Api, environment: Environment) -> list[Release]:
     if releases.latest_release(api, environment.project, environment.name) is None:
         raise refuse("MF517", environment=environment.name)
     found = releases.read_releases(api, environment.project, environment.name)
-    return [release for _, release in found if release]
+    return [release for _, release in found if release and release.state != "rejected"]
 
 
 def choose_release(found: Sequence[Release], wanted: str | None, environment: Environment) -> Release:
@@ -48,6 +48,19 @@ def choose_release(found: Sequence[Release], wanted: str | None, environment: En
         suggestion = did_you_mean(wanted, succeeded)
         raise refuse("MF516", release=wanted, environment=environment.name, suggestion=suggestion)
     return succeeded[wanted]
+
+
+def propose_rollback(api: Api, environment: Environment, to: str | None) -> tuple[Release, Proposal]:
+    """The release to undo, since it was left unfinished, or else the one to go back to; and the plan for it.
+
+    Raises:
+        MetaFlowsError: MF516 and MF517, there is no release to go back to.
+    """
+    found = read_history(api, environment)
+    if found[0].unfinished and to is None:
+        return found[0], propose_undoing(api, found[0])
+    chosen = choose_release(found, to, environment)
+    return chosen, propose_release(api, environment, chosen)
 
 
 def propose_release(api: Api, environment: Environment, chosen: Release) -> Proposal:

@@ -66,6 +66,8 @@ class Proposal(NamedTuple):
         stopped: Whether what is refused stops everything else too.
         images: The images that the deployments run.
         warnings: What is worth a look, and refuses nothing.
+        approval: Who approved or rejected it, and why, where somebody was asked.
+        rejected: Whether it was rejected.
     """
 
     observed: Observed
@@ -76,6 +78,8 @@ class Proposal(NamedTuple):
     stopped: bool = False
     images: Images = Images({})
     warnings: tuple[ValidationError, ...] = ()
+    approval: str | None = None
+    rejected: bool = False
 
     @property
     def deployments(self) -> dict[str, Deployment]:
@@ -90,7 +94,7 @@ class Proposal(NamedTuple):
         release = self.observed.release
         unfinished = release is not None and release.unfinished
         recorded = not unfinished and self.deployments == self.observed.released
-        return not self.stopped and not (self.plan.in_sync and recorded and not self.images.missing)
+        return not (self.stopped or self.rejected) and not (self.plan.in_sync and recorded and not self.images.missing)
 
 
 def propose_deploy(
@@ -121,7 +125,7 @@ def propose_deploy(
     """
     observed = observe(api, environment, configured_names(configured, environment))
     if earlier and (earlier.observed, earlier.images) == (observed, images):
-        return earlier
+        return earlier  # approval and all
     rendered = render_deployments(root, configured, environment, images, observed.released)
     rendered = check_deployments(api, root, configured, rendered, observed.work_pools, environment)
     refused = tuple(dict.fromkeys((*configured.refused, *rendered.refused)))  # an engine is missing once

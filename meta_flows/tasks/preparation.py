@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger
+from prefect.runtime import deployment, flow_run
 
 from meta_flows import discovery
 from meta_flows.configuration import Configured, Environment, Selection, configure, load_environment
@@ -16,14 +17,30 @@ from meta_flows.prefect_api.connection import ensure_on_server_of
 from meta_flows.tasks import step
 
 
+def run_name(verb: str) -> Callable[[], str]:
+    """Names runs by what they do, where, and to what, e.g. `deploy staging: rpa1, rpa2 (dry run)`."""
+
+    def name() -> str:
+        given: Mapping[str, Any] = flow_run.parameters
+        chosen = [*(given.get("flows") or ()), *(given.get("kinds") or ()), given.get("pattern"), given.get("to")]
+        what = ", ".join(part for part in chosen if part)
+        return f"{verb} {given['environment']}{what and f': {what}'}" + (" (dry run)" if given.get("dry_run") else "")
+
+    return name
+
+
 @step("enter {environment}")
 def enter_environment(root: Path, environment: str) -> Environment:
     """Load the environment, and make sure that this run is on its server.
 
     Raises:
-        MetaFlowsError: MF204, no such environment; MF403 or MF405, the run is on another server or on none.
+        MetaFlowsError: MF204, no such environment; MF403 or MF405, the run is on another server or on none; MF522, its
+            deployment is for another environment, and the form's own check was switched off.
     """
     target = load_environment(root, environment)
+    fixed = deployment.parameters.get("environment") if deployment.id else None
+    if fixed and load_environment(root, fixed).name != target.name:
+        raise refuse("MF522", fixed=fixed, environment=target.name)
     server = ensure_on_server_of(target.name, target.prefect_api_url)
     get_run_logger().info("Environment %s on %s", target.name, server)
     return target
@@ -52,13 +69,3 @@ def configure_flows(
     for error in configured.refused:
         get_run_logger().error("%s", error)
     return configured
-
-
-def refuse_unapproved(environment: Environment) -> None:
-    """Write nothing to an environment that wants every plan approved.
-
-    Raises:
-        MetaFlowsError: MF508, it does.
-    """
-    if environment.require_approval:
-        raise refuse("MF508", environment=environment.name)

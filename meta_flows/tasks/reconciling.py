@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +23,23 @@ from meta_flows.errors import refuse
 from meta_flows.models import DeployResult
 from meta_flows.tasks import step
 
+SCHEDULED = "auto-scheduled"
+"""Tag of the runs that Prefect's scheduler makes."""
+
 
 def switch(environment: Environment) -> str:
     """Name of the Prefect variable that suspends reconciliation while it is true."""
     return f"reconcile-suspended-{environment.project}-{environment.name}"
+
+
+def spread_out(jitter: float) -> None:
+    """Let a scheduled run wait for a random time, so that those of all environments do not begin at once.
+
+    Args:
+        jitter: Longest time to wait, in seconds.
+    """
+    if jitter and SCHEDULED in flow_run.tags:
+        time.sleep(random.uniform(0, jitter))  # noqa: S311  # nothing secret
 
 
 @step("is {environment.name} suspended?")
@@ -48,8 +63,10 @@ def check_out_branch(environment: Environment, root: Path) -> Iterator[Path]:
     """The repository's folder in a fresh clone of the branch to deploy, while the context lasts.
 
     Raises:
-        MetaFlowsError: MF521, there is no git source, no branch, or no way to it.
+        MetaFlowsError: MF521, there is no git source, no branch, or no way to it; or nothing may be deployed unasked.
     """
+    if environment.require_approval:  # each tick would leave one more run behind that waits for an answer
+        raise refuse("MF521", detail="the environment wants every plan to be approved")
     source = environment.source
     if not isinstance(source, GitSource):
         raise refuse("MF521", detail="the environment's source is a local folder")

@@ -215,13 +215,39 @@ def remove_created(api: Api, release: Release) -> None:
 def open_release(proposal: Proposal, environment: Environment, root: Path, restores: Release | None) -> Release:
     """Record on the server what is about to be done and what stood there before, ahead of the first write."""
     plan, observed = proposal.plan, proposal.observed
+    touched = [change.key for change in plan.pending]
+    release = _record(proposal, root, restores).model_copy(
+        update={
+            "deployments": proposal.deployments,
+            "previous": {key: observed.released.get(key) for key in touched},
+            "preimages": {key: observed.live.get(key) for key in touched},
+        }
+    )
+    abandoned = observed.release if observed.release and observed.release.unfinished else None
+    release = history.take_over(release, abandoned)
+    releases.save_release(release)
+    if abandoned:
+        releases.save_release(abandoned.model_copy(update={"state": "failed", "finished": release.started}))
+    get_run_logger().info("Release %s: %d of %d deployments change", release.id, len(touched), len(plan.changes))
+    return release
+
+
+@step("record rejection")
+def record_rejection(proposal: Proposal, root: Path, answer: str) -> None:
+    """Keep on the server which plan was rejected, by whom and why; it changes nothing about what is released."""
+    record = _record(proposal, root, None)
+    update = {"state": "rejected", "approval": answer, "finished": record.started}
+    releases.save_release(record.model_copy(update=update))
+
+
+def _record(proposal: Proposal, root: Path, restores: Release | None) -> Release:
+    """Who does what, when and from which code; not yet to which deployments."""
     started = datetime.now(timezone.utc)
     code = restores or sources.read_checkout(root)
-    touched = [change.key for change in plan.pending]
-    release = Release(
+    return Release(
         id=f"{started:%Y%m%dt%H%M%S}-{secrets.token_hex(2)}",
-        project=plan.project,
-        environment=plan.environment,
+        project=proposal.plan.project,
+        environment=proposal.plan.environment,
         by=str(flow_run.flow_name),
         started=started,
         author=f"{getpass.getuser()}@{socket.gethostname()}",
@@ -229,18 +255,9 @@ def open_release(proposal: Proposal, environment: Environment, root: Path, resto
         dirty=code.dirty,
         flow_run_id=flow_run.id,
         restores=restores.id if restores else None,
-        plan=plan,
-        deployments=proposal.deployments,
-        previous={key: observed.released.get(key) for key in touched},
-        preimages={key: observed.live.get(key) for key in touched},
+        approval=proposal.approval,
+        plan=proposal.plan,
     )
-    abandoned = observed.release if observed.release and observed.release.unfinished else None
-    release = history.take_over(release, abandoned)
-    releases.save_release(release)
-    if abandoned:
-        releases.save_release(abandoned.model_copy(update={"state": "failed", "finished": started}))
-    get_run_logger().info("Release %s: %d of %d deployments change", release.id, len(touched), len(plan.changes))
-    return release
 
 
 @step("close release")

@@ -47,6 +47,23 @@ def report(
         carried: What was done; None where nothing was written.
         unwritten: How it ends if there was something to do and nothing was written.
     """
+    result = sum_up(name if carried else unwritten, proposal, carried)
+    plan = proposal.plan
+    key = f"deploy-{plan.project}-{plan.environment}"
+    create_markdown_artifact(markdown(result), key=key, description=result.message)
+    emit_events(result, plan, carried)
+    get_run_logger().info("%s: %s", result.state, result.message)
+    return result
+
+
+def sum_up(ending: str, proposal: Proposal, carried: Carried | None = None) -> DeployResult:
+    """The result of what was planned and done.
+
+    Args:
+        ending: How the run ends if nothing failed, was rejected or was in sync before; a key of `reporting.RESULTS`.
+        proposal: What was to be done.
+        carried: What was done.
+    """
     plan = proposal.plan
     applied = carried.applied if carried else {}
     before = proposal.observed.live
@@ -57,26 +74,25 @@ def report(
     )
     failures = tuple(problem("MF503", key=item.key, detail=item.error) for item in outcomes if item.state == "Failed")
     errors = (*failures, *(carried.errors if carried else ()), *proposal.refused)
-    result = DeployResult(
+    return DeployResult(
         environment=plan.environment,
-        state=carried.ending
-        if carried and carried.ending
-        else _ending(name if carried else unwritten, proposal, errors),
+        state=carried.ending if carried and carried.ending else _ending(ending, proposal, errors),
         message=counts_in_words(outcomes, len(proposal.refused)),
         outcomes=outcomes,
         refused=errors,
         warnings=proposal.warnings,
-        notes=(*_pools(plan, carried), *plan.kept, *proposal.notes, *(carried.notes if carried else ())),
+        notes=(
+            *([proposal.approval] if proposal.approval else []),
+            *_pools(plan, carried),
+            *plan.kept,
+            *proposal.notes,
+            *(carried.notes if carried else ()),
+        ),
         release=carried.release.id if carried else None,
         plan=plan,
         run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
         ui_url=get_current_settings().ui_url,
     )
-    key = f"deploy-{plan.project}-{plan.environment}"
-    create_markdown_artifact(markdown(result), key=key, description=result.message)
-    emit_events(result, plan, carried)
-    get_run_logger().info("%s: %s", result.state, result.message)
-    return result
 
 
 _results: dict[UUID, DeployResult] = {}
@@ -102,8 +118,10 @@ def final_state(result: DeployResult) -> DeployResult:
     return cast(DeployResult, state)  # Prefect unwraps it
 
 
-def _ending(name: str, proposal: Proposal, errors: tuple[ValidationError, ...]) -> str:
-    return "Incomplete" if errors else "InSync" if proposal.plan.in_sync else name
+def _ending(ending: str, proposal: Proposal, errors: tuple[ValidationError, ...]) -> str:
+    if proposal.rejected:
+        return "Rejected"
+    return "Incomplete" if errors else "InSync" if proposal.plan.in_sync else ending
 
 
 def _pools(plan: Plan, carried: Carried | None) -> Iterator[str]:

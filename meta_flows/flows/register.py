@@ -1,0 +1,46 @@
+"""`register`: put the meta-flows themselves on the server, to be run from the Prefect UI and by schedule."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from meta_flows import prefect_api
+from meta_flows.models import DeployResult
+from meta_flows.registration import owner
+from meta_flows.tasks.preparation import enter_environment
+from meta_flows.tasks.registering import propose_registration, render_meta_flows
+from meta_flows.tasks.releasing import carry_out, writing
+from meta_flows.tasks.report import final_state, report
+
+
+@flow(name="register", flow_run_name="register meta-flows for {environment}", validate_parameters=True)
+def register(environment: str = "development", dry_run: bool = False, root: Path | None = None) -> DeployResult:
+    """Create or update the deployments of the meta-flows for an environment.
+
+    What operators paused, and the runs that are scheduled, stay: a deployment is written to only where it differs.
+
+    Args:
+        environment: Environment to register them for, by its long or short name.
+        dry_run: Stop after the plan; nothing is written.
+        root: The repository; the working directory if not given.
+
+    Returns:
+        What became of each deployment; the run ends as Registered, InSync or Planned.
+
+    Raises:
+        DeployError: The run ends as RolledBack or RollbackIncomplete.
+        MetaFlowsError: Nothing was done.
+    """
+    root = (root or Path()).resolve()
+    target = enter_environment(root, environment)
+    wanted = render_meta_flows(root, target)
+    carried = None
+    with prefect_api.client() as api:
+        proposal = propose_registration(api, target, wanted)
+        if proposal.worth_doing and not dry_run:
+            with writing(api, owner(target)) as lock:
+                proposal = propose_registration(api, target, wanted)
+                if proposal.worth_doing:
+                    carried = carry_out(api, owner(target), proposal, lock, root=root)
+        result = report("Registered", proposal, carried)
+    return final_state(result)

@@ -1,0 +1,101 @@
+"""Asking somebody before anything is written, by a form in the Prefect UI; the run frees its worker while it waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from prefect import get_run_logger
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from prefect.runtime import deployment, flow_run
+from prefect.utilities.urls import url_for
+from pydantic import Field
+
+from meta_flows.configuration import Environment
+from meta_flows.errors import refuse
+from meta_flows.models import Plan
+from meta_flows.reporting import question
+from meta_flows.tasks.planning import Proposal
+from meta_flows.tasks.releasing import record_rejection
+from meta_flows.tasks.report import sum_up
+
+PROTECTED = "production"
+
+Form = TypeVar("Form", bound=RunInput)
+
+
+class Approval(RunInput):
+    """The form that asks whether a plan may be carried out."""
+
+    approve: bool = Field(False, title="Approve", description="Carry out this plan, exactly as it is shown.")
+    name: str = Field("", title="Your name", description="Kept with the release: Prefect does not know who you are.")
+    reason: str = Field("", title="Reason", description="Why it may be done, or why not; kept with the release.")
+
+    def __str__(self) -> str:
+        verdict = "approved" if self.approve else "rejected"
+        return f"{verdict} by {self.name or 'somebody'}" + (f": {self.reason}" if self.reason else "")
+
+
+class Confirmation(RunInput):
+    """The form that asks before production is emptied."""
+
+    environment: str = Field("", title="Environment", description="Its name, to delete what is listed for good.")
+
+
+def approve(environment: Environment, proposal: Proposal, root: Path, approved: str | None) -> Proposal:
+    """Let somebody approve what is proposed, where the environment wants that.
+
+    A run of a deployment is suspended: a worker starts it anew once the form is answered, and then the answer counts
+    for the very same plan only. Another plan is another question.
+
+    Args:
+        environment: Where it goes.
+        proposal: What is proposed.
+        root: The repository.
+        approved: Digest of the plan that was approved already, or `any`; counts only where there is no form.
+
+    Returns:
+        The same with the answer; rejected, it is recorded and not worth doing any more.
+
+    Raises:
+        MetaFlowsError: MF508, there is nobody to ask; MF510, another plan was approved.
+    """
+    if not environment.require_approval or not proposal.worth_doing:
+        return proposal
+    if not deployment.id:
+        if not approved:
+            raise refuse("MF508", environment=environment.name)
+        if approved not in ("any", proposal.plan.digest):
+            raise refuse("MF510", planned=approved[:12], now=proposal.plan.digest[:12])
+        return proposal._replace(approval="approved by who ran it")
+    answer = _ask(Approval, environment, proposal.plan, question(sum_up("Planned", proposal)))
+    get_run_logger().info("The plan was %s", answer)
+    if not answer.approve:
+        record_rejection(proposal, root, str(answer))
+    return proposal._replace(approval=str(answer), rejected=not answer.approve)
+
+
+def confirm_deletion(environment: Environment, proposal: Proposal, confirmed: str | None) -> None:
+    """Go on only if production's name was given, or is typed into the form of a run that was started in the UI.
+
+    Raises:
+        MetaFlowsError: MF520, it was not.
+    """
+    if environment.name != PROTECTED or confirmed in (environment.name, environment.short_name):
+        return
+    if confirmed is None and deployment.id:
+        names = "\n".join(f"- {change.name}" for change in proposal.plan.pending)
+        text = f"Type **{environment.name}** to delete for good:\n\n{names}"
+        if _ask(Confirmation, environment, proposal.plan, text).environment == environment.name:
+            return
+    raise refuse("MF520", environment=environment.name)
+
+
+def _ask(form: type[Form], environment: Environment, plan: Plan, description: str) -> Form:
+    """What was answered to this question about this plan; the run is suspended until it is."""
+    link = url_for("flow-run", obj_id=flow_run.id)
+    get_run_logger().warning("Plan %s needs an answer: open %s, then ⋮ → Resume", plan.digest[:12], link)
+    asking = form.with_initial_data(description=description)
+    key = f"{form.__name__.lower()}-{plan.digest}"
+    return suspend_flow_run(wait_for_input=asking, timeout=environment.approval_timeout, key=key)
