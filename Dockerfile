@@ -15,7 +15,6 @@ FROM ${BASE_IMAGE}
 # A git source is cloned by the run, and a release names the commit that it came from.
 RUN command -v git || { apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*; }
 COPY --from=build /opt/meta-flows /opt/meta-flows
-COPY prefect.yaml /opt/meta-flows/
 # Whichever user it runs as, one without a line in /etc/passwd included, has a name and a place to write.
 ENV PATH=/opt/meta-flows/bin:$PATH HOME=/tmp USER=meta-flows PREFECT_HOME=/tmp/prefect PREFECT_UI_STATIC_DIRECTORY=/tmp/ui \
     PYTHONUNBUFFERED=1 PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1

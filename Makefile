@@ -15,6 +15,7 @@ TARGET = $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow
 CONFIG = $(foreach param,$(PARAMS),--parameter '$(param)') $(if $(filter true 1 yes,$(ADOPT)),--adopt) \
 	$(if $(filter true 1 yes,$(PRUNE)),--prune)
 VALIDATION = $(if $(filter true 1 yes,$(OFFLINE)),--offline) $(if $(filter true 1 yes,$(IMPORT)),--import)
+SURE = $(if $(filter true 1 yes,$(YES)),--yes)
 DRY = $(if $(filter true 1 yes,$(DRY_RUN)),--dry-run)
 IN_REGISTRY = $(if $(REGISTRY),DOCKER_REGISTRY='$(REGISTRY)')
 META_FLOWS = $(BIN)/meta-flows
@@ -22,7 +23,7 @@ META_FLOWS = $(BIN)/meta-flows
 .DEFAULT_GOAL := help
 .PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
 	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging \
-	deploy-prod clean-deployments reconcile rollback releases unlock run worker server server-stop \
+	deploy-prod clean-deployments reconcile rollback register releases unlock run worker server server-stop \
 	serve-flows serve-deployments test lint lock docs bench bench-chart
 
 help: ## list the targets
@@ -44,14 +45,14 @@ build-deployments: $(VENV)/run ## write build/prefect.<env>.yaml, which stock `p
 plan test-deployments: $(VENV)/run ## say what a deploy would change; nothing is written [ENV= FLOW= PRUNE=true PLAN=plan.json]
 	@$(META_FLOWS) plan $(TARGET) $(CONFIG) $(if $(PLAN),--out $(PLAN)) $(OPTIONS)
 
-deploy-all: $(VENV)/run ## deploy every flow, and verify it [ENV= FLOW= KIND= PATTERN= PARAMS= ADOPT=true PRUNE=true PLAN=plan.json DRY_RUN=true]
-	@$(IN_REGISTRY) $(META_FLOWS) deploy $(TARGET) $(CONFIG) $(DRY) $(if $(PLAN),--plan $(PLAN)) $(OPTIONS)
+deploy-all: $(VENV)/run ## deploy every flow, and verify it [ENV= FLOW= KIND= PATTERN= PARAMS= ADOPT=true PRUNE=true PLAN=plan.json DRY_RUN=true YES=true]
+	@$(IN_REGISTRY) $(META_FLOWS) deploy $(TARGET) $(CONFIG) $(DRY) $(SURE) $(if $(PLAN),--plan $(PLAN)) $(OPTIONS)
 
 deploy-python: $(VENV)/run ## deploy the python kind only [ENV= FLOW=]
-	@$(META_FLOWS) deploy $(TARGET) --kind python $(CONFIG) $(OPTIONS)
+	@$(META_FLOWS) deploy $(TARGET) --kind python $(CONFIG) $(SURE) $(OPTIONS)
 
 deploy-containers: $(VENV)/run ## deploy the docker kind only [ENV= FLOW= REGISTRY=]
-	@$(IN_REGISTRY) $(META_FLOWS) deploy $(TARGET) --kind docker $(CONFIG) $(OPTIONS)
+	@$(IN_REGISTRY) $(META_FLOWS) deploy $(TARGET) --kind docker $(CONFIG) $(SURE) $(OPTIONS)
 
 build-images push-images pull-images: %-images: $(VENV)/run ## build, push or pull the images of all flows [ENV= FLOW= REGISTRY= VERBOSE=true]
 	@$(IN_REGISTRY) $(META_FLOWS) images $* $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
@@ -60,21 +61,24 @@ deploy-dev: ; @$(MAKE) --no-print-directory deploy-all ENV=development ## deploy
 deploy-staging: ; @$(MAKE) --no-print-directory deploy-all ENV=staging ## deploy to staging
 deploy-prod: ; @$(MAKE) --no-print-directory deploy-all ENV=production ## deploy to production
 
-clean-deployments: $(VENV)/run ## delete deployments of this project [ENV=staging|all PATTERN="rpa1-*" DRY_RUN=true CONFIRM=production]
+clean-deployments: $(VENV)/run ## delete deployments of this project [ENV=staging|all PATTERN="rpa1-*" DRY_RUN=true CONFIRM=production YES=true]
 	@$(META_FLOWS) clean $(if $(filter all,$(ENV)),--all-environments,$(if $(ENV),--environment $(ENV))) \
-		$(if $(PATTERN),--pattern '$(PATTERN)') $(DRY) $(if $(CONFIRM),--confirm $(CONFIRM)) $(OPTIONS)
+		$(if $(PATTERN),--pattern '$(PATTERN)') $(DRY) $(SURE) $(if $(CONFIRM),--confirm $(CONFIRM)) $(OPTIONS)
 
 reconcile: $(VENV)/run ## bring back what is no longer as it was released [ENV= POLICY=report]
 	@$(META_FLOWS) reconcile $(if $(ENV),--environment $(ENV)) $(if $(POLICY),--policy $(POLICY)) $(OPTIONS)
 
-rollback: $(VENV)/run ## make an earlier release the current one [ENV= TO= DRY_RUN=true]
-	@$(META_FLOWS) rollback $(if $(ENV),--environment $(ENV)) $(if $(TO),--to $(TO)) $(DRY) $(OPTIONS)
+rollback: $(VENV)/run ## make an earlier release the current one [ENV= TO= DRY_RUN=true YES=true]
+	@$(META_FLOWS) rollback $(if $(ENV),--environment $(ENV)) $(if $(TO),--to $(TO)) $(DRY) $(SURE) $(OPTIONS)
+
+register: $(VENV)/run ## put the meta-flows on the server, to be run in its UI and by schedule [ENV=staging|all DRY_RUN=true]
+	@$(META_FLOWS) register $(if $(filter all,$(ENV)),--all-environments,$(if $(ENV),--environment $(ENV))) $(DRY) $(OPTIONS)
 
 releases: $(VENV)/run ## list the releases that are kept [ENV=]
 	@$(META_FLOWS) releases $(if $(ENV),--environment $(ENV)) $(OPTIONS)
 
 unlock: $(VENV)/run ## free an environment whose deploy is gone for good [ENV= YES=true]
-	@$(META_FLOWS) unlock $(if $(ENV),--environment $(ENV)) $(if $(filter true 1 yes,$(YES)),--yes) $(OPTIONS)
+	@$(META_FLOWS) unlock $(if $(ENV),--environment $(ENV)) $(SURE) $(OPTIONS)
 
 run: $(VENV)/run ## run a flow and follow it: FLOW=rpa1 [ENV= PARAMS="batch_size=10"]
 	@$(META_FLOWS) run $(or $(FLOW),$(error say which: make run FLOW=rpa1)) $(if $(ENV),--environment $(ENV)) \

@@ -555,6 +555,13 @@ CATALOGUE: dict[str, Definition] = {
         "Run the deployment of that environment; `make register` makes one for each.",
         "deploy-all-staging   # run with environment=production, schema enforcement switched off",
     ),
+    "MF523": Definition(
+        "Meta-flow registered by somebody else",
+        "there are deployments of these names that are not ours: {names}",
+        "Give ours names of their own with `registration: {{qualifier: ...}}` in environments/defaults.yaml, or delete "
+        "those.",
+        "make register   # in two repositories that share a server",
+    ),
     # Images
     "MF601": Definition(
         "No Docker engine",

@@ -43,8 +43,9 @@ def owner(environment: Environment) -> Environment:
 
 
 def deployment_name(flow_name: str, environment: Environment) -> str:
-    """`{flow}-{environment}`, e.g. `deploy-all-dev`."""
-    return f"{flow_name}-{environment.short_name}"
+    """`{flow}-{environment}`, e.g. `deploy-all-dev`, with the project's qualifier between the two if it has one."""
+    parts = (flow_name, environment.registration.qualifier, environment.short_name)
+    return "-".join(part for part in parts if part)
 
 
 def render_meta_flow(
@@ -71,7 +72,7 @@ def render_meta_flow(
     own: dict[str, Any] = {}
     schedule = None
     if function == "reconcile":
-        own = {"jitter": environment.reconcile.jitter}
+        own = {"jitter": environment.reconcile.jitter} if environment.reconcile.jitter else {}
         schedule = environment.reconcile.schedule or (environment.name != "development" and EVERY_QUARTER_OF_AN_HOUR)
     spec = {
         "version": version,

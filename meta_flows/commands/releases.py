@@ -21,6 +21,8 @@ from meta_flows.prefect_api.releases import read_releases
 from meta_flows.reporting import changes_by_action
 from meta_flows.tasks.reconciling import switch
 
+TOLD = {"id", "state", "by", "author", "started", "finished", "restores", "approval", "failures"}
+
 COLOURS = {"succeeded": "green", "applying": "yellow", "rolled-back": "yellow"}
 
 
@@ -45,9 +47,8 @@ def releases(*, environment: EnvironmentName = None, api_url: ApiUrl = None, com
             continue
         when = f"{item['started']:%Y-%m-%d %H:%M:%S}Z"
         restores = f" to {item['restores']}" if item["restores"] else ""
-        shown.add_row(
-            item["id"], state, when, item["author"], item["by"] + restores, item["commit"], item["changes"], item["run"]
-        )
+        by = item["by"] + restores + (f" ({item['approval']})" if item["approval"] else "")
+        shown.add_row(item["id"], state, when, item["author"], by, item["commit"], item["changes"], item["run"])
     print_table(shown)
     out.print(f"{len(found)} releases of {target.name}")
     return 0
@@ -58,7 +59,7 @@ def _summary(name: str, release: Release | None) -> dict[str, Any]:
         return {"id": name, "state": "unreadable"}
     commit = (release.commit or "none")[:12] + (" (dirty)" if release.dirty else "")
     return {
-        **release.model_dump(include={"id", "state", "by", "author", "started", "finished", "restores", "failures"}),
+        **release.model_dump(include=TOLD),
         "commit": commit,
         "changes": changes_by_action(release.plan.changes),
         "run": url_for("flow-run", obj_id=release.flow_run_id) if release.flow_run_id else None,

@@ -108,6 +108,8 @@ class Registration(Section):
     stated."""
     job_variables: dict[str, Any] = Field(default_factory=dict)
     """Variables of that work pool's job template."""
+    qualifier: Slug | None = None
+    """Part of their names, where several projects share a server: `billing` makes `deploy-all-billing-dev`."""
 
 
 class ReconcileSettings(Section):

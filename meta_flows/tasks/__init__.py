@@ -9,6 +9,10 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.utilities.annotations import quote
 
+from meta_flows.tasks.plain_logs import speak_plainly
+
+speak_plainly()
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

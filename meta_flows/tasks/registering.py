@@ -25,7 +25,8 @@ def propose_registration(api: Api, environment: Environment, wanted: tuple[Deplo
     """Plan to register the meta-flows; one that this version no longer has goes.
 
     Raises:
-        MetaFlowsError: MF410, they are to run in a work pool that neither is there nor belongs to the environment.
+        MetaFlowsError: MF410, they are to run in a work pool that neither is there nor belongs to the environment;
+            MF523, somebody else has their names.
     """
     registry = owner(environment)
     observed = observe(api, registry, {item.name for item in wanted})
@@ -34,7 +35,10 @@ def propose_registration(api: Api, environment: Environment, wanted: tuple[Deplo
         raise refuse("MF410", pool=pool, suggestion="")
     policy = planning.Policy(prune=planning.Prune(wanted=environment.project_stated, limit=1.0))
     plan = plan_changes(api, wanted, observed, registry, policy)
-    return Proposal(observed, wanted, plan, plan.refused)
+    if plan.refused:
+        planned = {change.key for change in plan.changes}
+        raise refuse("MF523", names=", ".join(item.name for item in wanted if item.key not in planned))
+    return Proposal(observed, wanted, plan)
 
 
 @step("render meta-flows for {environment.name}")

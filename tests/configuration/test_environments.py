@@ -93,12 +93,15 @@ def test_the_later_layer_wins_and_is_named(write: Write, monkeypatch: pytest.Mon
         "source.type": ("local", "environments/production.yaml:6"),
         "strict": (False, "built-in default"),
         "require_approval": (False, "built-in default"),
+        "approval_timeout": (86400, "built-in default"),
         "prune": (False, "built-in default"),
         "prune_limit": (0.5, "built-in default"),
         "on_failure": ("rollback", "built-in default"),
         "lock_wait": (120.0, "built-in default"),
         "ignore": ([], "built-in default"),
         "reconcile.policy": ("repair", "built-in default"),
+        "reconcile.jitter": (0.0, "built-in default"),
+        "registration.job_variables": ({}, "built-in default"),
     }
     assert environment.project_stated
 
