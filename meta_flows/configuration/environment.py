@@ -194,6 +194,11 @@ class Environment(Resolved):
     schedules_active: bool | None = None
     """Whether schedules run; unless stated they do when they are created, and then stay as an operator leaves them."""
 
+    def place_of_pool(self, name: str) -> Place | None:
+        """Where a work pool is stated."""
+        kinds = (kind for kind, pool in self.work_pools.items() if pool.name == name)
+        return next((self.document.place(("work_pools", kind)) for kind in kinds), None)
+
     @property
     def project_stated(self) -> bool:
         """Whether a file names the project; nothing is pruned under a guessed name."""

@@ -58,7 +58,7 @@ def validate(
     with prefect_api.client() as api:
         observed = observe(api, target, configured_names(configured, target))
         rendered = render_deployments(root, configured, target, images, {} if import_flows else observed.released)
-        pools = plan_work_pools(api, stated_work_pools(target), observed, rendered.deployments)
+        pools = plan_work_pools(api, target, stated_work_pools(target), observed, rendered.deployments)
         checked = check_deployments(api, root, configured, rendered, observed.work_pools, pools.changes, target)
         checked = check_plan(api, checked, observed, target, pools)
     return final_state(report_validation(target, configured, checked, import_flows=import_flows))

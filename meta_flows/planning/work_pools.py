@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from meta_flows.errors import problem
-from meta_flows.models import ValidationError, WorkPoolChange
+from meta_flows.models import WorkPoolChange
 from meta_flows.planning.differences import difference
 from meta_flows.planning.merging import Spec, merge
 
@@ -20,8 +19,8 @@ def work_pool_changes(
     default: Callable[[str], Spec],
     *,
     adopt: bool = False,
-) -> tuple[tuple[WorkPoolChange, ...], dict[str, ValidationError]]:
-    """The changes of work pools, and why others are left as they are, by name.
+) -> tuple[list[WorkPoolChange], list[WorkPoolChange]]:
+    """The changes of work pools, and those that nobody may make because the pool is not ours.
 
     No tag says whose a pool is. It is ours if we made it, or stated something of it, in an earlier release.
 
@@ -34,12 +33,8 @@ def work_pool_changes(
     """
     planned = [_change(name, spec, released.get(name, {}), live.get(name), default) for name, spec in stated.items()]
     changes = [change for change in planned if change.fields or change.live is None]
-    refused = {
-        change.name: problem("MF417", pool=change.name, fields=", ".join(field.path for field in change.fields))
-        for change in changes
-        if change.live is not None and change.name not in released and not adopt
-    }
-    return tuple(change for change in changes if change.name not in refused), refused
+    foreign = [change for change in changes if change.live is not None and change.name not in released and not adopt]
+    return [change for change in changes if change not in foreign], foreign
 
 
 def _change(

@@ -83,7 +83,7 @@ def _pools_of(
 ) -> PlannedPools:
     """Plan work pools as a release states them; of one that it says nothing of, and that is gone, the file is asked."""
     missing = {name: spec for name, spec in stated_work_pools(environment).items() if name not in observed.work_pools}
-    return plan_work_pools(api, {**missing, **released}, observed, desired)
+    return plan_work_pools(api, environment, {**missing, **released}, observed, desired)
 
 
 def _brings_its_code(deployment: Deployment) -> bool:

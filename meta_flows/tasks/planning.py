@@ -151,7 +151,8 @@ def propose_deploy(
     if earlier and (earlier.observed, earlier.images) == (observed, images):
         return earlier
     rendered = render_deployments(root, configured, environment, images, observed.released)
-    pools = plan_work_pools(api, stated_work_pools(environment), observed, rendered.deployments, adopt=wishes.adopt)
+    stated = stated_work_pools(environment)
+    pools = plan_work_pools(api, environment, stated, observed, rendered.deployments, adopt=wishes.adopt)
     rendered = check_deployments(api, root, configured, rendered, observed.work_pools, pools.changes, environment)
     refused = tuple(dict.fromkeys((*configured.refused, *rendered.refused)))  # an engine is missing once
     hindrance = "only a part of the repository is selected" if wishes.partial else images.left_out
@@ -220,6 +221,7 @@ def stated_work_pools(environment: Environment) -> dict[str, planning.Spec]:
 
 def plan_work_pools(
     api: Api,
+    environment: Environment,
     stated: Mapping[str, planning.Spec],
     observed: Observed,
     wanted: Collection[Deployment],
@@ -233,6 +235,7 @@ def plan_work_pools(
 
     Args:
         api: Client of the server.
+        environment: Where it goes.
         stated: What is stated of work pools, by name.
         observed: What the server has.
         wanted: The deployments.
@@ -246,8 +249,20 @@ def plan_work_pools(
         if name in used and live.get(name, spec)["type"] == spec["type"]
     }
     released = observed.released_work_pools
-    changes, refused = planning.work_pool_changes(needed, released, live, reads.default_job_template, adopt=adopt)
-    refused |= {change.name: error for change in changes if (error := _spoiling(api, change, wanted))}
+    changes, foreign = planning.work_pool_changes(needed, released, live, reads.default_job_template, adopt=adopt)
+    refused = {
+        change.name: problem(
+            "MF417",
+            environment.place_of_pool(change.name),
+            pool=change.name,
+            fields=", ".join(field.path for field in change.fields),
+        )
+        for change in foreign
+    }
+    for change in changes:
+        if deployments := _spoiled_by(api, change, wanted):
+            place = environment.place_of_pool(change.name)
+            refused[change.name] = problem("MF418", place, pool=change.name, deployments=deployments)
     ours = {
         name: spec
         for name, spec in needed.items()
@@ -256,19 +271,18 @@ def plan_work_pools(
     return PlannedPools(tuple(change for change in changes if change.name in ours), tuple(refused.values()), ours)
 
 
-def _spoiling(api: Api, change: WorkPoolChange, wanted: Iterable[Deployment]) -> ValidationError | None:
-    """Why a work pool cannot be changed, if there are deployments in it that would not fit it any more."""
+def _spoiled_by(api: Api, change: WorkPoolChange, wanted: Iterable[Deployment]) -> str:
+    """The deployments in a work pool that would not fit it any more, each with its job variables that would not."""
     before, after = (
         (spec or {}).get("base_job_template", {}).get("variables", {}) for spec in (change.live, change.target)
     )
     if change.live is None or before == after:
-        return None
+        return ""
     rendered = {item.key: item.spec for item in wanted}
     others = {key: item.spec for key, item in reads.read_deployments_in(api, change.name).items()}
     inside = {key: spec for key, spec in (others | rendered).items() if spec["work_pool_name"] == change.name}
     found = {key: names for key, spec in inside.items() if (names := spoiled(spec["job_variables"], before, after))}
-    deployments = "; ".join(f"{key}: {', '.join(names)}" for key, names in sorted(found.items()))
-    return problem("MF418", pool=change.name, deployments=deployments) if found else None
+    return "; ".join(f"{key}: {', '.join(names)}" for key, names in sorted(found.items()))
 
 
 @step("plan {environment.name}")
@@ -328,7 +342,14 @@ def check_plan(
 
 def _refuse_other_types(used: Collection[str], observed: Observed, environment: Environment) -> None:
     wrong = [
-        problem("MF407", pool=pool.name, live=live["type"], desired=pool.type, environment=environment.name)
+        problem(
+            "MF407",
+            environment.place_of_pool(pool.name),
+            pool=pool.name,
+            live=live["type"],
+            desired=pool.type,
+            environment=environment.name,
+        )
         for pool in environment.work_pools.values()
         if pool.name in used and (live := observed.work_pools.get(pool.name)) and live["type"] != pool.type
     ]
