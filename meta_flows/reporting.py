@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
-from meta_flows.models import Change, DeployResult, FieldChange, Outcome, ValidationError, WorkPoolOutcome
+from meta_flows.models import AnyChange, DeployResult, FieldChange, Outcome, ValidationError, WorkPoolOutcome
 
 DONE = {"create": "Created", "update": "Updated", "delete": "Deleted", "unchanged": "Unchanged"}
 """What became of a deployment, by what was planned; the name of its task run's state."""
@@ -74,16 +74,17 @@ def schedule_in_words(schedule: Mapping[str, Any]) -> str:
 
 
 def counts_in_words(outcomes: Iterable[Outcome], refused: int, work_pools: Iterable[WorkPoolOutcome] = ()) -> str:
-    """How many of each, e.g. `work pool dev-python created, 2 created, 1 unchanged, 1 refused`."""
+    """How many of each, e.g. `2 created, 1 unchanged, 1 refused, work pool dev-python created`."""
     counted: dict[str, int] = {}
     for outcome in outcomes:
         counted[outcome.state] = counted.get(outcome.state, 0) + 1
-    words = [f"work pool {pool.name} {OUTCOMES[pool.state][0]}" for pool in work_pools]
-    words += [f"{counted[state]} {text}" for state, (text, _) in OUTCOMES.items() if state in counted]
-    return ", ".join([*words, *([f"{refused} refused"] if refused else [])]) or "nothing there"
+    words = [f"{counted[state]} {text}" for state, (text, _) in OUTCOMES.items() if state in counted]
+    words += [f"{refused} refused"] if refused else []
+    words += [f"work pool {pool.name} {OUTCOMES[pool.state][0]}" for pool in work_pools]
+    return ", ".join(words) or "nothing there"
 
 
-def changes_by_action(changes: Iterable[Change]) -> str:
+def changes_by_action(changes: Iterable[AnyChange]) -> str:
     """How many of each a plan has, e.g. `2 create, 1 unchanged`."""
     counted = Counter[str](change.action for change in changes)
     return ", ".join(f"{counted[action]} {action}" for action in DONE if counted[action]) or "nothing"
