@@ -421,6 +421,18 @@ CATALOGUE: dict[str, Definition] = {
         "concurrency_limit: 10   # and the pool's limit is 5",
         "warning",
     ),
+    "MF417": Definition(
+        "Somebody else's work pool",
+        "work pool '{pool}' was not made by this project, and differs from the environment's file in {fields}",
+        "Name a pool of your own, state only what the pool has, or have it changed with --adopt, for all who use it.",
+        "work_pools:\n  python:\n    name: default   # made in the UI\n    concurrency_limit: 2",
+    ),
+    "MF418": Definition(
+        "Deployments do not fit the work pool",
+        "work pool '{pool}' is not changed: job variables of deployments in it would not fit any more: {deployments}",
+        "Keep these variables in base_job_template, or change or delete those deployments first.",
+        "base_job_template:   # has no variable `working_dir` any more, and rpa1-python-dev sets it",
+    ),
     # Deploying
     "MF501": Definition(
         "Somebody else's deployment",
@@ -430,13 +442,13 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF502": Definition(
         "Not as planned after applying",
-        "deployment '{key}' still differs: {detail}",
+        "{what} still differs: {detail}",
         "Somebody changed it meanwhile, or the server rewrites it; run the deploy again and compare.",
         "meta-flows deploy   # somebody edits the deployment in the UI meanwhile",
     ),
     "MF503": Definition(
         "Deployment failed",
-        "deployment '{key}' was not changed: {detail}",
+        "{what} was not changed: {detail}",
         "Mend the cause and deploy again.",
         "meta-flows deploy   # the server refuses one deployment",
     ),

@@ -178,11 +178,21 @@ class FlowMetadata(Model):
 Action = Literal["create", "update", "delete", "unchanged"]
 
 
-class _Keyed(Model):
+class _Named(Model):
+    """Something about one work pool or deployment."""
+
+    name: str
+
+    @property
+    def key(self) -> str:
+        """What identifies it on a server: a work pool's name, in which no slash is allowed."""
+        return self.name
+
+
+class _Keyed(_Named):
     """Something about one deployment."""
 
     flow_name: str
-    name: str
 
     @property
     def key(self) -> str:
@@ -232,39 +242,57 @@ class FieldChange(Model):
     drift: bool = False
 
 
-class Change(_Keyed):
-    """What a plan does to one deployment.
+class AnyChange(_Named):
+    """What a plan does to something.
 
     Attributes:
         reason: Why it is deleted, or what it takes the place of.
         target: The complete spec to reach; never serialised, since it can hold what operators typed.
-        live: The deployment it starts from; likewise.
     """
 
     action: Action
-    kind: str = ""
     reason: str = ""
     fields: tuple[FieldChange, ...] = ()
     target: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
-    live: LiveDeployment | None = Field(default=None, exclude=True, repr=False)
 
 
-class WorkPoolCreation(Model):
-    """A work pool that the environment names and the server lacks; an existing one is never changed.
+class Change(_Keyed, AnyChange):
+    """What a plan does to one deployment.
 
     Attributes:
-        base_job_template: What the environment's file says of it; merged over the default of the pool's type.
+        live: The deployment it starts from; never serialised, either.
     """
 
-    name: str
+    kind: str = ""
+    live: LiveDeployment | None = Field(default=None, exclude=True, repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class WorkPoolChange(AnyChange):
+    """What a plan does to one work pool: make one that is missing, or change what is stated of it.
+
+    Attributes:
+        live: The spec it starts from, its type, description, concurrency limit and base job template; never
+            serialised, either.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # earlier versions recorded new pools, and their template
+
+    action: Action = "create"
     type: str
-    base_job_template: dict[str, Any] | None = None
+    live: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
+
+    def __str__(self) -> str:
+        return f"work pool {self.name}"
 
 
 class Plan(Model):
     """The changes that bring an environment's live state in line with the desired one.
 
     Attributes:
+        work_pools: What is done to work pools, before anything else.
         flows: Flows that the server does not know yet.
         work_queues: Queues, as (pool, queue), that come into being with the first deployment that names them.
         digest: Hash over what would be changed and from what; another live state gives another digest.
@@ -274,7 +302,7 @@ class Plan(Model):
 
     project: str
     environment: str
-    work_pools: tuple[WorkPoolCreation, ...] = ()
+    work_pools: tuple[WorkPoolChange, ...] = ()
     work_queues: tuple[tuple[str, str], ...] = ()
     flows: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
@@ -306,7 +334,10 @@ class Release(Model):
         deployments: What is released once it has succeeded, by key: every deployment of the environment.
         previous: What was released before it of the deployments that it changes; None for what was not.
         preimages: What was live of those deployments before the first write; None for those it creates.
-        failures: Why each deployment that was not changed as planned was not.
+        work_pools: What is stated of each work pool that is ours: one that we made, or stated something of.
+        previous_work_pools: The same before it.
+        work_pool_preimages: What was live of the work pools that it changes.
+        failures: Why each deployment or work pool that was not changed as planned was not, by key.
         restores: Id of the release that this one made current again.
         approval: Who approved or rejected it, and why, where somebody was asked.
         flow_run_id: The meta-flow's run.
@@ -330,6 +361,9 @@ class Release(Model):
     deployments: dict[str, Deployment] = Field(default_factory=dict)
     previous: dict[str, Deployment | None] = Field(default_factory=dict)
     preimages: dict[str, LiveDeployment | None] = Field(default_factory=dict)
+    work_pools: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    previous_work_pools: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    work_pool_preimages: dict[str, dict[str, Any]] = Field(default_factory=dict)
     failures: dict[str, str] = Field(default_factory=dict)
 
     @property
@@ -338,25 +372,39 @@ class Release(Model):
         return self.state in ("applying", "incomplete")
 
 
-class Outcome(_Keyed):
-    """What became of one deployment in one run of a meta-flow.
+class _Outcome(_Named):
+    """What became of something in one run of a meta-flow.
 
     Attributes:
         state: Name of its task run's state, e.g. `Created` or `Failed`; in a dry run `ToCreate` and the like.
+        link: Its page in the Prefect UI; None while it does not exist.
+    """
+
+    state: str
+    fields: tuple[FieldChange, ...] = ()
+    link: str | None = None
+    error: str | None = None
+
+
+class Outcome(_Keyed, _Outcome):
+    """What became of one deployment in one run of a meta-flow.
+
+    Attributes:
         reason: Why it is deleted, or what it takes the place of.
         updated: When it was last written to before.
-        link: Its page in the Prefect UI; None while it does not exist.
         schedules: Its schedules in words, by slug.
     """
 
     kind: str
-    state: str
     reason: str = ""
-    fields: tuple[FieldChange, ...] = ()
     updated: datetime | None = None
-    link: str | None = None
     schedules: dict[str, str] = Field(default_factory=dict)
-    error: str | None = None
+
+
+class WorkPoolOutcome(_Outcome):
+    """What became of one work pool that was to be made or changed."""
+
+    type: str
 
 
 class DeployResult(Model):
@@ -376,6 +424,7 @@ class DeployResult(Model):
     state: str
     message: str
     outcomes: tuple[Outcome, ...] = ()
+    work_pools: tuple[WorkPoolOutcome, ...] = ()
     refused: tuple[ValidationError, ...] = ()
     warnings: tuple[ValidationError, ...] = ()
     notes: tuple[str, ...] = ()

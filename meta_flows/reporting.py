@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
-from meta_flows.models import Change, DeployResult, FieldChange, Outcome, ValidationError
+from meta_flows.models import AnyChange, DeployResult, FieldChange, Outcome, ValidationError, WorkPoolOutcome
 
 DONE = {"create": "Created", "update": "Updated", "delete": "Deleted", "unchanged": "Unchanged"}
 """What became of a deployment, by what was planned; the name of its task run's state."""
@@ -59,6 +59,11 @@ FAILED = frozenset({"Invalid", "Rejected", "Incomplete", "RolledBack", "Rollback
 """The ends that are failures."""
 
 
+def called(key: str) -> str:
+    """What stands under a key of a release, e.g. `deployment 'sales/sales-python-dev'`."""
+    return f"deployment '{key}'" if "/" in key else f"work pool '{key}'"
+
+
 def schedule_in_words(schedule: Mapping[str, Any]) -> str:
     """One schedule of a spec as a person would say it, e.g. `0 6 * * 1-5 Europe/Berlin`."""
     timing = schedule["schedule"]
@@ -70,24 +75,29 @@ def schedule_in_words(schedule: Mapping[str, Any]) -> str:
     return words if schedule.get("active", True) else f"{words} (paused)"
 
 
-def counts_in_words(outcomes: Iterable[Outcome], refused: int) -> str:
-    """How many of each, e.g. `2 created, 1 unchanged, 1 refused`."""
+def counts_in_words(outcomes: Iterable[Outcome], refused: int, work_pools: Iterable[WorkPoolOutcome] = ()) -> str:
+    """How many of each, e.g. `2 created, 1 unchanged, 1 refused, work pool dev-python created`."""
     counted: dict[str, int] = {}
     for outcome in outcomes:
         counted[outcome.state] = counted.get(outcome.state, 0) + 1
     words = [f"{counted[state]} {text}" for state, (text, _) in OUTCOMES.items() if state in counted]
-    return ", ".join([*words, *([f"{refused} refused"] if refused else [])]) or "nothing there"
+    words += [f"{refused} refused"] if refused else []
+    words += [f"work pool {pool.name} {OUTCOMES[pool.state][0]}" for pool in work_pools]
+    return ", ".join(words) or "nothing there"
 
 
-def changes_by_action(changes: Iterable[Change]) -> str:
+def changes_by_action(changes: Iterable[AnyChange]) -> str:
     """How many of each a plan has, e.g. `2 create, 1 unchanged`."""
     counted = Counter[str](change.action for change in changes)
     return ", ".join(f"{counted[action]} {action}" for action in DONE if counted[action]) or "nothing"
 
 
-def changes_in_words(outcomes: Iterable[Outcome]) -> Iterator[tuple[str, list[str]]]:
-    """Each deployment that is changed, and its fields; drift says since when."""
-    for outcome in outcomes:
+def changes_in_words(result: DeployResult) -> Iterator[tuple[str, list[str]]]:
+    """Each work pool and deployment that is changed, and its fields; drift of a deployment says since when."""
+    for pool in result.work_pools:
+        if pool.fields:
+            yield f"work pool {pool.name}", [field_in_words(field) for field in pool.fields]
+    for outcome in result.outcomes:
         if outcome.fields and outcome.state not in (DONE["create"], PLANNED["create"]):
             since = f" (last written to {outcome.updated:%Y-%m-%d %H:%M:%S}Z)" if outcome.updated else ""
             drifted = any(field.drift for field in outcome.fields)
@@ -208,6 +218,12 @@ def markdown(result: DeployResult) -> str:
     for title, findings in ((refused, result.refused), ("Warnings", result.warnings)):
         if findings:
             lines += [f"## {title}", "", *_findings(findings), ""]
+    if result.work_pools:
+        lines += ["## Work pools", "", "| work pool | type | change |", "| --- | --- | --- |"]
+        for pool in result.work_pools:
+            name = f"[{pool.name}]({pool.link})" if pool.link else pool.name
+            lines += [f"| {name} | {pool.type} | {pool.state} |"]
+        lines += [""]
     if result.outcomes:
         lines += [
             "## Deployments",
@@ -222,7 +238,7 @@ def markdown(result: DeployResult) -> str:
             lines += [f"| {name} | {outcome.flow_name} | {outcome.kind} | {change} | {schedules} |"]
         lines += [""]
     lines += _picture(result.outcomes)
-    changed = list(changes_in_words(result.outcomes))
+    changed = list(changes_in_words(result))
     if changed:
         lines += ["## Changed fields", ""]
         for title, fields in changed:

@@ -325,6 +325,11 @@ def conclude(result: DeployResult, common: Common) -> int:
 
 def show(result: DeployResult) -> None:
     """Print a result for people."""
+    pools = table("work pool", "type", "change", "link")
+    for pool in result.work_pools:
+        pools.add_row(pool.name, pool.type, Text(pool.state, style=OUTCOMES[pool.state][1]), pool.link or "")
+    if result.work_pools:
+        print_table(pools)
     shown = table("deployment", "flow", "kind", "change", "schedule", "link")
     for outcome in result.outcomes:
         change = Text(outcome.state, style=OUTCOMES[outcome.state][1])
@@ -338,7 +343,7 @@ def show(result: DeployResult) -> None:
         )
     if result.outcomes:
         print_table(shown)
-    for title, fields in changes_in_words(result.outcomes):
+    for title, fields in changes_in_words(result):
         out.print(Text(f"\n{title}", style="bold"))
         for field in fields:
             out.print(Text(f"  {field}"))

@@ -61,7 +61,7 @@ def _summary(name: str, release: Release | None) -> dict[str, Any]:
     return {
         **release.model_dump(include=TOLD),
         "commit": commit,
-        "changes": changes_by_action(release.plan.changes),
+        "changes": changes_by_action((*release.plan.work_pools, *release.plan.changes)),
         "run": url_for("flow-run", obj_id=release.flow_run_id) if release.flow_run_id else None,
     }
 

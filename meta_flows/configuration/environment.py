@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from meta_flows.catalogue import RULES
-from meta_flows.configuration.documents import Document, merge
+from meta_flows.configuration.documents import Document, leaves, merge
 from meta_flows.configuration.quantities import Cpu, Memory
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
 from meta_flows.configuration.schedules import Schedule
@@ -36,7 +37,10 @@ Ignored = list[Annotated[str, AfterValidator(_rule)]]
 
 
 class WorkPool(Section):
-    """The work pool that deployments of one kind go to; it is created when it is missing."""
+    """The work pool that deployments of one kind go to; it is created when it is missing.
+
+    Of one that exists, what is stated here is kept as stated, and all else is left alone.
+    """
 
     name: str
     """Name of the pool on the server."""
@@ -44,8 +48,24 @@ class WorkPool(Section):
     """Prefect's type of the pool; unless stated `process` for python, and for any other kind its own name."""
     work_queue: str | None = None
     """Queue of the pool; its default queue unless stated."""
-    base_job_template: dict[str, Any] | None = None
-    """Base job template, complete or in part; what is left out comes from the type's own template."""
+    description: str | None = None
+    """What the pool is for."""
+    concurrency_limit: Annotated[int, Field(ge=0)] | None = None
+    """How many runs of the pool may be under way at a time; `null` for any number."""
+    base_job_template: Annotated[
+        dict[str, Any] | None,
+        BeforeValidator(lambda stated: stated, json_schema_input_type=dict[str, Any] | str | None),
+    ] = None
+    """Base job template, complete or in part, or the path of a file from this folder, in YAML or JSON; in a new pool
+    what is left out comes from the type's own template."""
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What is stated of the pool, as the Prefect API has it."""
+        stated = self.model_dump(include={"description", "concurrency_limit", "base_job_template"}, exclude_unset=True)
+        if not self.base_job_template:
+            stated.pop("base_job_template", None)
+        return {"type": self.type, **stated}
 
 
 class ResourceLimits(Section):
@@ -195,6 +215,11 @@ class Environment(Resolved):
     schedules_active: bool | None = None
     """Whether schedules run; unless stated they do when they are created, and then stay as an operator leaves them."""
 
+    def place_of_pool(self, name: str) -> Place | None:
+        """Where a work pool is stated."""
+        kinds = (kind for kind, pool in self.work_pools.items() if pool.name == name)
+        return next((self.document.place(("work_pools", kind)) for kind in kinds), None)
+
     @property
     def project_stated(self) -> bool:
         """Whether a file names the project; nothing is pruned under a guessed name."""
@@ -283,7 +308,7 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
     shell = {"registry": settings.docker_registry, "namespace": settings.docker_namespace}
     document = merge(
         Document(built_in),
-        *(load_document(file, root) for file in files if file.is_file()),
+        *(_with_templates(load_document(file, root), root) for file in files if file.is_file()),
         *(
             Document.stated({"docker": {key: stated}}, f"shell DOCKER_{key.upper()}")
             for key, stated in shell.items()
@@ -295,4 +320,29 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
         if document.data[key] != built_in[key]:
             detail = f"must be '{built_in[key]}' for the environment that the file's name says"
             raise refuse("MF203", document.place((key,)), key=key, detail=detail)
+    if secrets := list(_secrets(document)):
+        raise MetaFlowsError(secrets)
     return environment
+
+
+def _with_templates(document: Document, root: Path) -> Document:
+    """The same with the base job templates that stand in files of their own."""
+    pools, found = document.data.get("work_pools"), [document]
+    for kind, pool in pools.items() if isinstance(pools, dict) else ():
+        stated = pool.get("base_job_template") if isinstance(pool, dict) else None
+        if isinstance(stated, str):
+            path = ("work_pools", kind, "base_job_template")
+            file = configuration_folder(root) / stated
+            if not file.is_file():
+                raise refuse("MF215", document.place(path), what="the base job template", path=place_path(file, root))
+            found.append(load_document(file, root).under(*path))
+    return merge(*found)
+
+
+def _secrets(document: Document) -> Iterator[ValidationError]:
+    """Secrets in base job templates, which every user of the server can read."""
+    for path, value in leaves(document.section("work_pools").data):
+        name = ".".join(map(str, path))
+        if "base_job_template" in path and path[-1] not in ("title", "description") and looks_secret(name, value):
+            key = name.removesuffix(".default").rpartition(".")[2]
+            yield problem("MF301", document.place(("work_pools", *path)), key=key, block=kebab(key))

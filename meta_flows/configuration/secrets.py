@@ -54,13 +54,14 @@ def looks_secret(name: str, value: object) -> bool:
     filled in later is none: `{{ prefect.blocks... }}`, `${VARIABLE}`.
 
     Args:
-        name: Name of a variable or a parameter; of a dotted path the last part counts.
+        name: Name of a variable or a parameter; of a dotted path the last part counts, and of a default what has it.
         value: Text or a number; nothing else is secret.
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         return False
     text = _FILLED_IN_LATER.sub("", str(value)).strip()
-    name = "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name.rpartition(".")[2])).upper()
+    name = name.removesuffix(".default").rpartition(".")[2]
+    name = "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)).upper()
     if not text or _FLAG.fullmatch(text):
         return False
     longest = _LONG_AND_SUSPICIOUS if _SUSPICIOUS.search(name) else _LONG
@@ -72,7 +73,7 @@ def looks_secret(name: str, value: object) -> bool:
 def masked(name: str, value: Any) -> Any:
     """The value with whatever looks like a secret in it replaced by a mask."""
     if isinstance(value, Mapping):
-        return {key: masked(str(key), inner) for key, inner in value.items()}
+        return {key: masked(f"{name}.{key}", inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [masked(name, inner) for inner in value]
     return MASK if looks_secret(name, value) else value

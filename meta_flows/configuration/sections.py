@@ -70,7 +70,7 @@ def explain(resolved: Resolved) -> list[Setting]:
     """Every single value of something resolved; what nobody stated and has no default is left out."""
     settings = []
     for path, value in leaves(resolved.model_dump(mode="json", exclude_none=True)):
-        name = next((part for part in reversed(path) if isinstance(part, str)), "")
+        name = ".".join(part for part in path if isinstance(part, str))
         shown = value if masked(name, value) == value else MASK
         settings.append(Setting(".".join(map(str, path)), shown, resolved.origin(*path)))
     return settings

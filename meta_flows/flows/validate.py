@@ -8,7 +8,14 @@ from meta_flows import prefect_api
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
 from meta_flows.tasks.building import BUILDERS, find_images
-from meta_flows.tasks.planning import check_plan, configured_names, observe, render_deployments
+from meta_flows.tasks.planning import (
+    check_plan,
+    configured_names,
+    observe,
+    plan_work_pools,
+    render_deployments,
+    stated_work_pools,
+)
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment
 from meta_flows.tasks.report import final_state
 from meta_flows.tasks.validating import check_deployments, report_validation, validate_flows
@@ -51,6 +58,7 @@ def validate(
     with prefect_api.client() as api:
         observed = observe(api, target, configured_names(configured, target))
         rendered = render_deployments(root, configured, target, images, {} if import_flows else observed.released)
-        checked = check_deployments(api, root, configured, rendered, observed.work_pools, target)
-        checked = check_plan(api, checked, observed, target)
+        pools = plan_work_pools(api, target, stated_work_pools(target), observed, rendered.deployments)
+        checked = check_deployments(api, root, configured, rendered, observed.work_pools, pools.changes, target)
+        checked = check_plan(api, checked, observed, target, pools)
     return final_state(report_validation(target, configured, checked, import_flows=import_flows))

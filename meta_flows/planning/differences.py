@@ -31,8 +31,8 @@ def _changes(live: Spec, target: Spec, released: Spec, path: str) -> Iterator[Fi
             continue
         yield FieldChange(
             path=inner,
-            old=masked(key, None if old is ABSENT else old),
-            new=masked(key, None if new is ABSENT else new),
+            old=masked(inner, None if old is ABSENT else old),
+            new=masked(inner, None if new is ABSENT else new),
             drift=stated is not ABSENT and _drifted(stated, old, inner),
         )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from meta_flows.models import Change, Deployment, LiveDeployment, Plan, Release
+from meta_flows.models import Change, Deployment, LiveDeployment, Plan, Release, WorkPoolChange
 from meta_flows.planning.differences import difference
-from meta_flows.planning.merging import either
+from meta_flows.planning.merging import Spec, either
 from meta_flows.planning.schedules import matched, unmatched
 
 
@@ -26,11 +26,31 @@ def released(release: Release | None) -> dict[str, Deployment]:
     return deployments
 
 
+def released_work_pools(release: Release | None) -> dict[str, Spec]:
+    """What is stated of the work pools that are ours, by name; of what is uncertain, all that either release states."""
+    if release is None:
+        return {}
+    earlier = release.previous_work_pools
+    if release.state == "rolled-back":
+        return {**earlier}
+    uncertain = release.work_pools if release.unfinished else release.failures
+    return {
+        name: either(earlier.get(name, {}), spec) if name in uncertain else spec
+        for name, spec in release.work_pools.items()
+    }
+
+
 def settled(release: Release | None) -> dict[str, Deployment]:
     """Of what is released, that of which it is certain that it was put on the server, by key."""
     if release is None or release.unfinished:
         return {}
     return {key: item for key, item in released(release).items() if key not in release.failures}
+
+
+def settled_work_pools(release: Release | None) -> dict[str, Spec]:
+    """The same of the work pools of which it is certain."""
+    failed = release.failures if release else {}
+    return {name: spec for name, spec in released_work_pools(release).items() if name not in failed}
 
 
 def before(release: Release) -> dict[str, Deployment]:
@@ -56,11 +76,30 @@ def predecessor(succeeded: Sequence[Release]) -> Release | None:
     return origin(older[0]) if older else None
 
 
-def undoing(release: Release, live: Mapping[str, LiveDeployment]) -> Plan:
-    """The plan from what is live back to what was there before a release, every field of it."""
+def undoing(release: Release, live: Mapping[str, LiveDeployment], work_pools: Mapping[str, Spec]) -> Plan:
+    """The plan from what is live back to what was there before a release, every field of it.
+
+    Work pools that it made are not among it: others may use them by now.
+    """
     changes = [_back(key, image, live.get(key), release) for key, image in sorted(release.preimages.items())]
-    needed = (change for change in changes if change is not None)
-    return Plan(project=release.project, environment=release.environment, changes=tuple(needed))
+    pools = [_pool_back(name, image, work_pools.get(name)) for name, image in release.work_pool_preimages.items()]
+    return Plan(
+        project=release.project,
+        environment=release.environment,
+        work_pools=tuple(change for change in pools if change.fields),
+        changes=tuple(change for change in changes if change is not None),
+    )
+
+
+def _pool_back(name: str, image: Spec, now: Spec | None) -> WorkPoolChange:
+    return WorkPoolChange(
+        name=name,
+        type=image["type"],
+        action="create" if now is None else "update",
+        fields=difference(now or {}, image),
+        target=dict(image),
+        live=None if now is None else dict(now),
+    )
 
 
 def _back(key: str, image: LiveDeployment | None, now: LiveDeployment | None, release: Release) -> Change | None:
@@ -100,6 +139,8 @@ def take_over(release: Release, abandoned: Release | None) -> Release:
             "plan": plan,
             "preimages": {**release.preimages, **abandoned.preimages},
             "previous": {**release.previous, **abandoned.previous},
+            "work_pool_preimages": {**release.work_pool_preimages, **abandoned.work_pool_preimages},
+            "previous_work_pools": abandoned.previous_work_pools,
         }
     )
 

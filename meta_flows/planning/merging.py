@@ -20,6 +20,9 @@ MERGED_BY_KEY = (
 )
 """Mappings whose keys are separate decisions, each the repository's or an operator's; all others are one value."""
 
+MERGED_THROUGHOUT = "base_job_template"
+"""A work pool's template: separate decisions all the way down."""
+
 SETS = ("tags",)
 """Lists whose order says nothing and whose members are separate decisions."""
 
@@ -37,7 +40,7 @@ RESET: Mapping[str, Any] = {
 
 def is_merged(path: str) -> bool:
     """Whether the mapping at a dotted path is merged key by key."""
-    return _pattern(path, MERGED_BY_KEY) is not None
+    return path.partition(".")[0] == MERGED_THROUGHOUT or _pattern(path, MERGED_BY_KEY) is not None
 
 
 def _pattern(path: str, patterns: Iterable[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Writes: one deployment at a time, and of it only what differs.
+"""Writes: one deployment or work pool at a time, and of it only what differs.
 
 Any PATCH of a deployment or a schedule, an empty one included, deletes all its scheduled runs, and POST on an existing
 deployment recreates its schedules. So: POST only creates, PATCH only sends what differs, schedules go one by one.
@@ -14,7 +14,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from meta_flows.models import LiveDeployment, Plan
 from meta_flows.prefect_api.connection import Api
-from meta_flows.prefect_api.observe import base_job_template, read_flow_ids, read_work_pools
+from meta_flows.prefect_api.observe import read_flow_ids, read_work_pools
 
 Spec = Mapping[str, Any]
 
@@ -76,7 +76,8 @@ def delete_deployment(api: Api, live: LiveDeployment) -> None:
 
 def remove_unused(api: Api, plan: Plan) -> None:
     """Delete the queues, work pools and flows that a plan brought into being, unless others use them by now."""
-    created = read_work_pools(api, {pool.name for pool in plan.work_pools}).keys() if plan.work_pools else set()
+    new = {pool.name for pool in plan.work_pools if pool.action == "create"}
+    created = read_work_pools(api, new).keys() if new else set()
     for pool, queue in plan.work_queues:
         if pool not in created and not _used(
             api, work_pool_queues={"name": {"any_": [queue]}}, work_pools=_named(pool)
@@ -112,7 +113,12 @@ def _send(api: Api, method: str, path: str, body: Any = None) -> None:
     api.request(method, path, json=body)  # type: ignore[arg-type]  # the client types only its own literal routes
 
 
-def create_work_pool(api: Api, name: str, pool_type: str, stated_template: Mapping[str, Any] | None) -> None:
+def create_work_pool(api: Api, name: str, target: Spec) -> None:
     """Make a work pool."""
-    template = base_job_template(pool_type, stated_template)
-    _send(api, "POST", "/work_pools/", {"name": name, "type": pool_type, "base_job_template": template})
+    _send(api, "POST", "/work_pools/", {"name": name, **target})
+
+
+def update_work_pool(api: Api, name: str, live: Spec, target: Spec) -> None:
+    """Change what differs; scheduled runs stay, and workers take the template that they find at each run."""
+    fields = {key: value for key, value in target.items() if value != live.get(key)}
+    _send(api, "PATCH", f"/work_pools/{name}", fields)

@@ -29,6 +29,8 @@ STATED_FIELDS = (
 )
 """Fields of a deployment that a spec can hold as the API returns them; the rest are told differently."""
 
+WORK_POOL_FIELDS = ("type", "description", "concurrency_limit", "base_job_template")
+
 SCHEDULE_FIELDS = ("slug", "schedule", "active", "parameters", "max_scheduled_runs")
 
 
@@ -50,8 +52,16 @@ def read_deployments(api: Api, names: Collection[str], tags: Collection[str] = (
     by id only.
     """
     tagged = {"tags": {"all_": sorted(tags)}} if tags else {}
-    found = {"operator": "or_", "name": {"any_": sorted(names)}, **tagged}
-    bodies = list(read_all(api, "deployments", deployments=found, sort="NAME_ASC"))
+    return _live_deployments(api, deployments={"operator": "or_", "name": {"any_": sorted(names)}, **tagged})
+
+
+def read_deployments_in(api: Api, pool: str) -> dict[str, LiveDeployment]:
+    """The deployments in a work pool, whoever owns them, by key."""
+    return _live_deployments(api, work_pools={"name": {"any_": [pool]}})
+
+
+def _live_deployments(api: Api, **found: Any) -> dict[str, LiveDeployment]:
+    bodies = list(read_all(api, "deployments", sort="NAME_ASC", **found))
     flow_ids = sorted({body["flow_id"] for body in bodies})
     flows = (
         {flow["id"]: flow["name"] for flow in read_all(api, "flows", flows={"id": {"any_": flow_ids}})}
@@ -85,6 +95,16 @@ def read_work_pools(api: Api, names: Collection[str]) -> dict[str, dict[str, Any
     return {pool["name"]: pool for pool in read_all(api, "work_pools", work_pools={"name": {"any_": sorted(names)}})}
 
 
+def work_pool_spec(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be stated of a work pool, from the API's answer."""
+    return {field: body[field] for field in WORK_POOL_FIELDS}
+
+
+def read_work_pool_specs(api: Api, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The same of the work pools of these names that the server has; no request for none."""
+    return {name: work_pool_spec(body) for name, body in read_work_pools(api, names).items()} if names else {}
+
+
 def read_paused_queues(api: Api, pools: Collection[str]) -> set[tuple[str, str]]:
     """The paused queues of some work pools, as (pool, queue)."""
     queues = ((pool, queue) for pool in pools for queue in read_all(api, f"work_pools/{pool}/queues"))
@@ -103,23 +123,11 @@ def read_variables(api: Api, names: Collection[str]) -> set[str]:
     return {variable["name"] for variable in found}
 
 
-def base_job_template(pool_type: str, stated: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The base job template of a pool that is made: the type's default with what is stated merged over it.
-
-    The server refuses a partial template (422).
-    """
+def default_job_template(pool_type: str) -> dict[str, Any]:
+    """The base job template that work pools of a type have unless somebody says otherwise."""
     from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
-    default = run_coro_as_sync(get_default_base_job_template_for_infrastructure_type(pool_type)) or {}
-    return _deep_merge(default, stated or {})
-
-
-def _deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        below = base.get(key)
-        merged[key] = _deep_merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
+    return run_coro_as_sync(get_default_base_job_template_for_infrastructure_type(pool_type)) or {}
 
 
 def read_writers(api: Api, tag: str) -> list[dict[str, Any]]:

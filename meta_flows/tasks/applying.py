@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from meta_flows.errors import MetaFlowsError
-from meta_flows.models import Change, Plan, WorkPoolCreation
+from meta_flows.models import Change, FieldChange, WorkPoolChange
 from meta_flows.planning import difference, merge
 from meta_flows.planning.schedules import matched
 from meta_flows.prefect_api import Api, plain_reason, speaking_plainly
@@ -44,20 +44,12 @@ class Applied(NamedTuple):
         )
 
 
-@step("create work pool {pool.name}")
-def create_work_pool(api: Api, pool: WorkPoolCreation) -> State[Any]:
-    """Make a work pool that the environment names and the server lacks."""
-    with speaking_plainly():
-        writes.create_work_pool(api, pool.name, pool.type, pool.base_job_template)
-    return Completed(name="Created", message=f"work pool {pool.name} of type {pool.type}")
-
-
-@step("{change.name}")
-def apply_change(api: Api, change: Change, flow_ids: Mapping[str, str]) -> State[Any]:
-    """Change one deployment as planned.
+@step("{change}")
+def apply_change(api: Api, change: Change | WorkPoolChange, flow_ids: Mapping[str, str]) -> State[Any]:
+    """Change one deployment or work pool as planned.
 
     A write whose answer was lost may have happened, and its repetition is refused then. So after a failure it is the
-    server that says whether the deployment is as planned.
+    server that says whether it is as planned.
 
     Returns:
         A state named for what was done.
@@ -73,8 +65,13 @@ def apply_change(api: Api, change: Change, flow_ids: Mapping[str, str]) -> State
     return Completed(name=DONE[change.action], message=change.reason or f"{len(change.fields)} fields")
 
 
-def _write(api: Api, change: Change, flow_ids: Mapping[str, str]) -> None:
-    if change.live is None:
+def _write(api: Api, change: Change | WorkPoolChange, flow_ids: Mapping[str, str]) -> None:
+    if isinstance(change, WorkPoolChange):
+        if change.live is None:
+            writes.create_work_pool(api, change.name, change.target)
+        else:
+            writes.update_work_pool(api, change.name, change.live, change.target)
+    elif change.live is None:
         flow_id = flow_ids.get(change.flow_name) or writes.create_flow(api, change.flow_name)
         writes.create_deployment(api, flow_id, change.name, change.target)
     elif change.action == "delete":
@@ -83,9 +80,11 @@ def _write(api: Api, change: Change, flow_ids: Mapping[str, str]) -> None:
         writes.update_deployment(api, change.live, change.target)
 
 
-def _is_done(api: Api, change: Change) -> bool:
-    """Whether the server has the deployment as planned; false if it does not say."""
+def _is_done(api: Api, change: Change | WorkPoolChange) -> bool:
+    """Whether the server has it as planned; false if it does not say."""
     try:
+        if isinstance(change, WorkPoolChange):
+            return not work_pool_difference(api, change)
         now = reads.read_deployment(api, change.flow_name, change.name)
     except MetaFlowsError:
         return False
@@ -96,17 +95,16 @@ def _is_done(api: Api, change: Change) -> bool:
     return not difference(now.spec, merge(change.target, before, now.spec))
 
 
-def create_work_pools(api: Api, plan: Plan) -> dict[str, str]:
-    """Make the work pools of a plan; why each that failed did, by name."""
-    made = {pool.name: Applied.of(create_work_pool(api, pool, return_state=True)) for pool in plan.work_pools}
-    return {name: applied.error for name, applied in made.items() if applied.error}
+def work_pool_difference(api: Api, change: WorkPoolChange) -> tuple[FieldChange, ...]:
+    """In what a work pool is not as planned; what was not planned does not count."""
+    now = reads.read_work_pool_specs(api, {change.name}).get(change.name, {})
+    return difference(now, merge(change.target, change.live or {}, now))
 
 
 def apply_changes(
     api: Api,
-    changes: Iterable[Change],
+    changes: Iterable[Change | WorkPoolChange],
     *,
-    missing_pools: Mapping[str, str] | None = None,
     stop_at_failure: bool,
     before_each: Callable[[], None] | None = None,
 ) -> dict[str, Applied]:
@@ -116,13 +114,12 @@ def apply_changes(
 
     Args:
         api: Client of the server.
-        changes: What to do.
-        missing_pools: Why work pools could not be made, by name.
+        changes: What to do; work pools before the deployments that need them.
         stop_at_failure: Try nothing more once something has failed; otherwise only once the server does not answer.
         before_each: Called before each change that writes; what it raises ends everything.
     """
     planned = list(changes)
-    new = {change.flow_name for change in planned if change.action == "create"}
+    new = {change.flow_name for change in planned if isinstance(change, Change) and change.action == "create"}
     flow_ids = reads.read_flow_ids(api, new) if new else {}
     applied: dict[str, Applied] = {}
     stopped = ""
@@ -137,9 +134,9 @@ def apply_changes(
                 continue
             if before_each:
                 before_each()
-            pool = (missing_pools or {}).get(change.target.get("work_pool_name", ""))
-            if pool:
-                applied[change.key] = Applied("Failed", f"its work pool could not be created: {pool}")
+            pool = applied.get(change.target.get("work_pool_name", ""))
+            if pool and pool.error:
+                applied[change.key] = Applied("Failed", f"its work pool is not as planned: {pool.error}")
             else:
                 state = apply_change(api, change, flow_ids, return_state=True)
                 applied[change.key] = Applied.of(state)

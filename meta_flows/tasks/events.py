@@ -25,7 +25,7 @@ def emit_events(result: DeployResult, plan: Plan, carried: Carried | None) -> No
     """
     summary = {"state": result.state, "message": result.message, "release": result.release}
     if result.state in ("Drifted", "Repaired"):
-        drift = {change.key: [field.path for field in change.fields] for change in plan.pending}
+        drift = {change.key: [field.path for field in change.fields] for change in (*plan.work_pools, *plan.pending)}
         _emit(plan, "drift.found" if result.state == "Drifted" else "drift.repaired", {**summary, "drift": drift})
     elif carried:
         _emit(plan, f"release.{carried.release.state}", {**summary, "restores": carried.release.restores})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from meta_flows import planning
@@ -13,7 +13,15 @@ from meta_flows.planning import history
 from meta_flows.prefect_api import Api, lock, releases
 from meta_flows.sources import GIT_CLONE
 from meta_flows.tasks import step
-from meta_flows.tasks.planning import Observed, Proposal, observe, plan_changes
+from meta_flows.tasks.planning import (
+    Observed,
+    PlannedPools,
+    Proposal,
+    observe,
+    plan_changes,
+    plan_work_pools,
+    stated_work_pools,
+)
 from meta_flows.tasks.releasing import read_touched
 
 NO_OLD_CODE = "a release of a local folder brings back how flows are deployed, not their code"
@@ -72,10 +80,23 @@ def propose_release(api: Api, environment: Environment, chosen: Release) -> Prop
         for item in chosen.deployments.values()
     )
     prune = planning.Prune(wanted=True, only=frozenset(observed.released))
-    plan = plan_changes(api, desired, observed, environment, planning.Policy(prune=prune))
+    pools = _pools_of(api, environment, chosen.work_pools, observed, desired)
+    plan = plan_changes(api, desired, observed, environment, planning.Policy(prune=prune), pools)
     where = f": it was that of commit {chosen.commit[:12]}" if chosen.commit else ""
     notes = () if all(map(_brings_its_code, desired)) else (NO_OLD_CODE + where,)
-    return Proposal(observed, desired, plan, plan.refused, notes)
+    return Proposal(observed, desired, plan, pools, plan.refused, notes)
+
+
+def _pools_of(
+    api: Api,
+    environment: Environment,
+    released: Mapping[str, planning.Spec],
+    observed: Observed,
+    desired: Sequence[Deployment],
+) -> PlannedPools:
+    """Plan work pools as a release states them; of one that it says nothing of, and that is gone, the file is asked."""
+    missing = {name: spec for name, spec in stated_work_pools(environment).items() if name not in observed.work_pools}
+    return plan_work_pools(api, environment, {**missing, **released}, observed, desired)
 
 
 def _brings_its_code(deployment: Deployment) -> bool:
@@ -84,10 +105,10 @@ def _brings_its_code(deployment: Deployment) -> bool:
 
 def propose_undoing(api: Api, unfinished: Release) -> Proposal:
     """Plan to undo a release that was left unfinished."""
-    live = read_touched(api, unfinished)
+    live, pools = read_touched(api, unfinished)
     observed = Observed(live, unfinished, history.before(unfinished), {})
     notes = (f"release {unfinished.id} was left unfinished, and is undone",)
-    return Proposal(observed, (), history.undoing(unfinished, live), notes=notes)
+    return Proposal(observed, (), history.undoing(unfinished, live, pools), notes=notes)
 
 
 def propose_repair(api: Api, environment: Environment) -> Proposal:
@@ -100,9 +121,11 @@ def propose_repair(api: Api, environment: Environment) -> Proposal:
         return Proposal(observed, (), idle, notes=("a deploy is under way",))
     desired = tuple(history.settled(observed.release).values())
     prune = planning.Prune(only=frozenset())
-    plan = plan_changes(api, desired, observed, environment, planning.Policy(prune=prune))
+    settled = history.settled_work_pools(observed.release)
+    pools = _pools_of(api, environment, settled, observed, desired)
+    plan = plan_changes(api, desired, observed, environment, planning.Policy(prune=prune), pools)
     notes = () if observed.release else ("nothing was released yet",)
-    return Proposal(observed, desired, plan, plan.refused, notes)
+    return Proposal(observed, desired, plan, pools, plan.refused, notes)
 
 
 def propose_clean(api: Api, environment: Environment, pattern: str | None) -> Proposal:

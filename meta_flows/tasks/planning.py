@@ -13,13 +13,14 @@ from meta_flows.configuration import Configured, Environment, deployment_name
 from meta_flows.desired import Desired, Images, flows_with_new_code, render_all
 from meta_flows.discovery import ignored_paths
 from meta_flows.errors import MetaFlowsError, outcome, problem, refuse
-from meta_flows.models import Deployment, FlowMetadata, LiveDeployment, Plan, Release, ValidationError, WorkPoolCreation
+from meta_flows.models import Deployment, FlowMetadata, LiveDeployment, Plan, Release, ValidationError, WorkPoolChange
 from meta_flows.parameter_schemas import parameter_schemas
 from meta_flows.planning import history
 from meta_flows.prefect_api import Api, releases
 from meta_flows.prefect_api import observe as reads
 from meta_flows.tasks import step
 from meta_flows.tasks.validating import check_deployments
+from meta_flows.validation import spoiled
 
 
 class Wishes(NamedTuple):
@@ -47,7 +48,7 @@ class Observed(NamedTuple):
         live: Our deployments, and whatever else has the name of one that we want, by key.
         release: The newest release of the environment, if there is any.
         released: What is released, by key.
-        work_pools: The environment's work pools that exist, by name.
+        work_pools: The environment's work pools that exist, and those that are ours, by name.
     """
 
     live: Mapping[str, LiveDeployment]
@@ -55,12 +56,32 @@ class Observed(NamedTuple):
     released: Mapping[str, Deployment]
     work_pools: Mapping[str, Mapping[str, Any]]
 
+    @property
+    def released_work_pools(self) -> dict[str, planning.Spec]:
+        """What is stated of the work pools that are ours, by name."""
+        return history.released_work_pools(self.release)
+
+
+class PlannedPools(NamedTuple):
+    """What is to be done to the work pools that deployments need.
+
+    Attributes:
+        changes: What is to be made or changed.
+        refused: Why others stay as they are.
+        ours: What is stated of those that are ours from then on, by name.
+    """
+
+    changes: tuple[WorkPoolChange, ...] = ()
+    refused: tuple[ValidationError, ...] = ()
+    ours: Mapping[str, planning.Spec] = {}
+
 
 class Proposal(NamedTuple):
     """What could be done: a plan, what it would release, and what stands against it.
 
     Attributes:
         desired: What is asked for.
+        pools: What it does to work pools.
         refused: What is left out of the plan, and why.
         notes: What is worth knowing besides.
         stopped: Whether what is refused stops everything else too.
@@ -73,6 +94,7 @@ class Proposal(NamedTuple):
     observed: Observed
     desired: tuple[Deployment, ...]
     plan: Plan
+    pools: PlannedPools = PlannedPools()
     refused: tuple[ValidationError, ...] = ()
     notes: tuple[str, ...] = ()
     stopped: bool = False
@@ -89,11 +111,17 @@ class Proposal(NamedTuple):
         return kept | {item.key: item for item in self.desired if item.key in planned}
 
     @property
+    def work_pools(self) -> dict[str, planning.Spec]:
+        """What is released of work pools once the plan has been carried out, by name."""
+        return {**self.observed.released_work_pools, **self.pools.ours}
+
+    @property
     def worth_doing(self) -> bool:
         """Whether anything is to be done: to the server, to the record of what is released, or to an image."""
-        release = self.observed.release
-        unfinished = release is not None and release.unfinished
-        recorded = not unfinished and self.deployments == self.observed.released
+        observed = self.observed
+        unfinished = observed.release is not None and observed.release.unfinished
+        released = (observed.released, observed.released_work_pools)
+        recorded = not unfinished and (self.deployments, self.work_pools) == released
         return not (self.stopped or self.rejected) and not (self.plan.in_sync and recorded and not self.images.missing)
 
 
@@ -127,7 +155,9 @@ def propose_deploy(
     if earlier and (earlier.observed, earlier.images) == (observed, images):
         return earlier  # approval and all
     rendered = render_deployments(root, configured, environment, images, observed.released)
-    rendered = check_deployments(api, root, configured, rendered, observed.work_pools, environment)
+    stated = stated_work_pools(environment)
+    pools = plan_work_pools(api, environment, stated, observed, rendered.deployments, adopt=wishes.adopt)
+    rendered = check_deployments(api, root, configured, rendered, observed.work_pools, pools.changes, environment)
     refused = tuple(dict.fromkeys((*configured.refused, *rendered.refused)))  # an engine is missing once
     hindrance = "only a part of the repository is selected" if wishes.partial else images.left_out
     if refused:
@@ -141,7 +171,7 @@ def propose_deploy(
     if prune.wanted and not environment.project_stated:
         raise refuse("MF514", project=environment.project)
     policy = planning.Policy(wishes.adopt, prune)
-    plan = plan_changes(api, rendered.deployments, observed, environment, policy, images.names)
+    plan = plan_changes(api, rendered.deployments, observed, environment, policy, pools, images.names)
     if wishes.digest not in (None, plan.digest) and not plan.in_sync:
         raise refuse("MF510", planned=wishes.digest[:12], now=plan.digest[:12])
     refused = (*refused, *plan.refused)
@@ -154,7 +184,7 @@ def propose_deploy(
             *notes,
             f"release {observed.release.id} was left unfinished: a deploy goes on from it, a rollback undoes it",
         )
-    return Proposal(observed, rendered.deployments, plan, refused, notes, stopped, images, warnings)
+    return Proposal(observed, rendered.deployments, plan, pools, refused, notes, stopped, images, warnings)
 
 
 def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveDeployment]) -> frozenset[str]:
@@ -169,8 +199,9 @@ def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveDeplo
 def observe(api: Api, environment: Environment, names: Collection[str] = ()) -> Observed:
     """Read everything that planning needs, in a handful of requests however many deployments there are."""
     live = reads.read_deployments(api, names, planning.ownership_tags(environment.project, environment.name))
-    pools = reads.read_work_pools(api, {pool.name for pool in environment.work_pools.values()})
     release = releases.latest_release(api, environment.project, environment.name)
+    named = {pool.name for pool in environment.work_pools.values()}
+    pools = reads.read_work_pools(api, named.union(history.released_work_pools(release)))
     get_run_logger().info("%d deployments, last release %s", len(live), release.id if release else "none")
     return Observed(live, release, history.released(release), pools)
 
@@ -187,6 +218,77 @@ def render_deployments(
     return render_all(root, configured, environment, images, released=specs, schemas=schemas)
 
 
+def stated_work_pools(environment: Environment) -> dict[str, planning.Spec]:
+    """What the environment's file states of work pools, by name."""
+    return {pool.name: pool.spec for pool in environment.work_pools.values()}
+
+
+def plan_work_pools(
+    api: Api,
+    environment: Environment,
+    stated: Mapping[str, planning.Spec],
+    observed: Observed,
+    wanted: Collection[Deployment],
+    *,
+    adopt: bool = False,
+) -> PlannedPools:
+    """Compare what is stated of the work pools that deployments need with what was released and what is live.
+
+    A template that deployments in its pool do not fit any more is refused: the server would take it, and refuse or
+    fail their runs.
+
+    Args:
+        api: Client of the server.
+        environment: Where it goes.
+        stated: What is stated of work pools, by name.
+        observed: What the server has.
+        wanted: The deployments.
+        adopt: Change pools that are not ours, too.
+    """
+    used = {deployment.spec["work_pool_name"] for deployment in wanted}
+    live = {name: reads.work_pool_spec(body) for name, body in observed.work_pools.items()}
+    needed = {
+        name: spec
+        for name, spec in sorted(stated.items())
+        if name in used and live.get(name, spec)["type"] == spec["type"]
+    }
+    released = observed.released_work_pools
+    changes, foreign = planning.work_pool_changes(needed, released, live, reads.default_job_template, adopt=adopt)
+    refused = {
+        change.name: problem(
+            "MF417",
+            environment.place_of_pool(change.name),
+            pool=change.name,
+            fields=", ".join(field.path for field in change.fields),
+        )
+        for change in foreign
+    }
+    for change in changes:
+        if deployments := _spoiled_by(api, change, wanted):
+            place = environment.place_of_pool(change.name)
+            refused[change.name] = problem("MF418", place, pool=change.name, deployments=deployments)
+    ours = {
+        name: spec
+        for name, spec in needed.items()
+        if name not in refused and (name in released or name not in live or spec.keys() > {"type"})
+    }
+    return PlannedPools(tuple(change for change in changes if change.name in ours), tuple(refused.values()), ours)
+
+
+def _spoiled_by(api: Api, change: WorkPoolChange, wanted: Iterable[Deployment]) -> str:
+    """The deployments in a work pool that would not fit it any more, each with its job variables that would not."""
+    before, after = (
+        (spec or {}).get("base_job_template", {}).get("variables", {}) for spec in (change.live, change.target)
+    )
+    if change.live is None or before == after:
+        return ""
+    rendered = {item.key: item.spec for item in wanted}
+    others = {key: item.spec for key, item in reads.read_deployments_in(api, change.name).items()}
+    inside = {key: spec for key, spec in (others | rendered).items() if spec["work_pool_name"] == change.name}
+    found = {key: names for key, spec in inside.items() if (names := spoiled(spec["job_variables"], before, after))}
+    return "; ".join(f"{key}: {', '.join(names)}" for key, names in sorted(found.items()))
+
+
 @step("plan {environment.name}")
 def plan_changes(
     api: Api,
@@ -194,6 +296,7 @@ def plan_changes(
     observed: Observed,
     environment: Environment,
     policy: planning.Policy,
+    pools: PlannedPools = PlannedPools(),  # noqa: B008  # a tuple
     image_names: Mapping[str, str] | None = None,
 ) -> Plan:
     """Compare desired, released and live.
@@ -210,46 +313,52 @@ def plan_changes(
         environment=environment.name,
         policy=policy,
     )
-    pools = _new_work_pools(wanted, observed, environment)
+    used = {deployment.spec["work_pool_name"] for deployment in wanted}
+    _refuse_other_types(used, observed, environment)
+    changes = [change for change in pools.changes if change.name in used]
+    new = {change.name for change in changes if change.live is None}
     plan = plan.model_copy(
         update={
-            "work_pools": pools,
-            "work_queues": _new_work_queues(api, plan, {pool.name for pool in pools}),
+            "work_pools": tuple(changes),
+            "work_queues": _new_work_queues(api, plan, new),
             "flows": _new_flows(api, plan),
-            "digest": planning.digest(plan.changes, [pool.model_dump() for pool in pools], names=image_names),
+            "refused": (*pools.refused, *plan.refused),
+            "digest": planning.digest(
+                plan.changes, [(change.name, change.live, change.target) for change in changes], names=image_names
+            ),
         }
     )
     logger = get_run_logger()
-    for change in plan.pending:
-        logger.info("%s %s: %s", change.action, change.name, ", ".join(field.path for field in change.fields))
+    for pending in (*plan.work_pools, *plan.pending):
+        logger.info("%s %s: %s", pending.action, pending, ", ".join(field.path for field in pending.fields))
     return plan
 
 
-def check_plan(api: Api, desired: Desired, observed: Observed, environment: Environment) -> Desired:
+def check_plan(
+    api: Api, desired: Desired, observed: Observed, environment: Environment, pools: PlannedPools
+) -> Desired:
     """The same with what planning would refuse."""
     policy = planning.Policy(adopt=False, prune=planning.Prune(wanted=False))
-    plan = outcome(plan_changes, api, desired.deployments, observed, environment, policy)
+    plan = outcome(plan_changes, api, desired.deployments, observed, environment, policy, pools)
     refused = plan.errors if isinstance(plan, MetaFlowsError) else plan.refused
     return desired._replace(refused=(*desired.refused, *refused))
 
 
-def _new_work_pools(
-    wanted: Iterable[Deployment], observed: Observed, environment: Environment
-) -> tuple[WorkPoolCreation, ...]:
-    used = {deployment.spec["work_pool_name"] for deployment in wanted}
-    pools = [pool for pool in environment.work_pools.values() if pool.name in used]
+def _refuse_other_types(used: Collection[str], observed: Observed, environment: Environment) -> None:
     wrong = [
-        problem("MF407", pool=pool.name, live=live["type"], desired=pool.type, environment=environment.name)
-        for pool in pools
-        if (live := observed.work_pools.get(pool.name)) and live["type"] != pool.type
+        problem(
+            "MF407",
+            environment.place_of_pool(pool.name),
+            pool=pool.name,
+            live=live["type"],
+            desired=pool.type,
+            environment=environment.name,
+        )
+        for pool in environment.work_pools.values()
+        if pool.name in used and (live := observed.work_pools.get(pool.name)) and live["type"] != pool.type
     ]
     if wrong:
         raise MetaFlowsError(wrong)
-    return tuple(
-        WorkPoolCreation(name=pool.name, type=pool.type, base_job_template=pool.base_job_template)
-        for pool in pools
-        if pool.name not in observed.work_pools
-    )
 
 
 def _new_work_queues(api: Api, plan: Plan, new_pools: Collection[str]) -> tuple[tuple[str, str], ...]:

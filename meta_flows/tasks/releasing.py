@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prefect import get_run_logger
 from prefect.runtime import flow_run
@@ -18,15 +18,15 @@ from prefect.runtime import flow_run
 from meta_flows import sources
 from meta_flows.configuration import Environment
 from meta_flows.errors import MetaFlowsError, problem
-from meta_flows.models import Change, LiveDeployment, Release, ReleaseState, ValidationError
+from meta_flows.models import AnyChange, LiveDeployment, Release, ReleaseState, ValidationError
 from meta_flows.planning import history
 from meta_flows.prefect_api import Api, plain_reason, releases, speaking_plainly
 from meta_flows.prefect_api import apply as writes
 from meta_flows.prefect_api import observe as reads
 from meta_flows.prefect_api.lock import Lock, write_lock
-from meta_flows.reporting import DONE
+from meta_flows.reporting import DONE, called
 from meta_flows.tasks import step
-from meta_flows.tasks.applying import ANOTHER_FAILED, Applied, apply_changes, create_work_pools
+from meta_flows.tasks.applying import ANOTHER_FAILED, Applied, apply_changes
 from meta_flows.tasks.planning import Proposal
 from meta_flows.tasks.verification import verify
 
@@ -106,12 +106,12 @@ def carry_out(
     applied: dict[str, Applied] = {}
     try:
         write = partial(apply_changes, api, stop_at_failure=whole, before_each=lock.ensure if lock else None)
-        others = [change for change in release.plan.changes if change.action != "delete"]
-        applied |= write(others, missing_pools=create_work_pools(api, release.plan))
-        verified = verify(api, proposal.desired, proposal.observed.live, release, applied)
+        plan = proposal.plan  # the release's has what one that was left unfinished made, too
+        applied |= write((*plan.work_pools, *(change for change in plan.changes if change.action != "delete")))
+        verified = verify(api, proposal.desired, proposal.observed.live, release, applied, plan.work_pools)
         errors = verified.errors
         if not _failed(applied, errors):
-            applied |= write(change for change in release.plan.changes if change.action == "delete")
+            applied |= write(change for change in plan.changes if change.action == "delete")
         if not (whole and _failed(applied, errors)):
             live = {key: item for key, item in verified.live.items() if applied.get(key) != Applied("Deleted")}
             state: ReleaseState = "failed" if _failed(applied, errors) else "succeeded"
@@ -145,7 +145,7 @@ def roll_back(
     """
     undone = undo(api, release, applied)
 
-    def after_all(change: Change) -> Applied:
+    def after_all(change: AnyChange) -> Applied:
         taken_back = undone.applied.get(change.key)
         if taken_back and taken_back.state == "NotRestored":
             return taken_back
@@ -154,7 +154,7 @@ def roll_back(
         result = applied.get(change.key, Applied("NotTried", ANOTHER_FAILED))
         return result if result.error else Applied("RolledBack")
 
-    became = {change.key: after_all(change) for change in release.plan.changes}
+    became = {change.key: after_all(change) for change in (*release.plan.work_pools, *release.plan.changes)}
     return undone._replace(applied=became, errors=(*errors, *undone.errors), ending=undone.ending or "RolledBack")
 
 
@@ -171,15 +171,16 @@ def undo(api: Api, release: Release, failed: Mapping[str, Applied] | None = None
     live: Mapping[str, LiveDeployment] = {}
     surplus = ""
     try:
-        live = read_touched(api, release)
-        undone = apply_changes(api, history.undoing(release, live).changes, stop_at_failure=False)
+        plan = history.undoing(release, *read_touched(api, release))
+        undone = apply_changes(api, (*plan.work_pools, *plan.changes), stop_at_failure=False)
         surplus = Applied.of(remove_created(api, release, return_state=True)).error or ""
-        live = read_touched(api, release)
-        left = {change.key: _what_is_left(change, undone) for change in history.undoing(release, live).pending}
+        live, pools = read_touched(api, release)
+        plan = history.undoing(release, live, pools)
+        left = {change.key: _what_is_left(change, undone) for change in (*plan.work_pools, *plan.pending)}
     except MetaFlowsError as error:
-        left = dict.fromkeys(release.preimages, plain_reason(error))
+        left = dict.fromkeys((*release.work_pool_preimages, *release.preimages), plain_reason(error))
     results = {**undone, **{key: Applied("NotRestored", detail) for key, detail in left.items()}}
-    lost = {f"deployment '{key}'": detail for key, detail in left.items()}
+    lost = {called(key): detail for key, detail in left.items()}
     lost |= {"the set of flows, work pools and queues": surplus} if surplus else {}
     errors = tuple(problem("MF511", what=what, detail=detail) for what, detail in lost.items())
     notes: tuple[str, ...] = ()
@@ -190,7 +191,7 @@ def undo(api: Api, release: Release, failed: Mapping[str, Applied] | None = None
     return Carried(release, results, live, errors, notes, "RollbackIncomplete" if lost else None)
 
 
-def _what_is_left(change: Change, undone: Mapping[str, Applied]) -> str:
+def _what_is_left(change: AnyChange, undone: Mapping[str, Applied]) -> str:
     tried = undone.get(change.key)
     if tried and tried.error:
         return tried.error
@@ -198,10 +199,11 @@ def _what_is_left(change: Change, undone: Mapping[str, Applied]) -> str:
 
 
 @step("observe what release {release.id} touched")
-def read_touched(api: Api, release: Release) -> dict[str, LiveDeployment]:
-    """Everything that a release has, or may have, changed."""
+def read_touched(api: Api, release: Release) -> tuple[dict[str, LiveDeployment], dict[str, dict[str, Any]]]:
+    """Every deployment and every work pool that a release has, or may have, changed."""
     live = reads.read_deployments(api, {key.partition("/")[2] for key in release.preimages})
-    return {key: live[key] for key in release.preimages if key in live}
+    pools = reads.read_work_pool_specs(api, release.work_pool_preimages)
+    return {key: live[key] for key in release.preimages if key in live}, pools
 
 
 @step("remove what release {release.id} brought into being")
@@ -221,6 +223,9 @@ def open_release(proposal: Proposal, environment: Environment, root: Path, resto
             "deployments": proposal.deployments,
             "previous": {key: observed.released.get(key) for key in touched},
             "preimages": {key: observed.live.get(key) for key in touched},
+            "work_pools": proposal.work_pools,
+            "previous_work_pools": observed.released_work_pools,
+            "work_pool_preimages": {pool.name: pool.live for pool in plan.work_pools if pool.live is not None},
         }
     )
     abandoned = observed.release if observed.release and observed.release.unfinished else None

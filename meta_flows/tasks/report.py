@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, cast
 from uuid import UUID
 
@@ -15,8 +14,16 @@ from prefect.states import Completed, Failed
 from prefect.utilities.urls import url_for
 
 from meta_flows.errors import MetaFlowsError, problem
-from meta_flows.models import Change, DeployResult, LiveDeployment, Outcome, Plan, ValidationError
-from meta_flows.reporting import FAILED, PLANNED, counts_in_words, markdown, schedule_in_words
+from meta_flows.models import (
+    Change,
+    DeployResult,
+    LiveDeployment,
+    Outcome,
+    ValidationError,
+    WorkPoolChange,
+    WorkPoolOutcome,
+)
+from meta_flows.reporting import DONE, FAILED, PLANNED, called, counts_in_words, markdown, schedule_in_words
 from meta_flows.tasks import step
 from meta_flows.tasks.applying import Applied
 from meta_flows.tasks.events import emit_events
@@ -72,18 +79,23 @@ def sum_up(ending: str, proposal: Proposal, carried: Carried | None = None) -> D
         _outcome(change, applied.get(change.key), (before if change.action == "unchanged" else now).get(change.key))
         for change in plan.changes
     )
-    failures = tuple(problem("MF503", key=item.key, detail=item.error) for item in outcomes if item.state == "Failed")
+    pools = tuple(_pool_outcome(change, applied.get(change.key)) for change in plan.work_pools)
+    failures = tuple(
+        problem("MF503", what=called(item.key), detail=item.error)
+        for item in (*pools, *outcomes)
+        if item.state == "Failed"
+    )
     errors = (*failures, *(carried.errors if carried else ()), *proposal.refused)
     return DeployResult(
         environment=plan.environment,
         state=carried.ending if carried and carried.ending else _ending(ending, proposal, errors),
-        message=counts_in_words(outcomes, len(proposal.refused)),
+        message=counts_in_words(outcomes, len(proposal.refused), pools),
         outcomes=outcomes,
+        work_pools=pools,
         refused=errors,
         warnings=proposal.warnings,
         notes=(
             *([proposal.approval] if proposal.approval else []),
-            *_pools(plan, carried),
             *plan.kept,
             *proposal.notes,
             *(carried.notes if carried else ()),
@@ -124,9 +136,17 @@ def _ending(ending: str, proposal: Proposal, errors: tuple[ValidationError, ...]
     return "Incomplete" if errors else "InSync" if proposal.plan.in_sync else ending
 
 
-def _pools(plan: Plan, carried: Carried | None) -> Iterator[str]:
-    created = "was created" if carried else "is created by a deploy"
-    return (f"work pool {pool.name} of type {pool.type} {created}" for pool in plan.work_pools)
+def _pool_outcome(change: WorkPoolChange, applied: Applied | None) -> WorkPoolOutcome:
+    state = applied.state if applied else PLANNED[change.action]
+    there = change.live is not None or state == DONE["create"]
+    return WorkPoolOutcome(
+        name=change.name,
+        type=change.type,
+        state=state,
+        fields=change.fields,
+        link=url_for("work-pool", obj_id=change.name) if there else None,
+        error=applied.error if applied else None,
+    )
 
 
 def _outcome(change: Change, applied: Applied | None, live: LiveDeployment | None) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from prefect.utilities.urls import url_for
 from meta_flows import validation
 from meta_flows.configuration import Configured, Environment, Selection, load_template
 from meta_flows.desired import Desired, as_error
-from meta_flows.models import Deployment, DeployResult, FlowMetadata
+from meta_flows.models import Deployment, DeployResult, FlowMetadata, WorkPoolChange
 from meta_flows.prefect_api import Api
 from meta_flows.prefect_api import observe as reads
 from meta_flows.prefect_api.connection import ensure_no_older
@@ -47,15 +47,30 @@ def validate_flows(
 
 @step("validate deployments")
 def check_deployments(
-    api: Api, root: Path, configured: Configured, rendered: Desired, work_pools: WorkPools, environment: Environment
+    api: Api,
+    root: Path,
+    configured: Configured,
+    rendered: Desired,
+    work_pools: WorkPools,
+    pool_changes: Iterable[WorkPoolChange],
+    environment: Environment,
 ) -> Desired:
     """Apply the rules that compare deployments with what the server has: pools, job variables, blocks, variables.
+
+    Args:
+        api: Client of the server.
+        root: The repository.
+        configured: The flows.
+        rendered: Their deployments.
+        work_pools: The work pools that are known to exist.
+        pool_changes: What is made of them before the deployments are written.
+        environment: Where it goes.
 
     Raises:
         MetaFlowsError: MF408, the server is older than this Prefect.
     """
     ensure_no_older(api)
-    surroundings = _surroundings(api, rendered.deployments, work_pools, environment)
+    surroundings = _surroundings(api, rendered.deployments, work_pools, pool_changes)
     kept, found = validation.check_deployments(
         configured, rendered.deployments, environment, surroundings, cache(partial(load_template, root))
     )
@@ -68,7 +83,7 @@ def check_deployments(
 
 
 def _surroundings(
-    api: Api, deployments: Collection[Deployment], work_pools: WorkPools, environment: Environment
+    api: Api, deployments: Collection[Deployment], work_pools: WorkPools, pool_changes: Iterable[WorkPoolChange]
 ) -> Surroundings:
     """What the server has of all that deployments refer to, in one request for each sort of it."""
     used = {item.spec["work_pool_name"] for item in deployments}
@@ -86,10 +101,11 @@ def _surroundings(
         for name, body in live.items()
         if name in used
     }
-    for pool in environment.work_pools.values():
-        if pool.name in used - live.keys():
-            template = reads.base_job_template(pool.type, pool.base_job_template)
-            pools[pool.name] = Pool(template.get("variables", {}))
+    for change in pool_changes:
+        pools[change.name] = pools.get(change.name, Pool({}))._replace(
+            variables=change.target["base_job_template"].get("variables", {}),
+            limit=change.target.get("concurrency_limit"),
+        )
     wanted = validation.references(deployments)
     blocks = reads.read_blocks(api, {item.name.rpartition("/")[2] for item in wanted if item.what == "block"})
     variables = reads.read_variables(api, {item.name for item in wanted if item.what == "variable"})

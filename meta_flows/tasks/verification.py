@@ -9,12 +9,12 @@ from prefect import get_run_logger
 
 from meta_flows import planning
 from meta_flows.errors import problem
-from meta_flows.models import Deployment, LiveDeployment, Release, ValidationError
+from meta_flows.models import Deployment, LiveDeployment, Release, ValidationError, WorkPoolChange
 from meta_flows.prefect_api import Api
 from meta_flows.prefect_api import observe as reads
-from meta_flows.reporting import DONE
+from meta_flows.reporting import DONE, called
 from meta_flows.tasks import step
-from meta_flows.tasks.applying import Applied
+from meta_flows.tasks.applying import Applied, work_pool_difference
 
 
 class Verified(NamedTuple):
@@ -31,6 +31,7 @@ def verify(
     before: Mapping[str, LiveDeployment],
     release: Release,
     applied: Mapping[str, Applied],
+    work_pools: Iterable[WorkPoolChange],
 ) -> Verified:
     """Read everything that was written to again, and plan again: a deploy is done when that plan is empty."""
     wanted = [item.model_copy(update={"replaces": None}) for item in desired if item.key in applied]
@@ -41,9 +42,14 @@ def verify(
     plan = planning.make_plan(
         as_planned, release.deployments, live, project=release.project, environment=release.environment
     )
+    left = {
+        change.key: fields
+        for change in work_pools
+        if not applied[change.key].error and (fields := work_pool_difference(api, change))
+    }
     errors = tuple(
-        problem("MF502", key=change.key, detail=", ".join(field.path for field in change.fields) or "it is missing")
-        for change in plan.pending
+        problem("MF502", what=called(key), detail=", ".join(field.path for field in fields) or "it is missing")
+        for key, fields in (*left.items(), *((change.key, change.fields) for change in plan.pending))
     )
-    get_run_logger().info("%d of %d deployments are as planned", len(as_planned) - len(errors), len(wanted))
+    get_run_logger().info("%d of %d deployments are as planned", len(as_planned) - len(plan.pending), len(wanted))
     return Verified(live, (*errors, *plan.refused))

@@ -23,7 +23,7 @@ from meta_flows.errors import MetaFlowsError, outcome, problem
 from meta_flows.images import Context
 from meta_flows.models import Deployment, FlowMetadata, ValidationError, ValidationResult
 from meta_flows.validation.dependencies import check_dependencies
-from meta_flows.validation.deployments import Pool, Reference, Surroundings, references
+from meta_flows.validation.deployments import Pool, Reference, Surroundings, references, spoiled
 from meta_flows.validation.deployments import check as check_deployment
 from meta_flows.validation.dockerfiles import check_dockerfile, check_volumes
 from meta_flows.validation.requirements import Declarations
@@ -40,6 +40,7 @@ __all__ = [
     "check_sources",
     "references",
     "result",
+    "spoiled",
 ]
 
 

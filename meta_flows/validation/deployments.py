@@ -148,6 +148,18 @@ def _job_variables(
         yield problem("MF414", place, pool=pool_name, variable=variable, detail=detail)
 
 
+def spoiled(job_variables: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The job variables that fit the variables of a work pool as they are, and not as they are to be."""
+
+    def unfit(variables: Mapping[str, Any]) -> set[str]:
+        known = variables.get("properties", {})
+        unknown = set() if not variables or variables.get("additionalProperties") else job_variables.keys() - known
+        checked = _known_now({key: value for key, value in job_variables.items() if key in known})
+        return unknown | {str(path[0]) for path, _ in _misfits(checked, variables)}
+
+    return sorted(unfit(after) - unfit(before))
+
+
 def _misfits(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Where values do not fit, and why; for what is missing nobody is to blame yet."""
     given = {key: value for key, value in values.items() if not _filled_in_later(value)}

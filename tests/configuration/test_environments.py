@@ -106,6 +106,36 @@ def test_the_later_layer_wins_and_is_named(write: Write, monkeypatch: pytest.Mon
     assert environment.project_stated
 
 
+def test_a_base_job_template_may_stand_in_a_file_and_be_refined_by_an_environment(write: Write) -> None:
+    root = write(
+        {
+            "environments/defaults.yaml": "work_pools: {python: {name: p, base_job_template: pools/p.json}}",
+            "environments/development.yaml": """
+                work_pools:
+                  python:
+                    base_job_template: {variables: {properties: {a: {default: 2}}}}
+                """,
+            "environments/pools/p.json": '{"variables": {"properties": {"a": {"default": 1}, "b": {}}}}',
+        }
+    )
+    environment = load_environment(root, "dev")
+    assert environment.work_pools["python"].spec == {
+        "type": "process",
+        "base_job_template": {"variables": {"properties": {"a": {"default": 2}, "b": {}}}},
+    }
+    variables = ("work_pools", "python", "base_job_template", "variables", "properties")
+    assert environment.origin(*variables, "a", "default") == "environments/development.yaml:4"
+    assert environment.origin(*variables, "b") == "environments/pools/p.json:1"
+
+
+def test_of_a_work_pool_only_what_a_file_says_is_stated(write: Write) -> None:
+    """That there is no limit can be said, too."""
+    pools = "work_pools: {python: {name: p, concurrency_limit: null}, docker: d}"
+    environment = load_environment(write({"environments/development.yaml": pools}), "dev")
+    stated = {pool.name: pool.spec for pool in environment.work_pools.values()}
+    assert stated == {"p": {"type": "process", "concurrency_limit": None}, "d": {"type": "docker"}}
+
+
 def test_a_work_pool_can_be_given_by_its_name_alone(write: Write) -> None:
     pools = "work_pools: {python: mine, docker: boxes, kubernetes: {name: k8s, base_job_template: {variables: {}}}}"
     environment = load_environment(write({"environments/development.yaml": pools}), "dev")
@@ -179,6 +209,9 @@ def test_an_unknown_environment_is_wrong_use_and_says_which_there_are(write: Wri
         ("work_pools: [python]", "MF203", "'work_pools': must be a mapping of keys to values, not a list"),
         ("work_pools: {python: 5}", "MF203", "'python': must be a mapping of keys to values, not 5"),
         ("work_pools: {docker: {}}", "MF203", "'name': is required"),
+        ("work_pools: {python: {name: p, base_job_template: 5}}", "MF203", "'base_job_template': must be a mapping"),
+        ("work_pools: {python: {name: p, concurrency_limit: -1}}", "MF203", "'concurrency_limit': must be"),
+        ("work_pools: {python: {name: p, base_job_template: no/file.json}}", "MF215", "environments/no/file.json"),
         ("work_pools: {Python: x}", "MF203", "'Python': must be lower-case letters, digits and dashes"),
         ("work_pools:\n  docker:\n    naem: x\n    name: y", "MF202", "unknown key 'naem', did you mean 'name'?"),
         ("default_parameters:", "MF203", "'default_parameters': must be a mapping of keys to values, not empty"),

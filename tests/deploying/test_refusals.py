@@ -135,7 +135,7 @@ def test_a_work_pool_that_the_server_refuses_is_the_reason_given(shop: Shop) -> 
     assert done.returncode == 1
     (error,) = json.loads(done.stdout)["refused"]
     assert error["code"] == "MF503"
-    assert "its work pool could not be created" in error["message"]
+    assert "work pool 'prefect-ours' was not changed" in error["message"]
     assert shop.live() == {}
 
 

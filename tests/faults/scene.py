@@ -67,6 +67,12 @@ AFTER: dict[str, dict[str, Any]] = {
 }
 """Deployment files of what is wanted."""
 
+POOL_BEFORE, POOL_AFTER = (
+    {"description": text, "base_job_template": {"variables": {"properties": {"stream_output": {"default": value}}}}}
+    for text, value in (("Told before.", False), ("Told after.", True))
+)
+"""What is stated of the work pool before, and what is wanted of it."""
+
 
 class Scene:
     """A repository, a server of its own and a proxy between them.
@@ -91,13 +97,16 @@ class Scene:
         self.project: str = like.project if like else f"scene-{uuid.uuid4().hex[:8]}"
         if like:
             return
-        environment = {"project": self.project, "prefect_api_url": server.api_url}
-        self.write("environments/defaults.yaml", {**environment, "work_pools": {"python": self.project}})
-        self.write("environments/development.yaml", {})
+        self.write("environments/defaults.yaml", {"project": self.project, "prefect_api_url": server.api_url})
+        self.write_pool()
 
     def write(self, path: str, content: Any) -> None:
         """Write a file of the repository: text as it is, anything else as YAML."""
         build_tree(self.root, {path: content if isinstance(content, str) else yaml.safe_dump(content)})
+
+    def write_pool(self, **stated: Any) -> None:
+        """State something of the work pool."""
+        self.write("environments/development.yaml", {"work_pools": {"python": {"name": self.project, **stated}}})
 
     def flow_name(self, folder: str) -> str:
         """Name of the flow in a folder."""
@@ -187,7 +196,11 @@ def started_scene(folder: Path, like: Scene | None = None) -> Iterator[Scene]:
 def set_up(scene: Scene) -> None:
     """Deploy what is there before, let an operator work by hand, and write down what is wanted."""
     scene.write_flows(BEFORE)
+    scene.write_pool(**POOL_BEFORE)
     scene.deploy()
+    pool = scene.server.get(f"/work_pools/{scene.project}")["base_job_template"]
+    pool["variables"]["properties"]["by_hand"] = {"type": "string"}
+    scene.server.patch(f"/work_pools/{scene.project}", {"base_job_template": pool, "concurrency_limit": 50})
     live = {item["name"].removesuffix("-python-dev"): item for item in scene.server.deployments(scene.project).values()}
 
     def patch(folder: str, **fields: Any) -> None:
@@ -236,6 +249,7 @@ def set_up(scene: Scene) -> None:
     )
     create(scene.flow_name("theirs"), name="theirs", tags=["mine"], schedules=[slugless], concurrency_limit=1)
 
+    scene.write_pool(**POOL_AFTER)
     scene.write_flows(AFTER)
     source = FLOW.format(flow=scene.flow_name("code"), function="code").replace(
         "count: int", "words: str = 'few', count: int"

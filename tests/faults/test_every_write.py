@@ -60,6 +60,12 @@ def test_the_plan_has_ten_changes_and_an_undisturbed_deploy_makes_them_all(lanes
     } <= added
     assert {f"deployment {flow('old-name')}/old-name-python-dev", f"deployment {flow('gone')}/gone-python-dev"} <= gone
     assert f"deployment {flow('theirs')}/theirs" in lane.after.content
+    pool = f"work pool {lane.scene.project}"
+    assert (lane.before.content[pool]["description"], lane.after.content[pool]["description"]) == (
+        "Told before.",
+        "Told after.",
+    )
+    assert "by_hand" in lane.after.content[pool]["base_job_template"]["variables"]["properties"]
 
 
 def test_killed_at_any_write_the_next_deploy_converges_and_a_rollback_brings_everything_back(lanes: Lanes) -> None:

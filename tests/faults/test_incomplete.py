@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.faults.conftest import DEPLOY, Lane, Lanes, on_each
-from tests.faults.proxy import PASS, Fate, Request, refused, transient
+from tests.faults.proxy import PASS, UNHEARD, Fate, Proxy, Request, refused, transient
+from tests.faults.scene import POOL_AFTER, POOL_BEFORE, Scene
 from tests.faults.test_every_write import last_run
 
 
@@ -59,3 +61,30 @@ def test_a_fifth_of_all_requests_failing_now_and_then_does_not_fail_a_deploy(lan
         return scene.take() - lane.after
 
     on_each(lanes, (1, 2), check)
+
+
+def test_a_work_pool_that_a_killed_deploy_made_is_undone_with_it_or_taken_over(lanes: Lanes, tmp_path: Path) -> None:
+    server = lanes[0].scene.server
+    with Proxy(server.api_url) as proxy:
+        scene = Scene(tmp_path, server, proxy)
+        scene.write_pool(**POOL_BEFORE)
+        scene.write_flows({"new": {}})
+        before = scene.take()
+
+        def cut_short() -> None:
+            run = scene.prepare(*DEPLOY)
+            kill = UNHEARD._replace(strike=run.kill)
+            proxy.start_over(lambda request: kill if str(request) == "POST /api/deployments/" else PASS)
+            assert run.start().wait().code == -9
+            scene.free_lock()
+            assert f"work pool {scene.project}" in scene.take().content
+
+        cut_short()
+        ended = scene.run("rollback", "--json")
+        assert ended.code == 0, ended.stdout + ended.stderr
+        assert not scene.take() - before
+
+        cut_short()
+        scene.write_pool(**POOL_AFTER)
+        assert [pool["state"] for pool in scene.deploy()["work_pools"]] == ["Updated"]
+        assert scene.take().content[f"work pool {scene.project}"]["description"] == "Told after."

@@ -39,7 +39,7 @@ def codes(*numbers: int | range) -> set[str]:
 NOT_IN_THE_GALLERY = {
     "the command line or the shell asks for what is not there": codes(109, 110, 403, 405, 506, 509, 520, 901),
     "the server cannot be used": codes(401, 402, 404, 406, 408),
-    "it takes a deploy, a run or a rollback to meet it": codes(*range(501, 505), 507, 508, *range(510, 520), 521),
+    "it takes a deploy, a run or a rollback to meet it": codes(418, *range(501, 505), 507, 508, *range(510, 520), 521),
     "it depends on the git checkout around the repository": codes(505),
     "it takes a Docker engine or a registry": codes(601, *range(605, 610), *range(611, 614)),
     "it is a defect of ours": codes(902),
@@ -48,7 +48,7 @@ OF_FLOWS = codes(range(101, 107), 108, range(111, 119), range(121, 126))
 """What belongs to a flow whatever the environment: checking the flows alone finds it as well."""
 IMPORTED = codes(106, 220, 221)
 """What only shows when flows are imported, in a process for each repository."""
-ON_SERVER = codes(407, range(410, 417))
+ON_SERVER = codes(407, range(410, 418))
 WHEN_PLANNED = codes(407)
 """What `validate` says nothing of, and a plan does."""
 OFFLINE = [code for code in GALLERY if code not in ON_SERVER]
