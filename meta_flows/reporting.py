@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
-from meta_flows.models import Change, DeployResult, FieldChange, Outcome, ValidationError
+from meta_flows.models import Change, DeployResult, FieldChange, Health, Outcome, ValidationError
 
 DONE = {"create": "Created", "update": "Updated", "delete": "Deleted", "unchanged": "Unchanged"}
 """What became of a deployment, by what was planned; the name of its task run's state."""
@@ -29,6 +29,10 @@ OUTCOMES = {
     "ToCreate": ("to create", "green"),
     "ToUpdate": ("to update", "yellow"),
     "ToDelete": ("to delete", "red"),
+    "Missing": ("missing", "red"),
+    "Drifted": ("not as released", "yellow"),
+    "Unreleased": ("not released", "yellow"),
+    "InSync": ("in sync", "dim"),
     "Unchanged": ("unchanged", "dim"),
 }
 """Whatever can become of a deployment: in words, and its colour; the worst first."""
@@ -46,6 +50,8 @@ RESULTS = {
     "Pushed": "pushed",
     "Pulled": "pulled",
     "Valid": "valid",
+    "Verified": "as it was released, and the UI can show it",
+    "NotVerified": "not what it should be",
     "Invalid": "not valid",
     "Incomplete": "incomplete",
     "RolledBack": "as it was before: something failed, and everything was taken back",
@@ -53,8 +59,28 @@ RESULTS = {
 }
 """How a meta-flow can end: the name of its run's final state, and that in words."""
 
-FAILED = frozenset({"Invalid", "Incomplete", "RolledBack", "RollbackIncomplete"})
+FAILED = frozenset({"Invalid", "NotVerified", "Incomplete", "RolledBack", "RollbackIncomplete"})
 """The ends that are failures."""
+
+
+HEALTH = {"Unhealthy": "red", "Degraded": "yellow", "Unknown": "dim", "Healthy": "green"}
+"""How a deployment can do, and its colour."""
+
+
+def health_in_words(health: Health | None) -> str:
+    """How a deployment does and why, e.g. `Degraded: an operator has paused the deployment`."""
+    if health is None:
+        return ""
+    return ": ".join([health.status, *filter(None, ["; ".join(reason.message for reason in health.reasons)])])
+
+
+def runs_in_words(health: Health | None) -> tuple[str, str]:
+    """When the next run starts, and how the last one ended."""
+    if health is None:
+        return "", ""
+    last = health.last_run
+    next_run = f"{health.next_run:%Y-%m-%d %H:%M}Z" if health.next_run else ""
+    return next_run, f"{last.state} {last.ended:%Y-%m-%d %H:%M}Z" if last else ""
 
 
 def schedule_in_words(schedule: Mapping[str, Any]) -> str:
@@ -156,23 +182,26 @@ def markdown(result: DeployResult) -> str:
     lines = [f"# {result.state}: {result.environment}", "", f"**{result.message}**", ""]
     if result.run_link:
         lines += [f"[This run]({result.run_link})" + (f" · release `{result.release}`" if result.release else ""), ""]
-    refused = "Errors" if result.state == "Invalid" else "Not deployed"
+    refused = {"Invalid": "Errors", "NotVerified": "Failures"}.get(result.state, "Not deployed")
     for title, findings in ((refused, result.refused), ("Warnings", result.warnings)):
         if findings:
             lines += [f"## {title}", "", *_findings(findings), ""]
     if result.outcomes:
+        checked = result.state in ("Verified", "NotVerified")
         lines += [
             "## Deployments",
             "",
-            "| deployment | flow | kind | change | schedule |",
-            "| --- | --- | --- | --- | --- |",
+            "| deployment | flow | kind | change | schedule | health |" + (" next run | last run |" if checked else ""),
+            "| --- | --- | --- | --- | --- | --- |" + (" --- | --- |" if checked else ""),
         ]
         order = list(OUTCOMES)
         for outcome in sorted(result.outcomes, key=lambda item: (order.index(item.state), item.name)):
             name = f"[{outcome.name}]({outcome.link})" if outcome.link else outcome.name
             schedules = "<br>".join(outcome.schedules.values()).replace("|", "\\|")
             change = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
-            lines += [f"| {name} | {outcome.flow_name} | {outcome.kind} | {change} | {schedules} |"]
+            cells = [name, outcome.flow_name, outcome.kind, change, schedules, health_in_words(outcome.health)]
+            cells += runs_in_words(outcome.health) if checked else ()
+            lines += [f"| {' | '.join(cells)} |"]
         lines += [""]
     changed = list(changes_in_words(result.outcomes))
     if changed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,15 +10,16 @@ import pydantic
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
 from rich.prompt import Prompt
+from rich.table import Table
 from rich.text import Text
 
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Target, Wishes, arguments
-from meta_flows.commands.output import err, out, print_errors, print_json, print_table, table
+from meta_flows.commands.output import err, health_text, out, print_errors, print_json, print_table, table
 from meta_flows.configuration import Environment, environment_names
 from meta_flows.connecting import connect
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.flows import clean_deployments, deploy_all, reconcile, rollback
-from meta_flows.models import DeployResult, Model, Plan
+from meta_flows.models import DeployResult, Model, Outcome, Plan
 from meta_flows.prefect_api.connection import plain_reason
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment
 from meta_flows.tasks.report import result_of
@@ -245,18 +246,20 @@ def run_here(
     raise RuntimeError(plain_reason(ended)) from ended
 
 
-def conclude(result: DeployResult, common: Common) -> int:
+def conclude(
+    result: DeployResult, common: Common, tabulated: Callable[[Iterable[Outcome]], Table] | None = None
+) -> int:
     """Print how a meta-flow ended; the exit code."""
     if common.json:
         print_json(result)
     else:
-        _show(result)
+        _show(result, tabulated or _changes)
     return 1 if result.state in FAILED else 0
 
 
-def _show(result: DeployResult) -> None:
-    shown = table("deployment", "flow", "kind", "change", "schedule", "link")
-    for outcome in result.outcomes:
+def _changes(outcomes: Iterable[Outcome]) -> Table:
+    shown = table("deployment", "flow", "kind", "change", "schedule", "health", "link")
+    for outcome in outcomes:
         change = Text(outcome.state, style=OUTCOMES[outcome.state][1])
         shown.add_row(
             outcome.name,
@@ -264,10 +267,15 @@ def _show(result: DeployResult) -> None:
             outcome.kind,
             change.append(f" ({outcome.reason})") if outcome.reason else change,
             "\n".join(outcome.schedules.values()),
+            health_text(outcome.health),
             outcome.link or "",
         )
+    return shown
+
+
+def _show(result: DeployResult, tabulated: Callable[[Iterable[Outcome]], Table]) -> None:
     if result.outcomes:
-        print_table(shown)
+        print_table(tabulated(result.outcomes))
     for title, fields in changes_in_words(result.outcomes):
         out.print(Text(f"\n{title}", style="bold"))
         for field in fields:

@@ -7,6 +7,7 @@ from prefect import flow
 from meta_flows import prefect_api
 from meta_flows.models import DeployResult
 from meta_flows.tasks.going_back import choose_release, propose_release, propose_undoing, read_history
+from meta_flows.tasks.health import look_at_health
 from meta_flows.tasks.preparation import enter_environment
 from meta_flows.tasks.releasing import carry_out, undo, writing
 from meta_flows.tasks.report import final_state, report
@@ -49,5 +50,5 @@ def rollback(
             proposal = propose_release(api, target, chosen)
             if proposal.worth_doing and not dry_run:
                 carried = carry_out(api, target, proposal, lock, root=root, restores=chosen)
-        result = report("Restored", proposal, carried)
+        result = report("Restored", proposal, carried, health=look_at_health(api, proposal, carried))
     return final_state(result)

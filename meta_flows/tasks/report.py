@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from prefect.states import Completed, Failed
 from prefect.utilities.urls import url_for
 
 from meta_flows.errors import MetaFlowsError, problem
-from meta_flows.models import Change, DeployResult, LiveDeployment, Outcome, Plan, ValidationError
+from meta_flows.models import Change, DeployResult, Health, LiveDeployment, Outcome, Plan, ValidationError
 from meta_flows.reporting import FAILED, PLANNED, counts_in_words, markdown, schedule_in_words
 from meta_flows.tasks import step
 from meta_flows.tasks.applying import Applied
@@ -37,7 +37,12 @@ class DeployError(MetaFlowsError):
 
 @step("report")
 def report(
-    name: str, proposal: Proposal, carried: Carried | None = None, *, unwritten: str = "Planned"
+    name: str,
+    proposal: Proposal,
+    carried: Carried | None = None,
+    *,
+    health: Mapping[str, Health] | None = None,
+    unwritten: str = "Planned",
 ) -> DeployResult:
     """Sum up what was planned and done, as an artifact and as events too.
 
@@ -45,6 +50,7 @@ def report(
         name: How the run ends if it did something and nothing failed; a key of `reporting.RESULTS`.
         proposal: What was to be done.
         carried: What was done; None where nothing was written.
+        health: How the deployments do, by key.
         unwritten: How it ends if there was something to do and nothing was written.
     """
     plan = proposal.plan
@@ -52,7 +58,9 @@ def report(
     before = proposal.observed.live
     now = carried.live if carried else before
     outcomes = tuple(
-        _outcome(change, applied.get(change.key), (before if change.action == "unchanged" else now).get(change.key))
+        _outcome(
+            change, applied.get(change.key), (before if change.action == "unchanged" else now).get(change.key)
+        ).model_copy(update={"health": (health or {}).get(change.key)})
         for change in plan.changes
     )
     failures = tuple(problem("MF503", key=item.key, detail=item.error) for item in outcomes if item.state == "Failed")
