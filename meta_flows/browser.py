@@ -151,7 +151,7 @@ def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, f
     picture = folder / f"{kebab(change.key)}.jpg"
     findings: tuple[ValidationError, ...] = ()
     if listed is not None and change.name not in listed:
-        findings = (problem("MF722", key=change.key, what="it", shown=" in the list of deployments"),)
+        findings = (problem("MF724", key=change.key),)
     if change.live is None:
         return Seen(change.name, findings)
     url = f"{ui_url}/deployments/deployment/{change.live.id}"
@@ -160,18 +160,19 @@ def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, f
         _open(page, f"{url}?tab=Description", lambda: page.get_by_text(deployment_id), picture)
     except MetaFlowsError as error:
         return Seen(change.name, (*findings, *error.errors), picture)
-    differing = _settled(lambda: differing_texts(page.locator("body").inner_text(), change.target))
+    differing = _settled(lambda: not_displayed(page.locator("body").inner_text(), change.target))
     page.screenshot(path=picture, type="jpeg", quality=70)
     if listed is None:  # the older UI, whose tabs are none to the browser
         page.goto(f"{url}?tab=Parameters")
     else:
         page.get_by_role("tab", name="Parameters").click()
-    differing |= _settled(lambda: _differing_parameters(page, change.target["parameters"]))
-    findings += tuple(problem("MF722", key=change.key, what=what, shown=shown) for what, shown in differing.items())
+    differing += _settled(lambda: _parameters_not_displayed(page, change.target["parameters"]))
+    if differing:
+        findings += (problem("MF722", key=change.key, what="; ".join(differing)),)
     return Seen(change.name, findings, picture)
 
 
-def _settled(differing: Callable[[], dict[str, str]]) -> dict[str, str]:
+def _settled(differing: Callable[[], list[str]]) -> list[str]:
     """What differs, once nothing does any more, or still does after a while."""
     deadline = time.monotonic() + SETTLING_SECONDS
     while (found := differing()) and time.monotonic() < deadline:
@@ -179,31 +180,33 @@ def _settled(differing: Callable[[], dict[str, str]]) -> dict[str, str]:
     return found
 
 
-def differing_texts(text: str, spec: Mapping[str, Any]) -> dict[str, str]:
-    """What the page of a deployment does not show as its spec has it: what, and what is shown instead.
+def not_displayed(text: str, spec: Mapping[str, Any]) -> list[str]:
+    """What the page of a deployment does not show as its spec has it, each with what is shown instead.
 
     Args:
         text: All text that the page displays, with its tab `Description` open.
         spec: How the deployment should be.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    tags = _section(lines, "Tags")
-    schedules = _section(lines, "Schedules", "Triggers")
-    differing = {
-        f"{label.lower()} {spec[field]}": f", but {_section(lines, label)[:1]}"
-        for label, field in (("Entrypoint", "entrypoint"), ("Deployment Version", "version"))
-        if spec.get(field) and _section(lines, label)[:1] != [spec[field]]
-    }
-    differing |= {f"tag '{tag}'": f", but {', '.join(tags)}" for tag in spec["tags"] if tag not in tags}
+    whole, tags, schedules = " ".join(lines), _section(lines, "Tags"), _section(lines, "Schedules", "Triggers")
+    missing = []
+    for label, field in (("Entrypoint", "entrypoint"), ("Deployment Version", "version")):
+        shown = next(iter(_section(lines, label)), "nothing")
+        if spec.get(field) and shown != spec[field]:
+            missing.append(f"{field} {spec[field]}, but {shown}")
+    missing += [f"tag '{tag}', but {', '.join(tags)}" for tag in spec["tags"] if tag not in tags]
     for slug, schedule in spec["schedules"].items():
-        shown_as = [slug, schedule_as_displayed(schedule["schedule"])]
-        if None not in shown_as and not set(shown_as) & set(schedules):
-            differing[f"schedule '{slug}': {shown_as[1]}"] = f", but {', '.join(schedules[:-1]) or 'none'}"
-    shown = " ".join(lines)
-    for block in _blocks(spec.get("description") or ""):
-        if block not in shown:
-            differing[f"the description '{block}'"] = ""
-    return differing
+        words = schedule_as_displayed(schedule["schedule"])
+        if words and not {slug, words} & {*schedules}:
+            missing.append(f"schedule '{words}', but {', '.join(schedules[:-1]) or 'none'}")
+    missing += [
+        f"description '{_short(block)}'" for block in _blocks(spec.get("description") or "") if block not in whole
+    ]
+    return missing
+
+
+def _short(text: str, width: int = 60) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _section(lines: list[str], begin: str, end: str | None = None) -> list[str]:
@@ -251,7 +254,7 @@ def _duration(interval: timedelta) -> str:
     return ", ".join(named)
 
 
-def _differing_parameters(page: Page, parameters: Mapping[str, Any]) -> dict[str, str]:
+def _parameters_not_displayed(page: Page, parameters: Mapping[str, Any]) -> list[str]:
     """The parameters that the table of the tab `Parameters` does not show as they should be."""
     shown: dict[str, str] = {}
     while True:
@@ -262,11 +265,11 @@ def _differing_parameters(page: Page, parameters: Mapping[str, Any]) -> dict[str
         if parameters.keys() <= shown.keys() or not further.count() or not further.first.is_enabled():
             break
         further.first.click()
-    return {
-        f"parameter {name} as {value!r}": f", but {shown.get(name, 'nothing')!r}"
+    return [
+        f"parameter {name}: {_short(json.dumps(value))}, but {_short(shown.get(name) or 'nothing')}"
         for name, value in parameters.items()
         if not _is_displayed(value, shown.get(name, ""))
-    }
+    ]
 
 
 def _is_displayed(value: Any, text: str) -> bool:

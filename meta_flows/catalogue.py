@@ -728,8 +728,8 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF722": Definition(
         "UI shows something else",
-        "the page of '{key}' does not show {what}{shown}",
-        "Open the page: if it is right there, the UI was too slow; if not, look what the API says of the deployment.",
+        "the page of '{key}' does not show {what}",
+        "If it was changed by hand, reconcile; if the API has it right, open the page: the UI may only be slow.",
         "somebody changes a tag while the page is looked at",
     ),
     "MF723": Definition(
@@ -737,6 +737,12 @@ CATALOGUE: dict[str, Definition] = {
         "{page} shows nothing of what it is for: {detail}",
         "Open it in a browser, and its developer tools: docs/checking.md says what to look for.",
         "a proxy that lets /v2 through, but not /api",
+    ),
+    "MF724": Definition(
+        "Not in the list",
+        "the UI's list of deployments does not show '{key}'",
+        "If it is gone, reconcile; if not, look for it without a filter: its tags may have been changed.",
+        "somebody takes the tag `project:sales` off a deployment",
     ),
     "MF731": Definition(
         "Deployment is paused",

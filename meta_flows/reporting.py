@@ -177,6 +177,43 @@ def by_file(findings: Iterable[ValidationError]) -> list[tuple[str, list[Validat
     return [(path, list(inner)) for path, inner in groupby(ordered, key=lambda item: item.file_path or "")]
 
 
+def _change_cells(outcome: Outcome) -> dict[str, str]:
+    return {
+        "deployment": _linked(outcome),
+        "flow": outcome.flow_name,
+        "kind": outcome.kind,
+        "change": f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state,
+        "schedule": _schedules(outcome),
+        "health": health_in_words(outcome.health),
+    }
+
+
+def _standing_cells(outcome: Outcome) -> dict[str, str]:
+    codes = ", ".join(reason.code for reason in outcome.health.reasons) if outcome.health else ""
+    next_run, last_run = runs_in_words(outcome.health)
+    return {
+        "deployment": _linked(outcome),
+        "sync": outcome.state,
+        "health": (outcome.health.status if outcome.health else "") + (f": {codes}" if codes else ""),
+        "schedule": _schedules(outcome),
+        "next run": next_run,
+        "last run": last_run,
+    }
+
+
+def _worst_first(outcome: Outcome) -> tuple[int, int, str]:
+    status = outcome.health.status if outcome.health else "Unknown"
+    return list(OUTCOMES).index(outcome.state), list(HEALTH).index(status), outcome.name
+
+
+def _linked(outcome: Outcome) -> str:
+    return f"[{outcome.name}]({outcome.link})" if outcome.link else outcome.name
+
+
+def _schedules(outcome: Outcome) -> str:
+    return "<br>".join(outcome.schedules.values()).replace("|", "\\|")
+
+
 def markdown(result: DeployResult) -> str:
     """The report artifact of a deploy."""
     lines = [f"# {result.state}: {result.environment}", "", f"**{result.message}**", ""]
@@ -187,21 +224,11 @@ def markdown(result: DeployResult) -> str:
         if findings:
             lines += [f"## {title}", "", *_findings(findings), ""]
     if result.outcomes:
-        checked = result.state in ("Verified", "NotVerified")
-        lines += [
-            "## Deployments",
-            "",
-            "| deployment | flow | kind | change | schedule | health |" + (" next run | last run |" if checked else ""),
-            "| --- | --- | --- | --- | --- | --- |" + (" --- | --- |" if checked else ""),
-        ]
-        order = list(OUTCOMES)
-        for outcome in sorted(result.outcomes, key=lambda item: (order.index(item.state), item.name)):
-            name = f"[{outcome.name}]({outcome.link})" if outcome.link else outcome.name
-            schedules = "<br>".join(outcome.schedules.values()).replace("|", "\\|")
-            change = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
-            cells = [name, outcome.flow_name, outcome.kind, change, schedules, health_in_words(outcome.health)]
-            cells += runs_in_words(outcome.health) if checked else ()
-            lines += [f"| {' | '.join(cells)} |"]
+        cells = _standing_cells if result.state in ("Verified", "NotVerified") else _change_cells
+        rows = [cells(outcome) for outcome in sorted(result.outcomes, key=_worst_first)]
+        columns = [column for column in rows[0] if any(row[column] for row in rows)]
+        lines += ["## Deployments", "", f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
+        lines += [f"| {' | '.join(row[column] for column in columns)} |" for row in rows]
         lines += [""]
     changed = list(changes_in_words(result.outcomes))
     if changed:

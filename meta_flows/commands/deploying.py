@@ -258,8 +258,10 @@ def conclude(
 
 
 def _changes(outcomes: Iterable[Outcome]) -> Table:
-    shown = table("deployment", "flow", "kind", "change", "schedule", "health", "link")
-    for outcome in outcomes:
+    rows = tuple(outcomes)
+    known = any(outcome.health for outcome in rows)
+    shown = table("deployment", "flow", "kind", "change", "schedule", *(["health"] if known else ()), "link")
+    for outcome in rows:
         change = Text(outcome.state, style=OUTCOMES[outcome.state][1])
         shown.add_row(
             outcome.name,
@@ -267,7 +269,7 @@ def _changes(outcomes: Iterable[Outcome]) -> Table:
             outcome.kind,
             change.append(f" ({outcome.reason})") if outcome.reason else change,
             "\n".join(outcome.schedules.values()),
-            health_text(outcome.health),
+            *([health_text(outcome.health)] if known else ()),
             outcome.link or "",
         )
     return shown
