@@ -689,7 +689,7 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF703": Definition(
         "Nothing is scheduled",
-        "no run is scheduled of {schedules}, although active",
+        "no run is scheduled for {schedules}",
         "The server's scheduler does not run, or fails: look at `prefect server services ls` and "
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED there, and for `Error scheduling deployment` in its log.",
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED=false prefect server start",
