@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import Server, started_server
-from tests.deploying.conftest import Command, Shop
+from tests.deploying.conftest import Command, Shop, shop
 from tests.waiting import wait_until
 
-SCHEDULED = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+__all__ = ["shop"]
 
 
 class Deployed:
@@ -83,7 +83,7 @@ class Deployed:
 
     def health(self, result: dict[str, Any]) -> dict[str, str]:
         """How each deployment does, by the letter of its flow."""
-        return {item["name"][0]: item["health"]["status"] for item in result["deployments"] or result["outcomes"]}
+        return {item["name"][0]: item["health"]["status"] for item in result["outcomes"]}
 
 
 def messages(findings: list[dict[str, Any]]) -> dict[str, str]:

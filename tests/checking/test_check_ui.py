@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.server import started_database
 from tests.checking.conftest import Deployed, messages
@@ -168,11 +169,10 @@ def test_a_deploy_says_how_what_it_deployed_does(deployed: Deployed) -> None:
 
 
 def test_all_of_it_works_with_postgresql(tmp_path: Path, command: Command) -> None:
-    home = tmp_path / "server"
-    home.mkdir()
     with (
-        started_database(tmp_path, "postgresql") as url,
-        started_server(home, PREFECT_API_DATABASE_CONNECTION_URL=str(url)) as server,
+        TemporaryDirectory() as folder,  # PostgreSQL runs as another user, who may not enter tmp_path
+        started_database(Path(folder), "postgresql") as url,
+        started_server(tmp_path, PREFECT_API_DATABASE_CONNECTION_URL=str(url)) as server,
     ):
         deployed = Deployed(tmp_path / "shop", server, command)
         deployed.work()
