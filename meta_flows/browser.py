@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LOADS = 3
 """How often a page is loaded before it is judged: the UI shows the 503 of a busy SQLite as an error, and stops."""
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 20
 """How long a page may take to show what it is for."""
-SETTLING_SECONDS = 3
+SETTLING_SECONDS = 5
 """How long what a page shows may go on changing, once there is anything."""
 LISTED = 100
 """Deployments on one page of the list; the UI offers no more."""
@@ -148,28 +148,37 @@ def _listed(page: Page, ui_url: str, tags: Iterable[str], folder: Path) -> set[s
 
 
 def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, folder: Path) -> Seen:
+    from playwright.sync_api import Error
+
     picture = folder / f"{kebab(change.key)}.jpg"
+    picture.unlink(missing_ok=True)
     findings: tuple[ValidationError, ...] = ()
     if listed is not None and change.name not in listed:
         findings = (problem("MF724", key=change.key),)
     if change.live is None:
         return Seen(change.name, findings)
     url = f"{ui_url}/deployments/deployment/{change.live.id}"
-    deployment_id = change.live.id
     try:
-        _open(page, f"{url}?tab=Description", lambda: page.get_by_text(deployment_id), picture)
+        if wrong := _not_displayed(page, url, change.live.id, change.target, picture):
+            findings += (problem("MF722", key=change.key, what="; ".join(wrong)),)
     except MetaFlowsError as error:
-        return Seen(change.name, (*findings, *error.errors), picture)
-    differing = _settled(lambda: not_displayed(page.locator("body").inner_text(), change.target))
+        findings += error.errors
+    except Error as error:
+        findings += (problem("MF723", page=url, detail=error.message.splitlines()[0]),)
+    return Seen(change.name, findings, picture if picture.exists() else None)
+
+
+def _not_displayed(page: Page, url: str, deployment_id: str, spec: Mapping[str, Any], picture: Path) -> list[str]:
+    """What a deployment's page does not show as it should be; a picture of it is taken on the way."""
+    _open(page, f"{url}?tab=Description", lambda: page.get_by_text(deployment_id), picture)
+    wrong = _settled(lambda: texts_not_displayed(page.locator("body").inner_text(), spec))
     page.screenshot(path=picture, type="jpeg", quality=70)
-    if listed is None:  # the older UI, whose tabs are none to the browser
+    tab = page.get_by_role("tab", name="Parameters")
+    if tab.count():
+        tab.click()
+    else:  # the older UI, whose tabs are none to the browser
         page.goto(f"{url}?tab=Parameters")
-    else:
-        page.get_by_role("tab", name="Parameters").click()
-    differing += _settled(lambda: _parameters_not_displayed(page, change.target["parameters"]))
-    if differing:
-        findings += (problem("MF722", key=change.key, what="; ".join(differing)),)
-    return Seen(change.name, findings, picture)
+    return wrong + _settled(lambda: _parameters_not_displayed(page, spec["parameters"]))
 
 
 def _settled(differing: Callable[[], list[str]]) -> list[str]:
@@ -180,7 +189,7 @@ def _settled(differing: Callable[[], list[str]]) -> list[str]:
     return found
 
 
-def not_displayed(text: str, spec: Mapping[str, Any]) -> list[str]:
+def texts_not_displayed(text: str, spec: Mapping[str, Any]) -> list[str]:
     """What the page of a deployment does not show as its spec has it, each with what is shown instead.
 
     Args:
@@ -188,7 +197,8 @@ def not_displayed(text: str, spec: Mapping[str, Any]) -> list[str]:
         spec: How the deployment should be.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    whole, tags, schedules = " ".join(lines), _section(lines, "Tags"), _section(lines, "Schedules", "Triggers")
+    whole, tags = " ".join(lines), sorted(_section(lines, "Tags"))
+    schedules = [line for line in _section(lines, "Schedules", "Triggers") if line not in ("Open menu", "Schedule")]
     missing = []
     for label, field in (("Entrypoint", "entrypoint"), ("Deployment Version", "version")):
         shown = next(iter(_section(lines, label)), "nothing")
@@ -198,7 +208,7 @@ def not_displayed(text: str, spec: Mapping[str, Any]) -> list[str]:
     for slug, schedule in spec["schedules"].items():
         words = schedule_as_displayed(schedule["schedule"])
         if words and not {slug, words} & {*schedules}:
-            missing.append(f"schedule '{words}', but {', '.join(schedules[:-1]) or 'none'}")
+            missing.append(f"schedule '{words}', but {', '.join(schedules) or 'none'}")
     missing += [
         f"description '{_short(block)}'" for block in _blocks(spec.get("description") or "") if block not in whole
     ]
