@@ -23,7 +23,7 @@ META_FLOWS = $(BIN)/meta-flows
 .DEFAULT_GOAL := help
 .PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
 	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging \
-	deploy-prod clean-deployments reconcile rollback register releases unlock run worker server server-stop \
+	deploy-prod clean-deployments reconcile rollback register status check-ui releases unlock run worker server server-stop \
 	serve-flows serve-deployments test lint lock docs bench bench-chart
 
 help: ## list the targets
@@ -73,6 +73,12 @@ rollback: $(VENV)/run ## make an earlier release the current one [ENV= TO= DRY_R
 
 register: $(VENV)/run ## put the meta-flows on the server, to be run in its UI and by schedule [ENV=staging|all DRY_RUN=true]
 	@$(META_FLOWS) register $(if $(filter all,$(ENV)),--all-environments,$(if $(ENV),--environment $(ENV))) $(DRY) $(OPTIONS)
+
+status: $(VENV)/run ## say how each deployment is, how it does, and when it runs [ENV=]
+	@$(META_FLOWS) status $(if $(ENV),--environment $(ENV)) $(OPTIONS)
+
+check-ui: $(VENV)/run ## check deployments, their schedules, and the UI that shows them [ENV= BROWSER=1]
+	@$(META_FLOWS) check-ui $(if $(ENV),--environment $(ENV)) $(if $(filter true 1 yes,$(BROWSER)),--browser) $(OPTIONS)
 
 releases: $(VENV)/run ## list the releases that are kept [ENV=]
 	@$(META_FLOWS) releases $(if $(ENV),--environment $(ENV)) $(OPTIONS)
@@ -154,7 +160,7 @@ lock: ## renew the locks; needs uv
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
 		pyproject.toml requirements.in -o requirements.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
-		pyproject.toml requirements.in --group dev -o requirements-dev.txt
+		pyproject.toml requirements.in --extra browser --group dev -o requirements-dev.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
 		--group bench -c requirements-dev.txt -o requirements-bench.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from meta_flows.connecting import connect
     from meta_flows.discovery import discover
     from meta_flows.errors import MetaFlowsError
-    from meta_flows.flows import clean_deployments, deploy_all, reconcile, register, rollback, validate
+    from meta_flows.flows import check_ui, clean_deployments, deploy_all, reconcile, register, rollback, validate
 
 _HOMES = {
     "MetaFlowsError": "errors",
+    "check_ui": "flows",
     "clean_deployments": "flows",
     "connect": "connecting",
     "deploy_all": "flows",
@@ -26,6 +27,7 @@ _HOMES = {
 
 __all__ = [
     "MetaFlowsError",
+    "check_ui",
     "clean_deployments",
     "connect",
     "deploy_all",

@@ -700,6 +700,125 @@ CATALOGUE: dict[str, Definition] = {
         "volumes: [/srv/sales:/data]",
         "warning",
     ),
+    # How deployments do, and what people see of them
+    "MF701": Definition(
+        "Deployment is gone",
+        "deployment '{key}' was released, and is not on the server",
+        "`meta-flows reconcile` brings it back, with a new id; events of the deployment say who deleted it.",
+        "somebody deletes rpa1-python-prod in the UI",
+    ),
+    "MF702": Definition(
+        "Deployment is not as released",
+        "deployment '{key}' was changed by hand: {detail}",
+        "`meta-flows reconcile` brings back what was released; state in the repository what is to stay.",
+        "somebody edits the description in the UI",
+    ),
+    "MF703": Definition(
+        "Nothing is scheduled",
+        "no run is scheduled for {schedules}",
+        "The server's scheduler does not run, or fails: look at `prefect server services ls` and "
+        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED there, and for `Error scheduling deployment` in its log.",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED=false prefect server start",
+    ),
+    "MF704": Definition(
+        "Nothing to check against",
+        "environment '{environment}' {detail}, so nothing says how its deployments should be",
+        "`meta-flows deploy` makes a release, and goes on from one that was cut short.",
+        "meta-flows check-ui   # before the first deploy",
+    ),
+    "MF711": Definition(
+        "UI does not answer",
+        "no Prefect UI at {url}: {detail}",
+        "Let PREFECT_UI_URL here say where people reach it, and look whether the server has it switched off "
+        "(PREFECT_UI_ENABLED) or a proxy in front of it does not let it through.",
+        "PREFECT_UI_ENABLED=false prefect server start",
+    ),
+    "MF712": Definition(
+        "UI asks a wrong address",
+        "the UI at {url} lets browsers ask {api_url}: {detail}",
+        "Start the server with PREFECT_UI_API_URL set to the API's address as browsers reach it, which ends in /api.",
+        "PREFECT_UI_API_URL=http://127.0.0.1:4201/api prefect server start   # on port 4200",
+    ),
+    "MF713": Definition(
+        "API refuses the UI's origin",
+        "{api_url} does not allow requests of pages from {origin}",
+        "Start the server with that origin in PREFECT_SERVER_CORS_ALLOWED_ORIGINS, or serve both from one origin.",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=https://other.example.com prefect server start",
+    ),
+    "MF721": Definition(
+        "No browser",
+        "the UI cannot be opened in a browser: {detail}",
+        "Install the extra, `pip install 'meta_flows[browser]'`, and a Chromium, e.g. `apt-get install chromium`; "
+        "BROWSER_PATH names one that is not on the PATH.",
+        "meta-flows check-ui --browser   # where no Chromium is installed",
+    ),
+    "MF722": Definition(
+        "UI shows something else",
+        "the page of '{key}' does not show {what}",
+        "If it was changed by hand, reconcile; if the API has it right, open the page: the UI may only be slow.",
+        "somebody changes a tag while the page is looked at",
+    ),
+    "MF723": Definition(
+        "Page cannot be shown",
+        "{page} shows nothing of what it is for: {detail}",
+        "Open it in a browser, and its developer tools: docs/checking.md says what to look for.",
+        "a proxy that lets /v2 through, but not /api",
+    ),
+    "MF724": Definition(
+        "Not in the list",
+        "the UI's list of deployments does not show '{key}'",
+        "If it is gone, reconcile; if not, look for it without a filter: its tags may have been changed.",
+        "somebody takes the tag `project:sales` off a deployment",
+    ),
+    "MF731": Definition(
+        "Deployment is paused",
+        "an operator has paused the deployment",
+        "`prefect deployment resume`, or its switch in the UI, when it may run.",
+        "a deployment is paused in the UI while an incident lasts",
+        "warning",
+    ),
+    "MF732": Definition(
+        "Schedule is paused",
+        "an operator has paused {schedules}",
+        "`prefect deployment schedule resume`, or its switch in the UI, when it may run.",
+        "a schedule's switch is off in the UI",
+        "warning",
+    ),
+    "MF733": Definition(
+        "Queue is not polled",
+        "a worker polls work pool '{pool}', but none its queue '{queue}'",
+        "Start a worker without --work-queue, or with this queue.",
+        "prefect worker start --pool dev-python --work-queue fast",
+        "warning",
+    ),
+    "MF734": Definition(
+        "Runs are late",
+        "a run should have started at {since:%Y-%m-%d %H:%M}Z and waits",
+        "Look for what holds it up: a pause, no worker, a concurrency limit, or runs that hang.",
+        "all slots of a work pool are taken",
+        "warning",
+    ),
+    "MF735": Definition(
+        "Last run failed",
+        "{what} {state} at {ended:%Y-%m-%d %H:%M}Z{but}",
+        "Read its log in the UI.",
+        "a run that raises",
+        "warning",
+    ),
+    "MF736": Definition(
+        "Changed just now",
+        "changed just now: the scheduler and the workers have not been there yet",
+        "Look again in a minute, with `meta-flows status`.",
+        "meta-flows deploy",
+        "warning",
+    ),
+    "MF737": Definition(
+        "Health not known",
+        "how it does cannot be read: {detail}",
+        "Mend the cause, and look again with `meta-flows status`.",
+        "a proxy that refuses /api/flow_runs/filter",
+        "warning",
+    ),
     # Use
     "MF901": Definition(
         "Wrong use",

@@ -23,6 +23,8 @@ COMMANDS = {
     "suspend": ("releases:suspend", "Switch reconciliation off, or on again."),
     "rollback": ("deploying:roll_back", "Make an earlier release the current one."),
     "register": ("deploying:register_meta_flows", "Put the meta-flows themselves on the server, to be run in its UI."),
+    "status": ("checking:status", "Say how each deployment is, how it does, and when it runs."),
+    "check-ui": ("checking:check_ui", "Check that everything is as released, is scheduled, and can be seen in the UI."),
     "releases": ("releases:releases", "List the releases that are kept."),
     "unlock": ("releases:unlock", "Free an environment whose writer is gone for good."),
     "run": ("running:run", "Run a deployed flow and follow it to its end."),

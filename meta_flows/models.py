@@ -219,13 +219,15 @@ class LiveDeployment(_Keyed):
     Attributes:
         spec: Same shape as `Deployment.spec`, with every field the server returns that a spec can state.
         schedule_ids: Id of each schedule by its key in `spec["schedules"]`.
-        updated: When it was last written to, by whoever it was.
+        updated: When it, or a schedule of it, was last written to, by whoever it was.
+        ready: Whether a worker has polled its queue lately.
     """
 
     id: str
     spec: dict[str, Any]
     schedule_ids: dict[str, str] = Field(default_factory=dict)
     updated: datetime | None = None
+    ready: bool = False
 
 
 class FieldChange(Model):
@@ -372,6 +374,35 @@ class Release(Model):
         return self.state in ("applying", "incomplete")
 
 
+class FinishedRun(Model):
+    """A run that has ended by itself.
+
+    Attributes:
+        state: Name of its final state.
+        version: The deployment's version when the run was scheduled.
+    """
+
+    state: str
+    succeeded: bool
+    ended: datetime
+    version: str | None = None
+
+
+class Health(Model):
+    """Whether what a deployment is for happens, which is another question than whether it is as the repository says.
+
+    Attributes:
+        reasons: Why it is not healthy; the first is the gravest.
+        next_run: When the next run is to start, of those that are scheduled.
+        last_run: The newest run that has ended by itself.
+    """
+
+    status: Literal["Healthy", "Degraded", "Unhealthy", "Unknown"] = "Unknown"
+    reasons: tuple[ValidationError, ...] = ()
+    next_run: datetime | None = None
+    last_run: FinishedRun | None = None
+
+
 class _Outcome(_Named):
     """What became of something in one run of a meta-flow.
 
@@ -393,12 +424,14 @@ class Outcome(_Keyed, _Outcome):
         reason: Why it is deleted, or what it takes the place of.
         updated: When it was last written to before.
         schedules: Its schedules in words, by slug.
+        health: How it does; None where nobody looked, e.g. in a plan.
     """
 
     kind: str
     reason: str = ""
     updated: datetime | None = None
     schedules: dict[str, str] = Field(default_factory=dict)
+    health: Health | None = None
 
 
 class WorkPoolOutcome(_Outcome):

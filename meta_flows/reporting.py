@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
-from meta_flows.models import AnyChange, DeployResult, FieldChange, Outcome, ValidationError, WorkPoolOutcome
+from meta_flows.models import AnyChange, DeployResult, FieldChange, Health, Outcome, ValidationError, WorkPoolOutcome
 
 DONE = {"create": "Created", "update": "Updated", "delete": "Deleted", "unchanged": "Unchanged"}
 """What became of a deployment, by what was planned; the name of its task run's state."""
@@ -29,6 +29,10 @@ OUTCOMES = {
     "ToCreate": ("to create", "green"),
     "ToUpdate": ("to update", "yellow"),
     "ToDelete": ("to delete", "red"),
+    "Missing": ("missing", "red"),
+    "Drifted": ("not as released", "yellow"),
+    "Unreleased": ("not released", "yellow"),
+    "InSync": ("in sync", "dim"),
     "Unchanged": ("unchanged", "dim"),
 }
 """Whatever can become of a deployment: in words, and its colour; the worst first."""
@@ -47,6 +51,8 @@ RESULTS = {
     "Pushed": "pushed",
     "Pulled": "pulled",
     "Valid": "valid",
+    "Verified": "as it was released, and the UI can show it",
+    "NotVerified": "not what it should be",
     "Invalid": "not valid",
     "Rejected": "as it was: the plan was rejected",
     "Incomplete": "incomplete",
@@ -55,13 +61,33 @@ RESULTS = {
 }
 """How a meta-flow can end: the name of its run's final state, and that in words."""
 
-FAILED = frozenset({"Invalid", "Rejected", "Incomplete", "RolledBack", "RollbackIncomplete"})
+FAILED = frozenset({"Invalid", "NotVerified", "Rejected", "Incomplete", "RolledBack", "RollbackIncomplete"})
 """The ends that are failures."""
+
+
+HEALTH = {"Unhealthy": "red", "Degraded": "yellow", "Unknown": "dim", "Healthy": "green"}
+"""How a deployment can do, and its colour."""
 
 
 def called(key: str) -> str:
     """What stands under a key of a release, e.g. `deployment 'sales/sales-python-dev'`."""
     return f"deployment '{key}'" if "/" in key else f"work pool '{key}'"
+
+
+def health_in_words(health: Health | None) -> str:
+    """How a deployment does and why, e.g. `Degraded: an operator has paused the deployment`."""
+    if health is None:
+        return ""
+    return ": ".join([health.status, *filter(None, ["; ".join(reason.message for reason in health.reasons)])])
+
+
+def runs_in_words(health: Health | None) -> tuple[str, str]:
+    """When the next run starts, and how the last one ended."""
+    if health is None:
+        return "", ""
+    last = health.last_run
+    next_run = f"{health.next_run:%Y-%m-%d %H:%M}Z" if health.next_run else ""
+    return next_run, f"{last.state} {last.ended:%Y-%m-%d %H:%M}Z" if last else ""
 
 
 def schedule_in_words(schedule: Mapping[str, Any]) -> str:
@@ -167,9 +193,8 @@ def question(result: DeployResult) -> str:
 
 
 def by_severity(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """The worst first, then by name."""
-    order = list(OUTCOMES)
-    return sorted(outcomes, key=lambda item: (order.index(item.state), item.name))
+    """The worst first, by what became of each and by how it does, then by name."""
+    return sorted(outcomes, key=_worst_first)
 
 
 def comment(result: DeployResult) -> str:
@@ -209,12 +234,49 @@ def by_file(findings: Iterable[ValidationError]) -> list[tuple[str, list[Validat
     return [(path, list(inner)) for path, inner in groupby(ordered, key=lambda item: item.file_path or "")]
 
 
+def _change_cells(outcome: Outcome) -> dict[str, str]:
+    return {
+        "deployment": _linked(outcome),
+        "flow": outcome.flow_name,
+        "kind": outcome.kind,
+        "change": f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state,
+        "schedule": _schedules(outcome),
+        "health": health_in_words(outcome.health),
+    }
+
+
+def _standing_cells(outcome: Outcome) -> dict[str, str]:
+    codes = ", ".join(reason.code for reason in outcome.health.reasons) if outcome.health else ""
+    next_run, last_run = runs_in_words(outcome.health)
+    return {
+        "deployment": _linked(outcome),
+        "sync": outcome.state,
+        "health": (outcome.health.status if outcome.health else "") + (f": {codes}" if codes else ""),
+        "schedule": _schedules(outcome),
+        "next run": next_run,
+        "last run": last_run,
+    }
+
+
+def _worst_first(outcome: Outcome) -> tuple[int, int, str]:
+    status = outcome.health.status if outcome.health else "Unknown"
+    return list(OUTCOMES).index(outcome.state), list(HEALTH).index(status), outcome.name
+
+
+def _linked(outcome: Outcome) -> str:
+    return f"[{outcome.name}]({outcome.link})" if outcome.link else outcome.name
+
+
+def _schedules(outcome: Outcome) -> str:
+    return "<br>".join(outcome.schedules.values()).replace("|", "\\|")
+
+
 def markdown(result: DeployResult) -> str:
     """The report artifact of a deploy."""
     lines = [f"# {result.state}: {result.environment}", "", f"**{result.message}**", ""]
     if result.run_link:
         lines += [f"[This run]({result.run_link})" + (f" · release `{result.release}`" if result.release else ""), ""]
-    refused = "Errors" if result.state == "Invalid" else "Not deployed"
+    refused = {"Invalid": "Errors", "NotVerified": "Failures"}.get(result.state, "Not deployed")
     for title, findings in ((refused, result.refused), ("Warnings", result.warnings)):
         if findings:
             lines += [f"## {title}", "", *_findings(findings), ""]
@@ -225,17 +287,11 @@ def markdown(result: DeployResult) -> str:
             lines += [f"| {name} | {pool.type} | {pool.state} |"]
         lines += [""]
     if result.outcomes:
-        lines += [
-            "## Deployments",
-            "",
-            "| deployment | flow | kind | change | schedule |",
-            "| --- | --- | --- | --- | --- |",
-        ]
-        for outcome in by_severity(result.outcomes):
-            name = f"[{outcome.name}]({outcome.link})" if outcome.link else outcome.name
-            schedules = "<br>".join(outcome.schedules.values()).replace("|", "\\|")
-            change = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
-            lines += [f"| {name} | {outcome.flow_name} | {outcome.kind} | {change} | {schedules} |"]
+        cells = _standing_cells if result.state in ("Verified", "NotVerified") else _change_cells
+        rows = [cells(outcome) for outcome in by_severity(result.outcomes)]
+        columns = [column for column in rows[0] if any(row[column] for row in rows)]
+        lines += ["## Deployments", "", f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
+        lines += [f"| {' | '.join(row[column] for column in columns)} |" for row in rows]
         lines += [""]
     lines += _picture(result.outcomes)
     changed = list(changes_in_words(result))

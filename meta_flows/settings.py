@@ -18,6 +18,7 @@ class Settings(BaseSettings):
         docker_registry: Registry in place of the one in the environment's file.
         docker_namespace: Namespace in place of the one in the environment's file.
         docker_tag: Moving tag that images get beside the one for their content.
+        browser_path: Chromium to open the UI in; the one on the PATH, if not given.
     """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True)
@@ -27,6 +28,7 @@ class Settings(BaseSettings):
     docker_registry: str | None = None
     docker_namespace: str | None = None
     docker_tag: str | None = None
+    browser_path: Path | None = None
 
 
 def settings() -> Settings:

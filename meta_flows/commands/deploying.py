@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,15 +11,16 @@ import pydantic
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
 from rich.prompt import Confirm, Prompt
+from rich.table import Table
 from rich.text import Text
 
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Target, Wishes, Yes, arguments
-from meta_flows.commands.output import err, out, print_errors, print_json, print_table, progress_bar, table
+from meta_flows.commands.output import err, health_text, out, print_errors, print_json, print_table, progress_bar, table
 from meta_flows.configuration import Environment, environment_names, load_environment
 from meta_flows.connecting import connect
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.flows import clean_deployments, deploy_all, reconcile, register, rollback
-from meta_flows.models import DeployResult, Model, Plan
+from meta_flows.models import DeployResult, Model, Outcome, Plan
 from meta_flows.prefect_api.connection import plain_reason
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment
 from meta_flows.tasks.progress import watching
@@ -314,24 +315,22 @@ def run_here(
     raise RuntimeError(plain_reason(ended)) from ended
 
 
-def conclude(result: DeployResult, common: Common) -> int:
+def conclude(
+    result: DeployResult, common: Common, tabulated: Callable[[Iterable[Outcome]], Table] | None = None
+) -> int:
     """Print how a meta-flow ended; the exit code."""
     if common.json:
         print_json(result)
     else:
-        show(result)
+        show(result, tabulated or _changes)
     return 1 if result.state in FAILED else 0
 
 
-def show(result: DeployResult) -> None:
-    """Print a result for people."""
-    pools = table("work pool", "type", "change", "link")
-    for pool in result.work_pools:
-        pools.add_row(pool.name, pool.type, Text(pool.state, style=OUTCOMES[pool.state][1]), pool.link or "")
-    if result.work_pools:
-        print_table(pools)
-    shown = table("deployment", "flow", "kind", "change", "schedule", "link")
-    for outcome in result.outcomes:
+def _changes(outcomes: Iterable[Outcome]) -> Table:
+    rows = tuple(outcomes)
+    known = any(outcome.health for outcome in rows)
+    shown = table("deployment", "flow", "kind", "change", "schedule", *(["health"] if known else ()), "link")
+    for outcome in rows:
         change = Text(outcome.state, style=OUTCOMES[outcome.state][1])
         shown.add_row(
             outcome.name,
@@ -339,10 +338,21 @@ def show(result: DeployResult) -> None:
             outcome.kind,
             change.append(f" ({outcome.reason})") if outcome.reason else change,
             "\n".join(outcome.schedules.values()),
+            *([health_text(outcome.health)] if known else ()),
             outcome.link or "",
         )
+    return shown
+
+
+def show(result: DeployResult, tabulated: Callable[[Iterable[Outcome]], Table] = _changes) -> None:
+    """Print a result for people."""
+    pools = table("work pool", "type", "change", "link")
+    for pool in result.work_pools:
+        pools.add_row(pool.name, pool.type, Text(pool.state, style=OUTCOMES[pool.state][1]), pool.link or "")
+    if result.work_pools:
+        print_table(pools)
     if result.outcomes:
-        print_table(shown)
+        print_table(tabulated(result.outcomes))
     for title, fields in changes_in_words(result):
         out.print(Text(f"\n{title}", style="bold"))
         for field in fields:

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from meta_flows.models import ValidationError, ValidationResult
-from meta_flows.reporting import by_file
+from meta_flows.models import Health, ValidationError, ValidationResult
+from meta_flows.reporting import HEALTH, by_file, health_in_words
 
 WIDEST_TABLE = 240
 """Columns of text that a table may take: a link that is cut or folded cannot be followed."""
@@ -67,8 +67,13 @@ def table(*columns: str) -> Table:
     """A table without a frame."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column == "link")
     return made
+
+
+def health_text(health: Health | None) -> Text:
+    """How a deployment does, in its colour."""
+    return Text(health_in_words(health), style=HEALTH[health.status] if health else "")
 
 
 def print_table(filled: Table) -> None:

@@ -10,6 +10,7 @@ from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
 from meta_flows.tasks.approval import approve
 from meta_flows.tasks.building import BUILDERS, build_images, find_images, prepare
+from meta_flows.tasks.health import look_at_health
 from meta_flows.tasks.planning import Wishes, propose_deploy
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, run_name
 from meta_flows.tasks.releasing import carry_out, writing
@@ -84,5 +85,5 @@ def deploy_all(
                 proposal = approve(target, proposal, root, approved)
                 if proposal.worth_doing:
                     carried = carry_out(api, target, proposal, lock, root=root)
-        result = report("Deployed", proposal, carried)
+        result = report("Deployed", proposal, carried, health=look_at_health(api, proposal, carried))
     return final_state(result)

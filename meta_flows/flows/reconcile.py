@@ -9,6 +9,7 @@ from meta_flows import prefect_api
 from meta_flows.flows.deploy_all import deploy_all
 from meta_flows.models import DeployResult
 from meta_flows.tasks.going_back import propose_repair, propose_undoing
+from meta_flows.tasks.health import look_at_health
 from meta_flows.tasks.preparation import enter_environment
 from meta_flows.tasks.reconciling import check_out_branch, is_suspended, spread_out, suspended
 from meta_flows.tasks.releasing import carry_out, undo, writing
@@ -62,5 +63,7 @@ def reconcile(
                     carried = undo(api, release)
                 elif proposal.worth_doing:
                     carried = carry_out(api, target, proposal, lock, root=root, keep_record=False)
-        result = report("Repaired", proposal, carried, unwritten="Drifted")
+        result = report(
+            "Repaired", proposal, carried, health=look_at_health(api, proposal, carried), unwritten="Drifted"
+        )
     return final_state(result)

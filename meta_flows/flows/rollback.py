@@ -8,6 +8,7 @@ from meta_flows import prefect_api
 from meta_flows.models import DeployResult
 from meta_flows.tasks.approval import approve
 from meta_flows.tasks.going_back import propose_rollback
+from meta_flows.tasks.health import look_at_health
 from meta_flows.tasks.preparation import enter_environment, run_name
 from meta_flows.tasks.releasing import carry_out, undo, writing
 from meta_flows.tasks.report import final_state, report
@@ -57,5 +58,5 @@ def rollback(
                     proposal = approve(target, proposal, root, approved)
                     if proposal.worth_doing:
                         carried = carry_out(api, target, proposal, lock, root=root, restores=release)
-        result = report("Restored", proposal, carried)
+        result = report("Restored", proposal, carried, health=look_at_health(api, proposal, carried))
     return final_state(result)

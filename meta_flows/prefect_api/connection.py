@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
@@ -108,19 +108,30 @@ def linking(api_url: str) -> Iterator[None]:
 
 def check(api_url: str) -> None:
     """Make sure that the server answers and lets us in, at the cost of one request; where nobody listens, at once."""
-    settings = get_current_settings().api
-    headers = dict(get_current_settings().client.custom_headers)
-    auth: httpx.BasicAuth | None = None
-    if settings.key:
-        headers["Authorization"] = f"Bearer {settings.key.get_secret_value()}"
-    elif settings.auth_string:
-        user, _, password = settings.auth_string.get_secret_value().partition(":")
-        auth = httpx.BasicAuth(user, password)
     with speaking_plainly(api_url):
-        answer = _get(f"{api_url}/admin/version", headers=headers, auth=auth, verify=_tls(), timeout=10)
+        answer = ask(f"{api_url}/admin/version", authorised=True)
         if answer.status_code == httpx.codes.NOT_FOUND or "json" not in answer.headers.get("content-type", ""):
             raise refuse("MF401", url=api_url, detail="what answers is no Prefect API; its address ends in /api")
         answer.raise_for_status()
+
+
+def ask(url: str, *, authorised: bool = False, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    """The answer to one GET without a client, of which Prefect's settings say how to make it.
+
+    Args:
+        url: What to ask.
+        authorised: Whether to show who we are: to the server that we work on, and to nobody else.
+        headers: Headers to send along.
+    """
+    settings = get_current_settings().api
+    sent = {**get_current_settings().client.custom_headers, **(headers or {})} if authorised else dict(headers or {})
+    auth: httpx.BasicAuth | None = None
+    if authorised and settings.key:
+        sent["Authorization"] = f"Bearer {settings.key.get_secret_value()}"
+    elif authorised and settings.auth_string:
+        user, _, password = settings.auth_string.get_secret_value().partition(":")
+        auth = httpx.BasicAuth(user, password)
+    return _get(url, headers=sent, auth=auth, verify=_tls(), timeout=10)
 
 
 def ensure_no_older(api: Api) -> None:

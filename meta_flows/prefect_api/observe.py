@@ -152,7 +152,8 @@ def live_deployment(body: dict[str, Any], flow_name: str) -> LiveDeployment:
         id=body["id"],
         flow_name=flow_name,
         name=body["name"],
-        updated=body["updated"],
+        updated=max(item["updated"] for item in (body, *body["schedules"])),
+        ready=body["status"] == "READY",
         spec={
             **{field: body[field] for field in STATED_FIELDS},
             "labels": {key: value for key, value in body["labels"].items() if not key.startswith("prefect.")},

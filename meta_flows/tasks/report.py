@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from meta_flows.errors import MetaFlowsError, problem
 from meta_flows.models import (
     Change,
     DeployResult,
+    Health,
     LiveDeployment,
     Outcome,
     ValidationError,
@@ -44,7 +47,12 @@ class DeployError(MetaFlowsError):
 
 @step("report")
 def report(
-    name: str, proposal: Proposal, carried: Carried | None = None, *, unwritten: str = "Planned"
+    name: str,
+    proposal: Proposal,
+    carried: Carried | None = None,
+    *,
+    health: Mapping[str, Health] | None = None,
+    unwritten: str = "Planned",
 ) -> DeployResult:
     """Sum up what was planned and done, as an artifact and as events too.
 
@@ -52,9 +60,10 @@ def report(
         name: How the run ends if it did something and nothing failed; a key of `reporting.RESULTS`.
         proposal: What was to be done.
         carried: What was done; None where nothing was written.
+        health: How the deployments do, by key.
         unwritten: How it ends if there was something to do and nothing was written.
     """
-    result = sum_up(name if carried else unwritten, proposal, carried)
+    result = sum_up(name if carried else unwritten, proposal, carried, health or {})
     plan = proposal.plan
     key = f"deploy-{plan.project}-{plan.environment}"
     create_markdown_artifact(markdown(result), key=key, description=result.message)
@@ -63,20 +72,25 @@ def report(
     return result
 
 
-def sum_up(ending: str, proposal: Proposal, carried: Carried | None = None) -> DeployResult:
+def sum_up(
+    ending: str, proposal: Proposal, carried: Carried | None = None, health: Mapping[str, Health] = MappingProxyType({})
+) -> DeployResult:
     """The result of what was planned and done.
 
     Args:
         ending: How the run ends if nothing failed, was rejected or was in sync before; a key of `reporting.RESULTS`.
         proposal: What was to be done.
         carried: What was done.
+        health: How the deployments do, by key.
     """
     plan = proposal.plan
     applied = carried.applied if carried else {}
     before = proposal.observed.live
     now = carried.live if carried else before
     outcomes = tuple(
-        _outcome(change, applied.get(change.key), (before if change.action == "unchanged" else now).get(change.key))
+        _outcome(
+            change, applied.get(change.key), (before if change.action == "unchanged" else now).get(change.key)
+        ).model_copy(update={"health": health.get(change.key)})
         for change in plan.changes
     )
     pools = tuple(_pool_outcome(change, applied.get(change.key)) for change in plan.work_pools)

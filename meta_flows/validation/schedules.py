@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from dateutil.parser import isoparse
 from dateutil.rrule import rrule, rrulestr
 from prefect.server.schemas import schedules as prefect
 from prefect.utilities.asyncutils import run_coro_as_sync
@@ -44,7 +45,7 @@ def check_schedules(item: ConfiguredFlow) -> Iterator[ValidationError]:
         place = item.configuration.document.place(("schedules", index, rule)) or item.flow.place
         facts = {"schedule": schedule.slug, "rule": " ".join(str(getattr(schedule, rule)).split())}
         runs = schedule.active is not False
-        times = _times(schedule.timing())
+        times = follow(schedule.timing())
         if isinstance(times, str):
             yield problem("MF205", place, **facts, detail=f"Prefect's scheduler cannot follow it: {times}")
             continue
@@ -55,12 +56,14 @@ def check_schedules(item: ConfiguredFlow) -> Iterator[ValidationError]:
             yield problem("MF224" if times.past else "MF222", place, **facts)
 
 
-def _times(fields: dict[str, Any]) -> Times | str:
-    """When a schedule starts runs, as Prefect's scheduler finds it; or why that fails."""
+def follow(fields: Mapping[str, Any]) -> Times | str:
+    """When a schedule, as Prefect's API has it, starts runs, as Prefect's scheduler finds it; or why that fails."""
     now = datetime.now(timezone.utc)
     try:
         if "interval" in fields:
-            return Times((now, now + timedelta(seconds=fields["interval"])))
+            anchor, interval = isoparse(fields["anchor_date"]), timedelta(seconds=fields["interval"])
+            first = anchor - (anchor - now) // interval * interval
+            return Times((first, first + interval))
         if "cron" in fields:  # to validate it again reads all time zones from disk
             schedule: Any = prefect.CronSchedule.model_construct(**fields)
             return Times(tuple(run_coro_as_sync(schedule.get_dates(3)) or ()))
@@ -70,7 +73,7 @@ def _times(fields: dict[str, Any]) -> Times | str:
         return Times(()) if no_such_day else f"{type(error).__name__}: {error}"
 
 
-def _times_of_rule(rule: Any, fields: dict[str, Any], now: datetime) -> Times:
+def _times_of_rule(rule: Any, fields: Mapping[str, Any], now: datetime) -> Times:
     """The times of a rule, as far as they are found at once: dateutil looks for what never comes up to the year 9999.
 
     Asked by the year it is there soon, and by the year there are the same dates as by the day or the second.

@@ -19,7 +19,7 @@ import httpx
 DESCRIBED = ("deployments", "flows", "work_pools", "work_queues", "v2/concurrency_limits", "block_documents")
 """Collections whose objects a deploy describes; all others keep the books of runs."""
 
-META_FLOWS = ("deploy-all", "rollback", "clean-deployments", "reconcile")
+META_FLOWS = ("deploy-all", "rollback", "clean-deployments", "reconcile", "check-ui")
 """Flows that Prefect registers because they run here; to the server they are books, too."""
 
 READS = ("filter", "paginate", "count", "get_scheduled_flow_runs", "get_runs")

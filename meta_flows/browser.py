@@ -1,0 +1,289 @@
+"""The UI in a real browser: what its pages display of each deployment, compared with how that should be.
+
+Playwright drives the Chromium of the machine; the extra `browser` installs the one, the operating system the other.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from prefect.settings import get_current_settings
+
+from meta_flows.errors import MetaFlowsError, problem, refuse
+from meta_flows.models import Change, ValidationError, kebab
+from meta_flows.settings import settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+LOADS = 3
+"""How often a page is loaded before it is judged: the UI shows the 503 of a busy SQLite as an error, and stops."""
+PATIENCE_SECONDS = 20
+"""How long a page may take to show what it is for."""
+SETTLING_SECONDS = 5
+"""How long what a page shows may go on changing, once there is anything."""
+LISTED = 100
+"""Deployments on one page of the list; the UI offers no more."""
+
+
+class Seen(NamedTuple):
+    """One deployment as the UI shows it.
+
+    Attributes:
+        findings: What is displayed otherwise than it should be.
+        screenshot: Picture of its page.
+    """
+
+    name: str
+    findings: tuple[ValidationError, ...]
+    screenshot: Path | None = None
+
+
+def look_at(changes: Iterable[Change], tags: Iterable[str], ui_url: str, folder: Path) -> list[Seen]:
+    """Open the UI, find each deployment in its list, open its page, and compare what is displayed.
+
+    Args:
+        changes: How each deployment should be, and which of them are there.
+        tags: Tags that all of them carry.
+        ui_url: Where the UI is.
+        folder: Where pictures of the pages go.
+
+    Raises:
+        MetaFlowsError: MF721, there is no browser, or no folder for its pictures; MF723, the UI shows no deployments.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refuse("MF721", detail=f"{folder} for its pictures cannot be made: {error.strerror}") from error
+    with _page(ui_url) as page:
+        newer = urlsplit(ui_url).path.endswith("/v2")
+        listed = _listed(page, ui_url, tags, folder) if newer else None
+        return [_look_at(page, change, ui_url, listed, folder) for change in changes]
+
+
+@contextmanager
+def _page(ui_url: str) -> Iterator[Page]:
+    """An empty page of a browser that ends with it, and that asks no host but the UI's and its API's."""
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError as error:
+        raise refuse("MF721", detail="Playwright is not installed") from error
+    found = str(settings().browser_path or next(filter(None, map(shutil.which, BROWSERS)), ""))
+    if not found or not os.access(found, os.X_OK):
+        raise refuse("MF721", detail=f"there is no {found}" if found else f"none of {', '.join(BROWSERS)} is here")
+    with sync_playwright() as driver:
+        try:
+            arguments = ["--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+            browser = driver.chromium.launch(executable_path=found, args=arguments)
+        except Error as error:
+            raise refuse("MF721", detail=f"{found} does not start: {error.message.splitlines()[0]}") from error
+        try:
+            page = browser.new_page(
+                viewport={"width": 1400, "height": 1000}, locale="en-US", timezone_id="UTC", reduced_motion="reduce"
+            )
+            page.set_default_timeout(PATIENCE_SECONDS * 1000)
+            if secret := get_current_settings().api.auth_string:
+                password = base64.b64encode(secret.get_secret_value().encode()).decode()
+                page.add_init_script(f"localStorage.setItem('prefect-password', {json.dumps(password)})")
+            yield page
+        except Error as error:
+            raise refuse("MF723", page=ui_url, detail=error.message.splitlines()[0]) from error
+        finally:
+            browser.close()
+
+
+def _open(page: Page, url: str, what: Callable[[], Locator], picture: Path) -> None:
+    """Load a page until it shows what it is for.
+
+    Raises:
+        MetaFlowsError: MF723, it never does.
+    """
+    if not all(_fails(page, url, what) for _ in range(LOADS)):
+        return
+    page.screenshot(path=picture, type="jpeg", quality=70)
+    shown = " ".join(page.locator("body").inner_text().split())[-200:]
+    raise refuse("MF723", page=url, detail=f"it ends with '{shown}'" if shown else "it stays empty")
+
+
+def _fails(page: Page, url: str, what: Callable[[], Locator]) -> bool:
+    from playwright.sync_api import Error
+
+    try:
+        page.goto(url)
+        what().first.wait_for()
+    except Error:
+        return True
+    return False
+
+
+def _listed(page: Page, ui_url: str, tags: Iterable[str], folder: Path) -> set[str]:
+    """The names of all deployments that the UI lists under some tags."""
+    names: list[str] = []
+    heading = page.get_by_text(re.compile(r"^\d+ Deployments?$"))
+    rows = page.get_by_role("row").filter(has=page.get_by_role("link"))
+    for number in count(1):
+        url = f"{ui_url}/deployments?limit={LISTED}&page={number}&tags={quote(json.dumps(sorted(tags)))}"
+        _open(page, url, lambda: heading, folder / "deployments.jpg")
+        there = int(heading.first.inner_text().split()[0])
+        if expected := min(there - len(names), LISTED):
+            rows.nth(expected - 1).wait_for()
+        page.screenshot(path=folder / "deployments.jpg", type="jpeg", quality=70)
+        names += [row.get_by_role("link").first.inner_text() for row in rows.all()]
+        if len(names) >= there or not expected:
+            break
+    return set(names)
+
+
+def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, folder: Path) -> Seen:
+    from playwright.sync_api import Error
+
+    picture = folder / f"{kebab(change.key)}.jpg"
+    picture.unlink(missing_ok=True)
+    findings: tuple[ValidationError, ...] = ()
+    if listed is not None and change.name not in listed:
+        findings = (problem("MF724", key=change.key),)
+    if change.live is None:
+        return Seen(change.name, findings)
+    url = f"{ui_url}/deployments/deployment/{change.live.id}"
+    try:
+        if wrong := _not_displayed(page, url, change.live.id, change.target, picture):
+            findings += (problem("MF722", key=change.key, what="; ".join(wrong)),)
+    except MetaFlowsError as error:
+        findings += error.errors
+    except Error as error:
+        findings += (problem("MF723", page=url, detail=error.message.splitlines()[0]),)
+    return Seen(change.name, findings, picture if picture.exists() else None)
+
+
+def _not_displayed(page: Page, url: str, deployment_id: str, spec: Mapping[str, Any], picture: Path) -> list[str]:
+    """What a deployment's page does not show as it should be; a picture of it is taken on the way."""
+    _open(page, f"{url}?tab=Description", lambda: page.get_by_text(deployment_id), picture)
+    wrong = _settled(lambda: texts_not_displayed(page.locator("body").inner_text(), spec))
+    page.screenshot(path=picture, type="jpeg", quality=70)
+    tab = page.get_by_role("tab", name="Parameters")
+    if tab.count():
+        tab.click()
+    else:  # the older UI, whose tabs are none to the browser
+        page.goto(f"{url}?tab=Parameters")
+    return wrong + _settled(lambda: _parameters_not_displayed(page, spec["parameters"]))
+
+
+def _settled(differing: Callable[[], list[str]]) -> list[str]:
+    """What differs, once nothing does any more, or still does after a while."""
+    deadline = time.monotonic() + SETTLING_SECONDS
+    while (found := differing()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def texts_not_displayed(text: str, spec: Mapping[str, Any]) -> list[str]:
+    """What the page of a deployment does not show as its spec has it, each with what is shown instead.
+
+    Args:
+        text: All text that the page displays, with its tab `Description` open.
+        spec: How the deployment should be.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    whole, tags = " ".join(lines), sorted(_section(lines, "Tags"))
+    schedules = [line for line in _section(lines, "Schedules", "Triggers") if line not in ("Open menu", "Schedule")]
+    missing = []
+    for label, field in (("Entrypoint", "entrypoint"), ("Deployment Version", "version")):
+        shown = next(iter(_section(lines, label)), "nothing")
+        if spec.get(field) and shown != spec[field]:
+            missing.append(f"{field} {spec[field]}, but {shown}")
+    missing += [f"tag '{tag}', but {', '.join(tags)}" for tag in spec["tags"] if tag not in tags]
+    for slug, schedule in spec["schedules"].items():
+        words = schedule_as_displayed(schedule["schedule"])
+        if words and not {slug, words} & {*schedules}:
+            missing.append(f"schedule '{words}', but {', '.join(schedules) or 'none'}")
+    missing += [
+        f"description '{_short(block)}'" for block in _blocks(spec.get("description") or "") if block not in whole
+    ]
+    return missing
+
+
+def _short(text: str, width: int = 60) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _section(lines: list[str], begin: str, end: str | None = None) -> list[str]:
+    """The lines below a label, the last one of this text: what comes before it may be a description."""
+    if begin not in lines:
+        return []
+    below = lines[len(lines) - lines[::-1].index(begin) :]
+    return below[: below.index(end)] if end in below else below
+
+
+def _blocks(description: str) -> Iterator[str]:
+    """The text of a Markdown description as it is displayed, block by block."""
+    from markdown_it import MarkdownIt
+
+    for token in MarkdownIt().enable(["table", "strikethrough"]).parse(description):
+        inner = token.children or ()
+        text = "".join(" " if child.type in ("softbreak", "hardbreak") else child.content for child in inner)
+        if words := " ".join(text.split()):
+            yield words
+
+
+def schedule_as_displayed(timing: Mapping[str, Any]) -> str | None:
+    """A schedule in the words of the newer UI; None for a recurrence rule, which it puts in words of its own."""
+    if "interval" in timing:
+        return f"Every {_duration(timedelta(seconds=timing['interval']))}"
+    if "cron" not in timing:
+        return None
+    if timing["cron"].startswith("@"):
+        return str(timing["cron"])
+    from cron_descriptor import get_description
+
+    return str(get_description(timing["cron"]))
+
+
+UNITS = {"year": 31_557_600, "month": 2_629_800, "week": 604_800, "day": 86_400, "hour": 3600, "minute": 60}
+
+
+def _duration(interval: timedelta) -> str:
+    """A duration in words, e.g. `1 hour, 30 minutes`."""
+    left, parts = interval.total_seconds(), []
+    for unit, seconds in UNITS.items():
+        times, left = divmod(left, seconds)
+        parts += [(times, unit)]
+    named = [f"{times:g} {unit}{'' if times == 1 else 's'}" for times, unit in (*parts, (left, "second")) if times]
+    return ", ".join(named)
+
+
+def _parameters_not_displayed(page: Page, parameters: Mapping[str, Any]) -> list[str]:
+    """The parameters that the table of the tab `Parameters` does not show as they should be."""
+    shown: dict[str, str] = {}
+    while True:
+        for row in page.get_by_role("row").all():
+            cells = row.get_by_role("cell").all_inner_texts()
+            shown |= {cells[0]: cells[1]} if len(cells) > 1 else {}
+        further = page.get_by_role("button", name="Go to next page")
+        if parameters.keys() <= shown.keys() or not further.count() or not further.first.is_enabled():
+            break
+        further.first.click()
+    return [
+        f"parameter {name}: {_short(json.dumps(value))}, but {_short(shown.get(name) or 'nothing')}"
+        for name, value in parameters.items()
+        if not _is_displayed(value, shown.get(name, ""))
+    ]
+
+
+def _is_displayed(value: Any, text: str) -> bool:
+    try:
+        return bool(text == value or json.loads(text) == value)
+    except ValueError:
+        return value is None and not text

@@ -1,0 +1,49 @@
+"""`check_ui`: look whether everything is as it was released, does well, and can be seen in the UI."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from meta_flows import prefect_api
+from meta_flows.models import DeployResult
+from meta_flows.tasks.checking import await_runs, check_settings, open_ui, report_check
+from meta_flows.tasks.preparation import enter_environment
+from meta_flows.tasks.report import final_state
+
+
+@flow(name="check-ui", flow_run_name="check {environment}", validate_parameters=True)
+def check_ui(
+    environment: str = "development",
+    browser: bool = False,
+    screenshots: Path | None = None,
+    wait: float = 75,
+    root: Path | None = None,
+) -> DeployResult:
+    """Compare an environment's deployments with the current release, and follow the way of a browser to them.
+
+    What is not as it was released, is not scheduled, or cannot be seen in the UI is a failure. What operators pause,
+    missing workers and failed runs are no failures: they are the health of the deployments, and are reported.
+
+    Args:
+        environment: Environment to look at, by its long or short name.
+        browser: Open the UI in a browser, too, and compare what each deployment's page displays.
+        screenshots: Folder for pictures of the pages; build/screenshots/<environment> if not given.
+        wait: How many seconds the scheduler may take for runs that are not scheduled yet.
+        root: The repository; the working directory if not given.
+
+    Returns:
+        How each deployment is; the run ends as Verified.
+
+    Raises:
+        DeployError: The run ends as NotVerified.
+        MetaFlowsError: The environment is not known, or its server cannot be asked.
+    """
+    root = (root or Path()).resolve()
+    target = enter_environment(root, environment)
+    folder = screenshots or root / "build" / "screenshots" / target.name
+    with prefect_api.client() as api:
+        found = await_runs(api, target, wait)
+        settings = check_settings()
+        seen = open_ui(target, found, folder) if browser and not settings else []
+        result = report_check(target, found, settings, seen, folder)
+    return final_state(result)

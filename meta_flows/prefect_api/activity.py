@@ -1,0 +1,186 @@
+"""Reads: what happens around deployments, as facts to judge their health by; in bulk, as everything that is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pydantic
+from prefect.exceptions import PrefectHTTPStatusError
+
+from meta_flows.models import Deployment, FinishedRun, LiveDeployment
+from meta_flows.prefect_api.connection import Api
+from meta_flows.prefect_api.observe import PAGE, read_paused_queues, read_work_pools
+from meta_flows.validation.schedules import follow
+from meta_flows.verification import RUNS, Facts, ScheduleFacts
+
+HORIZON = timedelta(days=100)
+"""How far ahead Prefect schedules runs, unless the server's settings say otherwise."""
+
+Run = Mapping[str, Any]
+
+
+def read_facts(api: Api, live: Mapping[str, LiveDeployment], released: Mapping[str, Deployment]) -> dict[str, Facts]:
+    """What is to be known of some deployments, by key.
+
+    Args:
+        api: Client of the server.
+        live: The deployments.
+        released: What is released; by it the will of an operator is told from that of the repository.
+    """
+    if not live:
+        return {}
+    now = datetime.now(timezone.utc)
+    names = {item.spec["work_pool_name"] for item in live.values() if item.spec["work_pool_name"]}
+    pools = read_work_pools(api, names)
+    paused_queues = read_paused_queues(api, pools)
+    late, finished = read_late_runs(api, live.values()), read_finished_runs(api, live.values())
+    next_runs = read_next_runs(api, live.values(), now)
+    complete = all(
+        item.schedule_ids[slug] in next_runs
+        for item in live.values()
+        for slug, schedule in item.spec["schedules"].items()
+        if schedule["active"] and not item.spec["paused"]
+    )
+    end = now + (HORIZON if complete else read_horizon(api))
+    return {
+        key: Facts(
+            changed=item.updated or now,
+            version=item.spec["version"],
+            ready=item.ready,
+            paused=item.spec["paused"],
+            pause_wanted=key in released and released[key].spec.get("paused") is True,
+            pool=item.spec["work_pool_name"],
+            pool_status=pools.get(item.spec["work_pool_name"], {}).get("status"),
+            queue=item.spec["work_queue_name"] or "default",
+            queue_paused=(item.spec["work_pool_name"], item.spec["work_queue_name"]) in paused_queues,
+            schedules=tuple(_schedules(item, released.get(key), next_runs, end)),
+            late_since=late.get(item.id),
+            finished=finished.get(item.id, ()),
+        )
+        for key, item in live.items()
+    }
+
+
+def _schedules(
+    live: LiveDeployment, released: Deployment | None, next_runs: Mapping[str, datetime], end: datetime
+) -> Iterable[ScheduleFacts]:
+    stated = released.spec["schedules"] if released else {}
+    for slug, schedule in live.spec["schedules"].items():
+        next_run = next_runs.get(live.schedule_ids[slug])
+        yield ScheduleFacts(
+            slug=slug,
+            active=schedule["active"],
+            wanted=slug in stated and stated[slug].get("active") is not False,
+            due=_due(schedule["schedule"], end) if next_run is None else None,
+            next_run=next_run,
+        )
+
+
+def _due(timing: Mapping[str, Any], end: datetime) -> datetime | None:
+    """When a schedule starts its next run; None if that is not before the end, or cannot be said."""
+    times = follow(timing)
+    return None if isinstance(times, str) else next((time for time in times.next if time < end), None)
+
+
+def read_horizon(api: Api) -> timedelta:
+    """How far ahead the server schedules runs."""
+    try:
+        settings = api.request("GET", "/admin/settings").json()
+        stated = settings["server"]["services"]["scheduler"]["max_scheduled_time"]
+        return pydantic.TypeAdapter(timedelta).validate_python(stated)
+    except (PrefectHTTPStatusError, KeyError, TypeError, ValueError):  # not everybody may see a server's settings
+        return HORIZON
+
+
+def read_next_runs(api: Api, deployments: Collection[LiveDeployment], now: datetime) -> dict[str, datetime]:
+    """When the next run of each active schedule starts, by the schedule's id, as far as one is scheduled."""
+    wanted = {
+        item.id: {item.schedule_ids[slug] for slug, schedule in item.spec["schedules"].items() if schedule["active"]}
+        for item in deployments
+        if not item.spec["paused"]
+    }
+    runs = _first_runs(
+        api,
+        {key for key, schedules in wanted.items() if schedules},
+        enough=lambda key, runs: wanted[key] <= {_schedule_of(run) for run in runs},
+        sort="NEXT_SCHEDULED_START_TIME_ASC",
+        state={"type": {"any_": ["SCHEDULED"]}},
+        next_scheduled_start_time={"after_": now.isoformat()},
+    )
+    every = [run for found in runs.values() for run in reversed(found)]
+    return {_schedule_of(run): _moment(run["next_scheduled_start_time"]) for run in every}
+
+
+def _schedule_of(run: Run) -> str:
+    """Id of the schedule that a run is of; nothing for one that somebody scheduled."""
+    return str((run["created_by"] or {}).get("id"))
+
+
+def read_late_runs(api: Api, deployments: Iterable[LiveDeployment]) -> dict[str, datetime]:
+    """Since when the oldest late run of each deployment waits, by the deployment's id."""
+    runs = _first_runs(
+        api,
+        {item.id for item in deployments},
+        enough=lambda _, runs: bool(runs),
+        sort="NEXT_SCHEDULED_START_TIME_ASC",
+        state={"name": {"any_": ["Late"]}},
+    )
+    return {key: _moment(found[0]["next_scheduled_start_time"]) for key, found in runs.items()}
+
+
+def read_finished_runs(api: Api, deployments: Iterable[LiveDeployment]) -> dict[str, tuple[FinishedRun, ...]]:
+    """The newest runs of each deployment that ended by themselves, by the deployment's id."""
+    runs = _first_runs(
+        api,
+        {item.id for item in deployments},
+        enough=lambda _, runs: len(runs) >= RUNS,
+        sort="END_TIME_DESC",
+        state={"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}},
+        end_time={"is_null_": False},
+    )
+    return {
+        key: tuple(
+            FinishedRun(
+                state=run["state_name"],
+                succeeded=run["state_type"] == "COMPLETED",
+                ended=run["end_time"],
+                version=run["deployment_version"],
+            )
+            for run in found[:RUNS]
+        )
+        for key, found in runs.items()
+    }
+
+
+def _first_runs(
+    api: Api, deployments: Collection[str], enough: Callable[[str, list[Run]], bool], sort: str, **found: Any
+) -> dict[str, list[Run]]:
+    """The first runs of each deployment, by its id, in a request or two: who has enough is not asked for again.
+
+    One that runs every minute would else fill page after page before another one is heard of.
+    """
+    runs: dict[str, list[Run]] = {}
+    pending, offset = set(deployments), 0
+    while pending:
+        body = {"sort": sort, "limit": PAGE, "offset": offset, "flow_runs": {**found, "deployment_id": _any(pending)}}
+        page = api.request("POST", "/flow_runs/filter", json=body).json()
+        for run in page:
+            runs.setdefault(run["deployment_id"], []).append(run)
+        if len(page) < PAGE:
+            break
+        done = {key for key in pending & runs.keys() if enough(key, runs[key])}
+        pending -= done
+        offset = 0 if done else offset + PAGE
+        if done:
+            runs = {key: found for key, found in runs.items() if key not in pending}
+    return runs
+
+
+def _any(ids: Iterable[str]) -> dict[str, Any]:
+    return {"any_": sorted(ids)}
+
+
+def _moment(text: str) -> datetime:
+    return pydantic.TypeAdapter(datetime).validate_python(text)

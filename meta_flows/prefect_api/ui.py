@@ -1,0 +1,105 @@
+"""The UI as a browser meets it: a page that answers, and settings that lead the browser to an API that answers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from meta_flows.errors import problem
+from meta_flows.models import ValidationError
+from meta_flows.prefect_api.connection import ask
+
+V2 = "/v2"
+"""Where the newer UI is, below the older one, which has the settings of both."""
+
+
+def check_ui(ui_url: str, api_url: str, known: str = "/health") -> Iterator[ValidationError]:
+    """What keeps people's browsers from showing what the server has.
+
+    Args:
+        ui_url: Where people reach the UI.
+        api_url: Where we reach the API.
+        known: Path of something that this server has, and no other.
+    """
+    ui_url = ui_url.rstrip("/")
+    here = _seen_from_here(ui_url, api_url)
+    try:
+        ask(f"{here}/").raise_for_status()
+        told = str(ask(f"{here.removesuffix(V2)}/ui-settings").raise_for_status().json()["api_url"])
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        yield problem("MF711", url=ui_url, detail=_detail(error))
+        return
+    target = urljoin(f"{ui_url}/", told).rstrip("/")
+    if wrong := _unusable(target, ui_url):
+        yield problem("MF712", url=ui_url, api_url=told, detail=wrong)
+        return
+    foreign = _origin(target) != _origin(ui_url)
+    asked = target if foreign else _origin(here) + target.removeprefix(_origin(target))
+    ours = not foreign or _origin(target) == _origin(api_url)
+    try:
+        if wrong := _no_api_of_ours(asked, known, authorised=ours):
+            yield problem("MF712", url=ui_url, api_url=told, detail=wrong)
+        elif foreign and not _allows(asked, _origin(ui_url)):
+            yield problem("MF713", api_url=target, origin=_origin(ui_url))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        yield problem("MF712", url=ui_url, api_url=told, detail=_detail(error))
+
+
+def _unusable(target: str, ui_url: str) -> str:
+    """Why no browser that shows the UI can ask such an address, whatever answers there."""
+    if is_loopback(target) and not is_loopback(ui_url):
+        return "that is each browser's own machine"
+    if ui_url.startswith("https:") and target.startswith("http:"):
+        return "browsers refuse http from a page over https"
+    return ""
+
+
+def _no_api_of_ours(target: str, known: str, *, authorised: bool) -> str:
+    """Why an address is not that of our server's API; nobody else is shown who we are, and may refuse to tell."""
+    healthy = ask(f"{target}/health")
+    if "json" not in healthy.headers.get("content-type", "") or healthy.status_code == httpx.codes.NOT_FOUND:
+        return "what answers is no Prefect API"
+    answer = ask(f"{target}{known}", authorised=authorised)
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return "what answers is another Prefect server"
+    refused = answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN) and not authorised
+    return "" if answer.is_success or refused else f"HTTP {answer.status_code}"
+
+
+def _allows(target: str, origin: str) -> bool:
+    """Whether an API answers pages of another origin."""
+    answer = ask(f"{target}/health", headers={"Origin": origin})
+    return answer.headers.get("access-control-allow-origin") in ("*", origin)
+
+
+def _seen_from_here(ui_url: str, api_url: str) -> str:
+    """The UI's address for us: in a container, what people reach on their own machine is beside the API."""
+    if is_loopback(ui_url) and not is_loopback(api_url):
+        return _origin(api_url) + ui_url.removeprefix(_origin(ui_url))
+    return ui_url
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address leads each machine to itself."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _detail(error: Any) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"HTTP {error.response.status_code}"
+    if isinstance(error, (ValueError, KeyError, TypeError)):
+        return "what answers is no Prefect UI"
+    return str(error) or type(error).__name__
