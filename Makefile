@@ -21,7 +21,7 @@ IN_REGISTRY = $(if $(REGISTRY),DOCKER_REGISTRY='$(REGISTRY)')
 META_FLOWS = $(BIN)/meta-flows
 
 .DEFAULT_GOAL := help
-.PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
+.PHONY: help doctor install discover-flows validate-flows validate-deployments build-deployments test-deployments \
 	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging \
 	deploy-prod clean-deployments reconcile rollback register releases unlock run worker server server-stop \
 	serve-flows serve-deployments test lint lock docs bench bench-chart
@@ -38,6 +38,9 @@ validate-flows: $(VENV)/run ## check every flow, and what it imports [FLOW= IMPO
 validate-deployments: $(VENV)/run ## check every deployment, against the server too [ENV= DEPLOYMENT=rpa1-python-dev OFFLINE=true IMPORT=true]
 	@$(META_FLOWS) validate --environment $(or $(ENV),development) $(filter-out --environment $(ENV),$(TARGET)) \
 		$(if $(DEPLOYMENT),--deployment $(DEPLOYMENT)) $(VALIDATION) $(OPTIONS)
+
+doctor: $(VENV)/run ## say what is wrong with this machine, the server and the ways between them [ENV=]
+	@$(META_FLOWS) doctor $(if $(ENV),--environment $(ENV)) $(OPTIONS)
 
 build-deployments: $(VENV)/run ## write build/prefect.<env>.yaml, which stock `prefect deploy --all` accepts [ENV=]
 	@$(META_FLOWS) build $(TARGET) $(OPTIONS)

@@ -42,6 +42,7 @@ NOT_IN_THE_GALLERY = {
     "it takes a deploy, a run or a rollback to meet it": codes(*range(501, 505), 507, 508, *range(510, 520), 521),
     "it depends on the git checkout around the repository": codes(505),
     "it takes a Docker engine or a registry": codes(601, *range(605, 610), *range(611, 614)),
+    "doctor looks at what is around a repository": codes(range(801, 811)),
     "it is a defect of ours": codes(902),
 }
 OF_FLOWS = codes(range(101, 107), 108, range(111, 119), range(121, 126))
