@@ -562,6 +562,18 @@ CATALOGUE: dict[str, Definition] = {
         "those.",
         "make register   # in two repositories that share a server",
     ),
+    "MF531": Definition(
+        "Not registered",
+        "there is no {key} of project '{project}' for environment '{environment}' on {url}",
+        "`make register` puts the meta-flows on the server; without --remote it runs here.",
+        "meta-flows deploy --remote   # before make register",
+    ),
+    "MF532": Definition(
+        "Registered form is old",
+        "the registered {key} does not know {flows}",
+        "`make register` brings it up to date with the flows of this repository.",
+        "meta-flows deploy --remote --flow rpa4   # rpa4 is newer than the last make register",
+    ),
     # Images
     "MF601": Definition(
         "No Docker engine",
