@@ -150,6 +150,20 @@ def test_it_follows_the_log_and_ends_as_the_run_does(registered: Registered, tmp
         assert "MF220" in failed.stderr
 
 
+def test_what_register_puts_there_is_what_is_run(shop: Shop, tmp_path: Path) -> None:
+    shop.write("environments/development.yaml", {"work_pools": {"python": f"{shop.project}-pool"}})
+    assert shop.meta_flows("register").returncode == 0
+    with polled(shop.server, f"{shop.project}-pool", tmp_path):
+        done = shop.meta_flows("deploy", "--remote", "--dry-run", "--flow", "a")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "development is planned, nothing was written: 1 to create" in done.stdout
+        done = shop.meta_flows("clean", "--remote")
+        assert done.returncode == 0, done.stdout + done.stderr
+    shop.add_flow("d")
+    done = shop.meta_flows("deploy", "--remote", "--json", "--flow", "d")
+    assert [error["code"] for error in json.loads(done.stdout)["errors"]] == ["MF532"]
+
+
 @pytest.mark.parametrize("project", ["another", None])
 def test_what_is_not_registered_for_this_project_is_refused_with_the_remedy(shop: Shop, project: str | None) -> None:
     """Another project's registration has the same name."""
