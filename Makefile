@@ -1,7 +1,7 @@
 # Every target that touches deployments is one meta-flows command; `make help` lists them.
 #   ENV=development|staging|production (or dev, staging, prod)   FLOW="rpa1 rpa2"   KIND=python   PATTERN="rpa1-*"
 #   PARAMS="batch_size=10"   VERBOSE=true   JSON=true   ADOPT=true   PRUNE=true   DRY_RUN=true   PYTHON=python3.12
-#   REGISTRY=registry.example.com/team   PLAN=plan.json   TO=20260302t081500-1a2b (a release)   CONFIRM=production   POLICY=report|repair|deploy
+#   REMOTE=true (runs the registered meta-flow)   REGISTRY=registry.example.com/team   PLAN=plan.json   TO=20260302t081500-1a2b (a release)   CONFIRM=production   POLICY=report|repair|deploy
 
 ENV ?=
 PYTHON ?= python3
@@ -15,13 +15,14 @@ TARGET = $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow
 CONFIG = $(foreach param,$(PARAMS),--parameter '$(param)') $(if $(filter true 1 yes,$(ADOPT)),--adopt) \
 	$(if $(filter true 1 yes,$(PRUNE)),--prune)
 VALIDATION = $(if $(filter true 1 yes,$(OFFLINE)),--offline) $(if $(filter true 1 yes,$(IMPORT)),--import)
+THERE = $(if $(filter true 1 yes,$(REMOTE)),--remote)
 SURE = $(if $(filter true 1 yes,$(YES)),--yes)
 DRY = $(if $(filter true 1 yes,$(DRY_RUN)),--dry-run)
 IN_REGISTRY = $(if $(REGISTRY),DOCKER_REGISTRY='$(REGISTRY)')
 META_FLOWS = $(BIN)/meta-flows
 
 .DEFAULT_GOAL := help
-.PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
+.PHONY: help doctor install discover-flows validate-flows validate-deployments build-deployments test-deployments \
 	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging \
 	deploy-prod clean-deployments reconcile rollback register status check-ui releases unlock run worker server server-stop \
 	serve-flows serve-deployments test lint lock docs bench bench-chart
@@ -37,7 +38,10 @@ validate-flows: $(VENV)/run ## check every flow, and what it imports [FLOW= IMPO
 
 validate-deployments: $(VENV)/run ## check every deployment, against the server too [ENV= DEPLOYMENT=rpa1-python-dev OFFLINE=true IMPORT=true]
 	@$(META_FLOWS) validate --environment $(or $(ENV),development) $(filter-out --environment $(ENV),$(TARGET)) \
-		$(if $(DEPLOYMENT),--deployment $(DEPLOYMENT)) $(VALIDATION) $(OPTIONS)
+		$(if $(DEPLOYMENT),--deployment $(DEPLOYMENT)) $(VALIDATION) $(THERE) $(OPTIONS)
+
+doctor: $(VENV)/run ## say what is wrong with this machine, the server and the ways between them [ENV=]
+	@$(META_FLOWS) doctor $(if $(ENV),--environment $(ENV)) $(OPTIONS)
 
 build-deployments: $(VENV)/run ## write build/prefect.<env>.yaml, which stock `prefect deploy --all` accepts [ENV=]
 	@$(META_FLOWS) build $(TARGET) $(OPTIONS)
@@ -45,14 +49,14 @@ build-deployments: $(VENV)/run ## write build/prefect.<env>.yaml, which stock `p
 plan test-deployments: $(VENV)/run ## say what a deploy would change; nothing is written [ENV= FLOW= PRUNE=true PLAN=plan.json]
 	@$(META_FLOWS) plan $(TARGET) $(CONFIG) $(if $(PLAN),--out $(PLAN)) $(OPTIONS)
 
-deploy-all: $(VENV)/run ## deploy every flow, and verify it [ENV= FLOW= KIND= PATTERN= PARAMS= ADOPT=true PRUNE=true PLAN=plan.json DRY_RUN=true YES=true]
-	@$(IN_REGISTRY) $(META_FLOWS) deploy $(TARGET) $(CONFIG) $(DRY) $(SURE) $(if $(PLAN),--plan $(PLAN)) $(OPTIONS)
+deploy-all: $(VENV)/run ## deploy every flow, and verify it [ENV= FLOW= KIND= PATTERN= PARAMS= ADOPT=true PRUNE=true PLAN=plan.json DRY_RUN=true YES=true REMOTE=true]
+	@$(IN_REGISTRY) $(META_FLOWS) deploy $(TARGET) $(CONFIG) $(DRY) $(SURE) $(if $(PLAN),--plan $(PLAN)) $(THERE) $(OPTIONS)
 
 deploy-python: $(VENV)/run ## deploy the python kind only [ENV= FLOW=]
-	@$(META_FLOWS) deploy $(TARGET) --kind python $(CONFIG) $(SURE) $(OPTIONS)
+	@$(META_FLOWS) deploy $(TARGET) --kind python $(CONFIG) $(SURE) $(THERE) $(OPTIONS)
 
 deploy-containers: $(VENV)/run ## deploy the docker kind only [ENV= FLOW= REGISTRY=]
-	@$(IN_REGISTRY) $(META_FLOWS) deploy $(TARGET) --kind docker $(CONFIG) $(SURE) $(OPTIONS)
+	@$(IN_REGISTRY) $(META_FLOWS) deploy $(TARGET) --kind docker $(CONFIG) $(SURE) $(THERE) $(OPTIONS)
 
 build-images push-images pull-images: %-images: $(VENV)/run ## build, push or pull the images of all flows [ENV= FLOW= REGISTRY= VERBOSE=true]
 	@$(IN_REGISTRY) $(META_FLOWS) images $* $(if $(ENV),--environment $(ENV)) $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
@@ -63,13 +67,13 @@ deploy-prod: ; @$(MAKE) --no-print-directory deploy-all ENV=production ## deploy
 
 clean-deployments: $(VENV)/run ## delete deployments of this project [ENV=staging|all PATTERN="rpa1-*" DRY_RUN=true CONFIRM=production YES=true]
 	@$(META_FLOWS) clean $(if $(filter all,$(ENV)),--all-environments,$(if $(ENV),--environment $(ENV))) \
-		$(if $(PATTERN),--pattern '$(PATTERN)') $(DRY) $(SURE) $(if $(CONFIRM),--confirm $(CONFIRM)) $(OPTIONS)
+		$(if $(PATTERN),--pattern '$(PATTERN)') $(DRY) $(SURE) $(if $(CONFIRM),--confirm $(CONFIRM)) $(THERE) $(OPTIONS)
 
 reconcile: $(VENV)/run ## bring back what is no longer as it was released [ENV= POLICY=report]
-	@$(META_FLOWS) reconcile $(if $(ENV),--environment $(ENV)) $(if $(POLICY),--policy $(POLICY)) $(OPTIONS)
+	@$(META_FLOWS) reconcile $(if $(ENV),--environment $(ENV)) $(if $(POLICY),--policy $(POLICY)) $(THERE) $(OPTIONS)
 
 rollback: $(VENV)/run ## make an earlier release the current one [ENV= TO= DRY_RUN=true YES=true]
-	@$(META_FLOWS) rollback $(if $(ENV),--environment $(ENV)) $(if $(TO),--to $(TO)) $(DRY) $(SURE) $(OPTIONS)
+	@$(META_FLOWS) rollback $(if $(ENV),--environment $(ENV)) $(if $(TO),--to $(TO)) $(DRY) $(SURE) $(THERE) $(OPTIONS)
 
 register: $(VENV)/run ## put the meta-flows on the server, to be run in its UI and by schedule [ENV=staging|all DRY_RUN=true]
 	@$(META_FLOWS) register $(if $(filter all,$(ENV)),--all-environments,$(if $(ENV),--environment $(ENV))) $(DRY) $(OPTIONS)

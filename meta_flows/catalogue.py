@@ -574,6 +574,18 @@ CATALOGUE: dict[str, Definition] = {
         "those.",
         "make register   # in two repositories that share a server",
     ),
+    "MF531": Definition(
+        "Not registered",
+        "there is no {key} of project '{project}' for environment '{environment}' on {url}",
+        "`make register` puts the meta-flows on the server; without --remote it runs here.",
+        "meta-flows deploy --remote   # before make register",
+    ),
+    "MF532": Definition(
+        "Registered form is old",
+        "the registered {key} does not know {flows}",
+        "`make register` brings it up to date with the flows of this repository.",
+        "meta-flows deploy --remote --flow rpa4   # rpa4 is newer than the last make register",
+    ),
     # Images
     "MF601": Definition(
         "No Docker engine",
@@ -818,6 +830,57 @@ CATALOGUE: dict[str, Definition] = {
         "Mend the cause, and look again with `meta-flows status`.",
         "a proxy that refuses /api/flow_runs/filter",
         "warning",
+    ),
+    # What doctor finds
+    "MF801": Definition(
+        "Check did not end",
+        "nothing was found out within {seconds} s",
+        "Look at what it asks: it takes connections, and does not answer.",
+        "meta-flows doctor   # the Docker engine hangs",
+    ),
+    "MF802": Definition(
+        "Package that does not work",
+        "{package} {version} is installed, {wanted} is wanted{trap}",
+        "`pip install --requirement requirements.txt` installs what works together; or `make install`.",
+        "pip install --upgrade fastapi",
+    ),
+    "MF803": Definition(
+        "Server is newer",
+        "the server at {url} is version {server}, and this is Prefect {client}",
+        "Install the server's version here and for the workers, when there is time: it mostly works, untested.",
+        "a server of Prefect 3.9 and a client of 3.8",
+        "warning",
+    ),
+    "MF804": Definition(
+        "Clocks differ",
+        "this machine's clock is {seconds:.0f} s {direction} the server's",
+        "Let both follow a time server, e.g. `sudo timedatectl set-ntp true`: runs start late, logs are disordered.",
+        "a virtual machine that was suspended",
+    ),
+    "MF805": Definition(
+        "Proxy in the way",
+        "the shell names the proxy {proxy}, and {url} answers only {how}",
+        "Add {host} to NO_PROXY here and where workers run; a server that only a proxy reaches is not supported.",
+        "HTTP_PROXY=http://proxy.example.com:3128   # and the server is on this network",
+    ),
+    "MF808": Definition(
+        "SQLite",
+        "environment '{environment}' is on SQLite, which takes one write at a time{unlimited}",
+        "Give its server a PostgreSQL with PREFECT_API_DATABASE_CONNECTION_URL, or limit how many runs there are.",
+        "environments/production.yaml   # names a server started by `make server`",
+        "warning",
+    ),
+    "MF809": Definition(
+        "Disk is nearly full",
+        "{folder} has {free:.1f} GB left",
+        "Free space: old logs and databases, or images with `docker image prune`.",
+        "a machine that builds images for years",
+    ),
+    "MF810": Definition(
+        "Git repository not reached",
+        "{repository}: {detail}",
+        "Correct the address in the environment's source, or let this machine in; workers have to get there too.",
+        "source:\n  type: git\n  repository: git@git.example.com:flows.git   # no key here",
     ),
     # Use
     "MF901": Definition(

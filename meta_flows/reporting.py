@@ -58,10 +58,25 @@ RESULTS = {
     "Incomplete": "incomplete",
     "RolledBack": "as it was before: something failed, and everything was taken back",
     "RollbackIncomplete": "NOT as it was before: something failed, and so did taking it back",
+    "Failed": "as the run left it: it failed",
+    "Crashed": "as the run left it: it crashed",
+    "Cancelled": "as the run left it: it was cancelled",
 }
 """How a meta-flow can end: the name of its run's final state, and that in words."""
 
-FAILED = frozenset({"Invalid", "NotVerified", "Rejected", "Incomplete", "RolledBack", "RollbackIncomplete"})
+FAILED = frozenset(
+    {
+        "Invalid",
+        "NotVerified",
+        "Rejected",
+        "Incomplete",
+        "RolledBack",
+        "RollbackIncomplete",
+        "Failed",
+        "Crashed",
+        "Cancelled",
+    }
+)
 """The ends that are failures."""
 
 

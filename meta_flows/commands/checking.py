@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from meta_flows import prefect_api
-from meta_flows.commands.deploying import conclude, run_here
-from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag
+from meta_flows.commands.deploying import conclude, run_meta_flow
+from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Where
 from meta_flows.commands.output import health_text, out, print_json, print_table, table
 from meta_flows.connecting import connect
 from meta_flows.flows import check_ui as check
@@ -46,7 +46,7 @@ def check_ui(
     browser: Flag = False,
     screenshots: Path | None = None,
     wait: float = 75,
-    api_url: ApiUrl = None,
+    where: Where = Where(),  # noqa: B008  # frozen
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
     """Check that everything is as it was released, is scheduled, and can be seen in the UI.
@@ -56,20 +56,12 @@ def check_ui(
         browser: Open the UI in a browser, too, and compare what each deployment's page displays.
         screenshots: Folder for pictures of the pages; build/screenshots/<environment> if not given.
         wait: How many seconds the scheduler may take for runs that are not scheduled yet.
-        api_url: Server in place of the one the shell or the environment's file names.
+        where: Where it runs.
         common: What to work on, and how to speak.
     """
-    folder = screenshots.resolve() if screenshots else None
-    result = run_here(
-        "Checking",
-        environment,
-        api_url,
-        common,
-        lambda found: check(
-            found.name, browser=browser, screenshots=folder, wait=wait, root=common.root.resolve(), return_state=True
-        ),
-        start_local=False,
-    )
+    folder = str(screenshots.resolve()) if screenshots else None
+    asked = {"browser": browser, "screenshots": folder, "wait": wait}
+    result = run_meta_flow("Checking", check, environment, where, common, start_local=False, **asked)
     return conclude(result, common, _standing)
 
 

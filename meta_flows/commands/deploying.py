@@ -1,22 +1,22 @@
-"""Commands that change deployments or say what would change: each runs a meta-flow here, on the right server."""
+"""Commands that change deployments or say what would change: each runs a meta-flow, here or there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 from cyclopts import Parameter
-from prefect.client.schemas.objects import State
+from prefect import Flow
 from rich.prompt import Confirm, Prompt
 from rich.table import Table
 from rich.text import Text
 
-from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Target, Wishes, Yes, arguments
+from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Target, Where, Wishes, Yes, arguments
 from meta_flows.commands.output import err, health_text, out, print_errors, print_json, print_table, progress_bar, table
-from meta_flows.configuration import Environment, environment_names, load_environment
+from meta_flows.commands.remote import run_registered
+from meta_flows.configuration import environment_names, load_environment
 from meta_flows.connecting import connect
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.flows import clean_deployments, deploy_all, reconcile, register, rollback
@@ -60,9 +60,7 @@ def plan(
         common: What to work on, and how to speak.
     """
     asked = arguments(target, wishes)
-    result = run_here(
-        "Planning", target.environment, api_url, common, partial(_deploy, common=common, dry_run=True, **asked)
-    )
+    result = run_meta_flow("Planning", deploy_all, target.environment, Where(api_url), common, dry_run=True, **asked)
     if file and result.plan:
         _write(file, PlanFile(arguments=asked, plan=result.plan).model_dump_json(indent=2) + "\n")
     if markdown:
@@ -78,7 +76,7 @@ def deploy(
     dry_run: Flag = False,
     file: Annotated[Path | None, Parameter(name="--plan")] = None,
     yes: Yes = False,
-    api_url: ApiUrl = None,
+    where: Where = Where(),  # noqa: B008  # frozen
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
     """Create or update every deployment that differs from what the repository says.
@@ -89,7 +87,7 @@ def deploy(
         dry_run: Say what would change; write nothing.
         file: Carry out exactly the plan in this file, which `plan --out` wrote; it goes without other selections.
         yes: Approve the plan, whatever it is, in an environment that wants that; on a terminal it is asked for.
-        api_url: Server in place of the one the shell or the environment's file names.
+        where: Where it runs.
         common: What to work on, and how to speak.
     """
     asked, environment = arguments(target, wishes), target.environment
@@ -100,12 +98,8 @@ def deploy(
         environment = planned.plan.environment
         asked = {**planned.arguments, "plan_digest": planned.plan.digest}
     doing = "Planning" if dry_run else "Deploying to"
-    run = partial(_deploy, common=common, **asked)
-    return conclude(run_approved(doing, environment, api_url, common, run, dry_run=dry_run, yes=yes), common)
-
-
-def _deploy(environment: Environment, *, common: Common, **asked: Any) -> State[Any]:
-    return deploy_all(environment.name, root=common.root.resolve(), return_state=True, **asked)
+    result = run_approved(doing, deploy_all, environment, where, common, dry_run=dry_run, yes=yes, **asked)
+    return conclude(result, common)
 
 
 def _write(file: Path, text: str) -> None:
@@ -130,7 +124,7 @@ def roll_back(
     to: str | None = None,
     dry_run: Flag = False,
     yes: Yes = False,
-    api_url: ApiUrl = None,
+    where: Where = Where(),  # noqa: B008  # frozen
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
     """Make an earlier release the current one, or undo one that was cut short.
@@ -140,14 +134,10 @@ def roll_back(
         to: Id of the release; the one before the current, if not given.
         dry_run: Say what would change; write nothing.
         yes: Approve the plan, whatever it is, in an environment that wants that; on a terminal it is asked for.
-        api_url: Server in place of the one the shell or the environment's file names.
+        where: Where it runs.
         common: What to work on, and how to speak.
     """
-
-    def rolled_back(found: Environment, **how: Any) -> State[Any]:
-        return rollback(found.name, to=to, root=common.root.resolve(), return_state=True, **how)
-
-    result = run_approved("Rolling back", environment, api_url, common, rolled_back, dry_run=dry_run, yes=yes)
+    result = run_approved("Rolling back", rollback, environment, where, common, dry_run=dry_run, yes=yes, to=to)
     return conclude(result, common)
 
 
@@ -159,7 +149,7 @@ def clean(
     dry_run: Flag = False,
     confirm: str | None = None,
     yes: Yes = False,
-    api_url: ApiUrl = None,
+    where: Where = Where(),  # noqa: B008  # frozen
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
     """Delete the deployments of this project in an environment; nobody else's, and none that was made by hand.
@@ -171,19 +161,20 @@ def clean(
         dry_run: Say what would be deleted; delete nothing.
         confirm: The environment's name, where it is production; on a terminal it is asked for.
         yes: Approve the plan, whatever it is, in an environment that wants that; on a terminal it is asked for.
-        api_url: Server in place of the one the shell or the environment's file names.
+        where: Where it runs.
         common: What to work on, and how to speak.
     """
     root = common.root.resolve()
 
-    def cleaned(found: Environment, **how: Any) -> State[Any]:
+    def cleaned(name: str) -> DeployResult:
         asked = confirm
-        if found.name == "production" and confirm is None and not how["dry_run"] and err.is_terminal:
-            asked = Prompt.ask(f"Type {found.name} to delete its deployments", console=err)
-        return clean_deployments(found.name, pattern=pattern, confirm=asked, root=root, return_state=True, **how)
+        if name == "production" and confirm is None and not dry_run and not where.remote and err.is_terminal:
+            asked = Prompt.ask(f"Type {name} to delete its deployments", console=err)
+        options = {"pattern": pattern, "confirm": asked}
+        return run_approved("Cleaning", clean_deployments, name, where, common, dry_run=dry_run, yes=yes, **options)
 
-    names = list(environment_names(root)) if every_environment else [environment]
-    results = [run_approved("Cleaning", name, api_url, common, cleaned, dry_run=dry_run, yes=yes) for name in names]
+    names = environment_names(root) if every_environment else [load_environment(root, environment).name]
+    results = [cleaned(name) for name in names]
     return _conclude_all(results, common, every_environment=every_environment)
 
 
@@ -192,7 +183,7 @@ def bring_back(
     environment: EnvironmentName = None,
     policy: Literal["report", "repair", "deploy"] | None = None,
     detailed_exitcode: Flag = False,
-    api_url: ApiUrl = None,
+    where: Where = Where(),  # noqa: B008  # frozen
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
     """Find what is no longer as it was released, and bring it back.
@@ -201,16 +192,10 @@ def bring_back(
         environment: Which environment.
         policy: Report drift, repair it, or deploy a branch; the environment's file says, if not given.
         detailed_exitcode: Exit with 2 if there was drift.
-        api_url: Server in place of the one the shell or the environment's file names.
+        where: Where it runs.
         common: What to work on, and how to speak.
     """
-    result = run_here(
-        "Reconciling",
-        environment,
-        api_url,
-        common,
-        lambda found: reconcile(found.name, policy=policy, root=common.root.resolve(), return_state=True),
-    )
+    result = run_meta_flow("Reconciling", reconcile, environment, where, common, policy=policy)
     code = conclude(result, common)
     return code or (2 if detailed_exitcode and result.state in ("Drifted", "Repaired") else 0)
 
@@ -232,12 +217,9 @@ def register_meta_flows(
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-
-    def registered(found: Environment) -> State[Any]:
-        return register(found.name, dry_run=dry_run, root=common.root.resolve(), return_state=True)
-
+    where = Where(api_url)
     names = list(environment_names(common.root.resolve())) if every_environment else [environment]
-    results = [run_here("Registering", name, api_url, common, registered) for name in names]
+    results = [run_meta_flow("Registering", register, name, where, common, dry_run=dry_run) for name in names]
     return _conclude_all(results, common, every_environment=every_environment)
 
 
@@ -251,63 +233,69 @@ def _conclude_all(results: list[DeployResult], common: Common, *, every_environm
 
 def run_approved(
     doing: str,
+    meta_flow: Flow[..., Any],
     environment: str | None,
-    api_url: str | None,
+    where: Where,
     common: Common,
-    meta_flow: Callable[..., State[Any]],
     *,
     dry_run: bool,
     yes: bool,
+    **asked: Any,
 ) -> DeployResult:
-    """Run a meta-flow here, after somebody on the terminal has approved its plan, where the environment wants that.
+    """Run a meta-flow after somebody on the terminal has approved its plan, where the environment wants that.
 
     Args:
         doing: What it does, for people.
+        meta_flow: It takes `dry_run`, and as `approved` which plan may be carried out.
         environment: Which environment.
-        api_url: Server in place of the one the shell or the environment's file names.
+        where: Where it runs; a run on the server asks there.
         common: What to work on, and how to speak.
-        meta_flow: Called with the environment, `dry_run`, and as `approved` which plan may be carried out.
         dry_run: Only plan.
         yes: Whatever the plan is, it is approved.
+        **asked: What else it is asked for.
     """
     approved = "any" if yes else None
     wants_approval = load_environment(common.root.resolve(), environment).require_approval
-    if wants_approval and not (dry_run or yes) and err.is_terminal:
-        planned = run_here("Planning", environment, api_url, common, partial(meta_flow, dry_run=True))
+    if wants_approval and not (dry_run or yes or where.remote) and err.is_terminal:
+        planned = run_meta_flow("Planning", meta_flow, environment, where, common, dry_run=True, **asked)
         if planned.state != "Planned" or planned.plan is None:
             return planned
         show(planned)
         if not Confirm.ask("Carry out this plan?", console=err, default=False):
             return planned.model_copy(update={"state": "Rejected"})
         approved = planned.plan.digest
-    run = partial(meta_flow, dry_run=dry_run, approved=approved)
-    return run_here(doing, environment, api_url, common, run)
+    return run_meta_flow(doing, meta_flow, environment, where, common, dry_run=dry_run, approved=approved, **asked)
 
 
-def run_here(
+def run_meta_flow(
     doing: str,
+    meta_flow: Flow[..., Any],
     environment: str | None,
-    api_url: str | None,
+    where: Where,
     common: Common,
-    meta_flow: Callable[[Environment], State[Any]],
     *,
     start_local: bool = True,
+    **asked: Any,
 ) -> DeployResult:
-    """Run a meta-flow on the environment's server; its result, also of one that was incomplete.
+    """Run a meta-flow on the environment's server, here or as it is registered there.
+
+    Returns:
+        Its result, also of one that was incomplete; of a run there only how it ended.
 
     Raises:
         MetaFlowsError: It was refused as a whole.
     """
-    with (
-        connect(environment, root=common.root, api_url=api_url, start_local=start_local) as target,
-        progress_bar(f"{doing} {target.name}") as bar,
-        watching(bar),
-    ):
-        try:
-            ended = result_of(meta_flow(target))
-        except KeyboardInterrupt:
-            err.print("What this run had written is taken back; `meta-flows releases` says so.")
-            raise
+    root, start_local = common.root.resolve(), start_local and not where.remote
+    with connect(environment, root=root, api_url=where.api_url, start_local=start_local) as target:
+        if where.remote:
+            return run_registered(meta_flow, target, root, asked)
+        with progress_bar(f"{doing} {target.name}") as bar, watching(bar):
+            try:
+                state: Any = meta_flow(target.name, root=root, return_state=True, **asked)
+                ended = result_of(state)
+            except KeyboardInterrupt:
+                err.print("What this run had written is taken back; `meta-flows releases` says so.")
+                raise
     if isinstance(ended, DeployResult):
         return ended
     if isinstance(ended, MetaFlowsError):
@@ -361,6 +349,8 @@ def show(result: DeployResult, tabulated: Callable[[Iterable[Outcome]], Table] =
     print_errors((*result.refused, *result.warnings))
     for note in result.notes:
         err.print(Text(f"note: {note}", style="dim"))
-    out.print(Text(f"{result.environment} is {RESULTS[result.state]}: {result.message}", style="bold"))
+    out.print(
+        Text(f"{result.environment} is {RESULTS.get(result.state, result.state)}: {result.message}", style="bold")
+    )
     if result.ui_url:
         out.print(f"UI: {result.ui_url}\nrun: {result.run_link}")

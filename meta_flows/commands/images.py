@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from meta_flows.commands.deploying import conclude, run_here
-from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flows
+from meta_flows.commands.deploying import conclude, run_meta_flow
+from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flows, Where
 from meta_flows.flows.images import images
 
 
@@ -49,11 +49,6 @@ def _run(
     api_url: str | None,
     common: Common,
 ) -> int:
-    result = run_here(
-        f"{action.capitalize()}ing images of",
-        environment,
-        api_url,
-        common,
-        lambda found: images(found.name, action, list(flow), common.root.resolve(), return_state=True),
-    )
+    doing = f"{action.capitalize()}ing images of"
+    result = run_meta_flow(doing, images, environment, Where(api_url), common, action=action, flows=list(flow))
     return conclude(result, common)

@@ -64,6 +64,21 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="")]
 
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Where a meta-flow runs.
+
+    Attributes:
+        api_url: Server in place of the one the shell or the environment's file names.
+        remote: Run the registered deployment of the meta-flow on the server, and follow it to its end.
+    """
+
+    api_url: ApiUrl = None
+    remote: Flag = False
+
+
 Parameters = Annotated[
     tuple[str, ...],
     Parameter(name="--parameter", help="KEY=VALUE, the value read as JSON if it is that; may be repeated."),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, TypeAdapter
 from rich.console import Console
@@ -15,6 +16,9 @@ from rich.text import Text
 
 from meta_flows.models import Health, ValidationError, ValidationResult
 from meta_flows.reporting import HEALTH, by_file, health_in_words
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import Log
 
 WIDEST_TABLE = 240
 """Columns of text that a table may take: a link that is cut or folded cannot be followed."""
@@ -61,6 +65,12 @@ def progress_bar(doing: str) -> Iterator[Callable[[str, int, int], None]]:
             shown.update(line, description=f"{doing}: {step}", completed=done, total=total, count=f"{done} of {total}")
 
         yield show
+
+
+def print_log(console: Console, line: Log) -> None:
+    """Print one line of a run's log."""
+    colour = "red" if line.level >= logging.ERROR else "yellow" if line.level >= logging.WARNING else ""
+    console.print(Text(f"{line.timestamp:%H:%M:%S} {line.message}", style=colour))
 
 
 def table(*columns: str) -> Table:

@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.urls import url_for
 from rich.text import Text
 
 from meta_flows import planning, prefect_api, processes
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flows, Parameters, parsed_parameters
-from meta_flows.commands.output import err, out, print_json
+from meta_flows.commands.output import err, out, print_json, print_log
 from meta_flows.configuration import load_environment
 from meta_flows.connecting import connect
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
@@ -47,24 +48,29 @@ def run(
             raise refuse("MF506", name=wanted[1], url=target.prefect_api_url)
         deployment, pool = found[0], found[0].spec["work_pool_name"]
         _check_parameters(deployment, parameters)
-        started = runs.start_run(api, deployment, parameters)
-        link = url_for("flow-run", obj_id=started.id)
-        err.print(f"{deployment.name}: run {started.name}\n{link}")
-        if not has_live_worker(api, pool):
-            err.print(Text(f"waiting: no worker polls work pool {pool} yet; `make worker` starts one", style="yellow"))
+        started = trigger(api, deployment, parameters)
         ended = runs.follow_run(api, started, pool, timedelta(seconds=timeout))
         lines = runs.last_logs(api, ended, logs)
-    state = ended.state
+    state, link = ended.state, url_for("flow-run", obj_id=ended.id)
     completed = state is not None and state.is_completed()
     if common.json:
         outcome = {"run": ended.name, "id": ended.id, "state": state.name if state else None, "link": link}
         print_json({**outcome, "logs": [line.message for line in lines]})
     else:
         for line in lines:
-            out.print(Text(f"{line.timestamp:%H:%M:%S} {line.message}"))
+            print_log(out, line)
         out.print(Text(f"{ended.name}: {state.name if state else 'no state'}", style="green" if completed else "red"))
         out.print(link or "")
     return 0 if completed else 1
+
+
+def trigger(api: prefect_api.Api, deployment: LiveDeployment, parameters: Mapping[str, Any]) -> FlowRun:
+    """Start a run, and say where it is and whether anybody is there to take it."""
+    started, pool = runs.start_run(api, deployment, parameters), deployment.spec["work_pool_name"]
+    err.print(f"{deployment.name}: run {started.name}\n{url_for('flow-run', obj_id=started.id)}")
+    if pool and not has_live_worker(api, pool):
+        err.print(Text(f"waiting: no worker polls work pool {pool} yet; `make worker` starts one", style="yellow"))
+    return started
 
 
 def _check_parameters(deployment: LiveDeployment, parameters: Mapping[str, Any]) -> None:

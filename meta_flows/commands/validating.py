@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from meta_flows.commands.options import ApiUrl, Common, Flag, Target
+from meta_flows.commands.options import Common, Flag, Target, Where
 from meta_flows.commands.output import out, print_findings, print_json
-from meta_flows.errors import MetaFlowsError
+from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import ValidationResult
 from meta_flows.sarif import sarif
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
-
-    from meta_flows.configuration import Environment, Selection
+    from meta_flows.configuration import Selection
+    from meta_flows.models import DeployResult
 
 UNUSABLE_SERVER = {"MF401", "MF402", "MF403", "MF408"}
 """With any of these, what needs no server is said all the same."""
@@ -29,7 +28,7 @@ def validate(
     import_flows: Annotated[bool, Parameter(name="--import", negative="")] = False,
     offline: Flag = False,
     form: Annotated[Literal["text", "json", "sarif"], Parameter(name="--format")] = "text",
-    api_url: ApiUrl = None,
+    where: Where = Where(),  # noqa: B008  # frozen
     common: Common = Common(),  # noqa: B008  # frozen
 ) -> int:
     """Check every flow and, for an environment, every deployment; says everything at once.
@@ -40,7 +39,7 @@ def validate(
         import_flows: Import every flow in a process of its own, with its environment variables.
         offline: Leave out what needs a server or a Docker engine.
         form: How to say it; sarif is for code-review tools.
-        api_url: Server in place of the one the shell or the environment's file names.
+        where: Where it runs, for an environment.
         common: What to work on, and how to speak.
     """
     from meta_flows import offline as without_server
@@ -48,6 +47,14 @@ def validate(
 
     root = common.root.resolve()
     selection = Selection(flows=target.flow, kinds=target.kind, pattern=deployment or target.pattern)
+    if where.remote:
+        from meta_flows.commands.deploying import conclude
+
+        if form != "text" or offline:
+            raise refuse(
+                "MF901", detail="--remote goes without --offline and --format: the run's report says what is wrong"
+            )
+        return conclude(_run(target, selection, where, common, import_flows), common)
     if not (target.environment or selection.kinds or selection.pattern):
         found, checked = without_server.validate_flows(root, selection, import_flows=import_flows)
     else:
@@ -55,7 +62,7 @@ def validate(
             without_server.validate_deployments, root, target.environment, selection, import_flows=import_flows
         )
         try:
-            found, checked = here() if offline else _on_server(target, selection, api_url, common, import_flows)
+            found, checked = here() if offline else _checked(target, selection, where, common, import_flows)
         except MetaFlowsError as error:
             if UNUSABLE_SERVER.isdisjoint(item.code for item in error.errors):
                 if form != "sarif":
@@ -74,18 +81,19 @@ def validate(
     return 0 if found.is_valid else 1
 
 
-def _on_server(
-    target: Target, selection: Selection, api_url: str | None, common: Common, import_flows: bool
+def _checked(
+    target: Target, selection: Selection, where: Where, common: Common, import_flows: bool
 ) -> tuple[ValidationResult, str]:
-    """What the `validate` meta-flow finds, run here on the environment's server."""
-    from meta_flows.commands.deploying import run_here
-    from meta_flows.flows import validate as meta_flow
-
-    def checked(found: Environment) -> State[Any]:
-        asked = {"flows": list(selection.flows), "kinds": list(selection.kinds), "pattern": selection.pattern}
-        root = common.root.resolve()
-        return meta_flow(found.name, import_flows=import_flows, root=root, return_state=True, **asked)
-
-    result = run_here("Validating", target.environment, api_url, common, checked, start_local=False)
+    """What the `validate` meta-flow finds on the environment's server."""
+    result = _run(target, selection, where, common, import_flows)
     found = ValidationResult(errors=result.refused, warnings=result.warnings)
     return found, result.message.partition("; ")[2]
+
+
+def _run(target: Target, selection: Selection, where: Where, common: Common, import_flows: bool) -> DeployResult:
+    from meta_flows.commands.deploying import run_meta_flow
+    from meta_flows.flows import validate as meta_flow
+
+    asked = {"flows": list(selection.flows), "kinds": list(selection.kinds), "pattern": selection.pattern}
+    options = {**asked, "import_flows": import_flows}
+    return run_meta_flow("Validating", meta_flow, target.environment, where, common, start_local=False, **options)

@@ -67,6 +67,12 @@ def connected() -> Iterator[Engine]:
         client.close()
 
 
+def folder_here(client: Engine) -> Path | None:
+    """Where the engine keeps its images, if that is on this machine."""
+    folder = Path(client.info()["DockerRootDir"])
+    return folder if client.api.base_url == "http+docker://localhost" and folder.exists() else None
+
+
 def find(client: Engine, image: Image) -> Image | None:
     """An image, if it is where workers get it from: the registry that it is pushed to, or else this engine.
 

@@ -131,21 +131,25 @@ def ask(url: str, *, authorised: bool = False, headers: Mapping[str, str] | None
     elif authorised and settings.auth_string:
         user, _, password = settings.auth_string.get_secret_value().partition(":")
         auth = httpx.BasicAuth(user, password)
-    return _get(url, headers=sent, auth=auth, verify=_tls(), timeout=10)
+    return _get(url, headers=sent, auth=auth, verify=certificates(), timeout=10)
 
 
-def ensure_no_older(api: Api) -> None:
+def ensure_no_older(api: Api) -> str:
     """Make sure that the server is no older than this Prefect; between patches of one minor version nothing breaks.
+
+    Returns:
+        The server's version.
 
     Raises:
         MetaFlowsError: MF408, it is.
     """
-    server = api.request("GET", "/admin/version").json()
-    if _minor(server) < _minor(prefect.__version__):
+    server: str = api.request("GET", "/admin/version").json()
+    if minor(server) < minor(prefect.__version__):
         raise refuse("MF408", url=str(api.api_url), server=server, client=prefect.__version__)
+    return server
 
 
-def _minor(version: str) -> tuple[int, ...]:
+def minor(version: str) -> tuple[int, ...]:
     """Major and minor version."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
@@ -153,7 +157,7 @@ def _minor(version: str) -> tuple[int, ...]:
 def answers(api_url: str) -> bool:
     """Whether a Prefect server is up at this address, whatever it thinks of us."""
     try:
-        return _get(f"{api_url}/health", timeout=2, verify=_tls()).status_code in (200, 401, 403)
+        return _get(f"{api_url}/health", timeout=2, verify=certificates()).status_code in (200, 401, 403)
     except httpx.HTTPError:
         return False
 
@@ -173,13 +177,13 @@ def ui_url(api_url: str) -> str:
     """Where this server's default UI is; two ship with Prefect 3, and its own links lead to the older one."""
     root = api_url.removesuffix("/api")
     try:
-        settings = httpx.get(f"{root}/ui-settings", timeout=5, verify=_tls()).json()
+        settings = httpx.get(f"{root}/ui-settings", timeout=5, verify=certificates()).json()
         return f"{root}{settings['v2_base_url']}" if settings["default_ui"] == "v2" else root
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return root
 
 
-def _tls() -> ssl.SSLContext:
+def certificates() -> ssl.SSLContext:
     """How Prefect's settings want certificates to be checked; a transport of one's own has to be told."""
     settings = get_current_settings().api
     return _tls_context(settings.ssl_cert_file or certifi.where(), settings.tls_insecure_skip_verify)
@@ -218,7 +222,7 @@ def client() -> Iterator[Api]:
     with (
         linking(str(get_current_settings().api.url)),
         speaking_plainly(),
-        get_client(sync_client=True, httpx_settings={"transport": _QuickRetry(verify=_tls())}) as api,
+        get_client(sync_client=True, httpx_settings={"transport": _QuickRetry(verify=certificates())}) as api,
     ):
         yield api
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, Log
 from prefect.client.schemas.sorting import LogSort
+from prefect.states import Cancelling
 
 from meta_flows.errors import refuse
 from meta_flows.models import LiveDeployment
 from meta_flows.prefect_api.connection import Api
-from meta_flows.prefect_api.observe import has_live_worker
+from meta_flows.prefect_api.observe import PAGE, has_live_worker
 
 POLL_SECONDS = 0.5
 LAST_LOGS_SECONDS = 10
+LATE_LINES = 50
+"""How many lines are read again: those of several processes do not arrive in the order in which they were written."""
 
 
 def start_run(api: Api, deployment: LiveDeployment, parameters: Mapping[str, Any]) -> FlowRun:
@@ -41,6 +45,37 @@ def follow_run(api: Api, run: FlowRun, work_pool: str, timeout: timedelta) -> Fl
             name = now.state.name if now.state else "unknown"
             raise refuse("MF507", run=run.name, state=name, seconds=timeout.total_seconds(), reason=reason)
         time.sleep(POLL_SECONDS)
+
+
+def follow(api: Api, run: FlowRun, seen: dict[UUID, datetime]) -> Iterator[tuple[FlowRun, list[Log]]]:
+    """A run as it is now and its log lines that are new, again and again until it has ended and sent its last ones.
+
+    Args:
+        api: Client of the server.
+        run: The run.
+        seen: When each line that was returned already was written, by its id; with it somebody can follow again.
+    """
+    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+    deadline = None
+    while True:
+        now = api.read_flow_run(run.id)
+        offset = max(0, len(seen) - LATE_LINES)
+        found = api.read_logs(log_filter=of_run, limit=PAGE, offset=offset, sort=LogSort.TIMESTAMP_ASC)
+        lines = [line for line in found if line.id not in seen]
+        seen |= {line.id: line.timestamp for line in lines}
+        yield now, lines
+        if now.state is not None and now.state.is_final():
+            deadline = deadline or time.monotonic() + LAST_LOGS_SECONDS
+            started, ended = now.start_time is not None, now.end_time
+            complete = not started or (ended is not None and any(at >= ended for at in seen.values()))
+            if complete or time.monotonic() > deadline:
+                return
+        time.sleep(POLL_SECONDS)
+
+
+def cancel_run(api: Api, run: FlowRun) -> None:
+    """Ask for a run to be cancelled; its worker does it, or the server where no worker has it."""
+    api.set_flow_run_state(run.id, Cancelling())
 
 
 def last_logs(api: Api, run: FlowRun, count: int) -> list[Log]:

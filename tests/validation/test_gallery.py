@@ -39,9 +39,12 @@ def codes(*numbers: int | range) -> set[str]:
 NOT_IN_THE_GALLERY = {
     "the command line or the shell asks for what is not there": codes(109, 110, 403, 405, 506, 509, 520, 901),
     "the server cannot be used": codes(401, 402, 404, 406, 408),
-    "it takes a deploy, a run or a rollback to meet it": codes(418, *range(501, 505), 507, 508, *range(510, 520), 521),
+    "it takes a deploy, a run or a rollback to meet it": codes(
+        418, *range(501, 505), 507, 508, *range(510, 520), 521, 522, 523, 531, 532
+    ),
     "it depends on the git checkout around the repository": codes(505),
     "it takes a Docker engine or a registry": codes(601, *range(605, 610), *range(611, 614)),
+    "doctor looks at what is around a repository": codes(range(801, 806), range(808, 811)),
     "it is a defect of ours": codes(902),
 }
 OF_FLOWS = codes(range(101, 107), 108, range(111, 119), range(121, 126))
