@@ -113,6 +113,10 @@ serve-%: $(VENV)/run ## serve one flow, e.g. serve-rpa1
 test: $(VENV)/dev ## run the tests [ARGS="-k plan"]
 	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
+test-prefect-3.4: BIN := $(VENV)-3.4/bin
+test-prefect-3.4: $(VENV)-3.4/test ## run what depends on Prefect's version with client and server of 3.4 [ARGS="-k plan"]
+	@$(BIN)/pytest --numprocesses 2 --dist load -m prefect_3_4 $(ARGS)
+
 lint: $(VENV)/dev ## formatting, lint, types and the import contract
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
@@ -126,10 +130,10 @@ install: $(VENV)/dev ## install everything for working on this project
 
 # Installed from the hashed lock, with uv where it is there; a stamp for what is installed, renewed when the lock is.
 # The lock is complete, so nothing is resolved again: older pips cannot, where a locked package is wanted with an extra.
-$(VENV)/bin/python:
+$(VENV)/bin/python $(VENV)-3.4/bin/python: %/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "creating $(VENV) ..." >&2
-	@$(if $(UV),$(UV) venv --quiet --python $$(command -v $(PYTHON)) $(VENV),$(PYTHON) -m venv $(VENV))
+	@echo "creating $* ..." >&2
+	@$(if $(UV),$(UV) venv --quiet --python $$(command -v $(PYTHON)) $*,$(PYTHON) -m venv $*)
 
 INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
@@ -143,6 +147,11 @@ $(VENV)/dev: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 	@$(INSTALL) --no-deps --require-hashes -r requirements-dev.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@ $(VENV)/run
 
+$(VENV)-3.4/test: requirements-prefect-3.4.txt requirements-prefect-3.4-test.txt pyproject.toml | $(VENV)-3.4/bin/python
+	@echo "installing Prefect 3.4 and what it needs ..." >&2
+	@$(INSTALL) --no-deps --require-hashes -r requirements-prefect-3.4.txt -r requirements-prefect-3.4-test.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@
+
 $(VENV)/bench: requirements-bench.txt | $(VENV)/run
 	@$(INSTALL) --no-deps --require-hashes -r requirements-bench.txt && touch $@
 
@@ -153,6 +162,10 @@ lock: ## renew the locks; needs uv
 		pyproject.toml requirements.in --group dev -o requirements-dev.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
 		--group bench -c requirements-dev.txt -o requirements-bench.txt
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
+		pyproject.toml requirements-prefect-3.4.in -o requirements-prefect-3.4.txt
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
+		--group test -c requirements-prefect-3.4.txt -o requirements-prefect-3.4-test.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
 		pyproject.toml requirements.in --extra stack -c requirements-dev.txt -o requirements-stack.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \

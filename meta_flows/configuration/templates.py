@@ -43,7 +43,7 @@ class Template(Resolved):
 
 
 def placeholders(value: Any) -> set[Placeholder]:
-    """The `{{ }}` placeholders in a text, or in all texts that a value holds; Prefect 3.4 stumbles over a null itself."""
+    """The `{{ }}` placeholders in a text, or in all texts that a value holds; over a null Prefect 3.4 stumbles."""
     from prefect.utilities.templating import find_placeholders
 
     if isinstance(value, str):

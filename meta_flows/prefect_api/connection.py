@@ -67,13 +67,15 @@ def ensure_on_server_of(environment: str, environment_url: str) -> str:
     """The address of the server in use, if it was chosen for this environment; a run lives where it deploys to.
 
     Raises:
-        MetaFlowsError: MF405 when Prefect would start a server just for this run, MF403 when the shell's is another.
+        MetaFlowsError: MF405 when Prefect would start a server just for this run, MF403 when the shell's is another,
+            MF401, MF402 or MF408 when it cannot be used.
     """
     in_use = get_current_settings().api.url
     if not in_use:
         raise refuse("MF405", environment=environment)
     if _connected_to.get() != in_use:
         choose_server(environment, environment_url)
+        check(in_use)
     return in_use
 
 
@@ -82,7 +84,7 @@ def connected(api_url: str) -> Iterator[None]:
     """Make a server the one that Prefect uses: for its runs, logs and events as for our own requests.
 
     Raises:
-        MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us.
+        MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us, MF408 when it is older than our Prefect.
     """
     with temporary_settings(updates={PREFECT_API_URL: api_url}), linking(api_url), speaking_plainly(api_url):
         check(api_url)
@@ -107,7 +109,11 @@ def linking(api_url: str) -> Iterator[None]:
 
 
 def check(api_url: str) -> None:
-    """Make sure that the server answers and lets us in, at the cost of one request; where nobody listens, at once."""
+    """Make sure that the server answers, lets us in and is no older than our Prefect, at the cost of one request.
+
+    Raises:
+        MetaFlowsError: MF401, where nobody listens at once; MF402; MF408.
+    """
     settings = get_current_settings().api
     headers = dict(get_current_settings().client.custom_headers)
     auth: httpx.BasicAuth | None = None
@@ -121,17 +127,19 @@ def check(api_url: str) -> None:
         if answer.status_code == httpx.codes.NOT_FOUND or "json" not in answer.headers.get("content-type", ""):
             raise refuse("MF401", url=api_url, detail="what answers is no Prefect API; its address ends in /api")
         answer.raise_for_status()
+    ensure_no_older(api_url, answer.json())
 
 
-def ensure_no_older(api: Api) -> None:
-    """Make sure that the server is no older than this Prefect; between patches of one minor version nothing breaks.
+def ensure_no_older(api_url: str, server: str) -> None:
+    """Make sure that a server's version is no older than this Prefect's.
+
+    Between patches of one minor version nothing breaks, and an older client uses nothing that a newer server lacks.
 
     Raises:
-        MetaFlowsError: MF408, it is.
+        MetaFlowsError: MF408, it is older.
     """
-    server = api.request("GET", "/admin/version").json()
     if _minor(server) < _minor(prefect.__version__):
-        raise refuse("MF408", url=str(api.api_url), server=server, client=prefect.__version__)
+        raise refuse("MF408", url=api_url, server=server, client=prefect.__version__)
 
 
 def _minor(version: str) -> tuple[int, ...]:

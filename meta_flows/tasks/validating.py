@@ -19,7 +19,6 @@ from meta_flows.desired import Desired, as_error
 from meta_flows.models import Deployment, DeployResult, FlowMetadata
 from meta_flows.prefect_api import Api
 from meta_flows.prefect_api import observe as reads
-from meta_flows.prefect_api.connection import ensure_no_older
 from meta_flows.reporting import markdown
 from meta_flows.tasks import step
 from meta_flows.validation import Pool, Reference, Surroundings
@@ -49,12 +48,7 @@ def validate_flows(
 def check_deployments(
     api: Api, root: Path, configured: Configured, rendered: Desired, work_pools: WorkPools, environment: Environment
 ) -> Desired:
-    """Apply the rules that compare deployments with what the server has: pools, job variables, blocks, variables.
-
-    Raises:
-        MetaFlowsError: MF408, the server is older than this Prefect.
-    """
-    ensure_no_older(api)
+    """Apply the rules that compare deployments with what the server has: pools, job variables, blocks, variables."""
     surroundings = _surroundings(api, rendered.deployments, work_pools, environment)
     kept, found = validation.check_deployments(
         configured, rendered.deployments, environment, surroundings, cache(partial(load_template, root))
