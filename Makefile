@@ -113,9 +113,14 @@ serve-%: $(VENV)/run ## serve one flow, e.g. serve-rpa1
 test: $(VENV)/dev ## run the tests [ARGS="-k plan"]
 	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# What asks most of Prefect. Not among them, as they are about 3.8: tests/validation/test_stock_prefect_accepts.py (what
+# stock Prefect takes without a word), tests/faults (which request fails), tests/images and tests/compose (its images).
+PREFECT_TESTS = $(addprefix tests/,deploying planning flows/test_folders.py test_parameter_schemas.py discovery/test_as_prefect.py \
+	validation/test_gallery.py validation/test_validate.py)
+
 test-prefect-3.4: BIN := $(VENV)-3.4/bin
 test-prefect-3.4: $(VENV)-3.4/test ## run what depends on Prefect's version with client and server of 3.4 [ARGS="-k plan"]
-	@$(BIN)/pytest --numprocesses 2 --dist load -m prefect_3_4 $(ARGS)
+	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(PREFECT_TESTS) $(ARGS)
 
 lint: $(VENV)/dev ## formatting, lint, types and the import contract
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

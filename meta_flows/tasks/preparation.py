@@ -35,8 +35,8 @@ def enter_environment(root: Path, environment: str) -> Environment:
 
     Raises:
         MetaFlowsError: MF204, no such environment; MF403 or MF405, the run is on another server or on none; MF401,
-            MF402 or MF408, its server cannot be used; MF522, its deployment is for another environment, and the form's own
-            check was switched off.
+            MF402 or MF408, its server cannot be used; MF522, its deployment is for another environment, and the form's
+            own check was switched off.
     """
     target = load_environment(root, environment)
     fixed = deployment.parameters.get("environment") if deployment.id else None
