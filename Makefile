@@ -23,10 +23,10 @@ META_FLOWS = $(BIN)/meta-flows
 .PHONY: help install discover-flows validate-flows validate-deployments build-deployments test-deployments \
 	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging \
 	deploy-prod clean-deployments reconcile rollback releases unlock run worker server server-stop \
-	serve-flows serve-deployments test lint lock docs bench bench-chart
+	serve-flows serve-deployments test test-prefect-3.4 lint lock docs bench bench-chart
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9% -]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9%. -]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 discover-flows: $(VENV)/run ## list every flow and what is wrong with it [FLOW= VERBOSE=true]
 	@$(META_FLOWS) discover $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
