@@ -75,7 +75,7 @@ def ensure_on_server_of(environment: str, environment_url: str) -> str:
         raise refuse("MF405", environment=environment)
     if _connected_to.get() != in_use:
         choose_server(environment, environment_url)
-        check(in_use)
+        ensure_no_older(in_use, check(in_use))
     return in_use
 
 
@@ -87,7 +87,7 @@ def connected(api_url: str) -> Iterator[None]:
         MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us, MF408 when it is older than our Prefect.
     """
     with temporary_settings(updates={PREFECT_API_URL: api_url}), linking(api_url), speaking_plainly(api_url):
-        check(api_url)
+        ensure_no_older(api_url, check(api_url))
         token = _connected_to.set(api_url)
         try:
             yield
@@ -108,11 +108,11 @@ def linking(api_url: str) -> Iterator[None]:
         yield
 
 
-def check(api_url: str) -> None:
-    """Make sure that the server answers, lets us in and is no older than our Prefect, at the cost of one request.
+def check(api_url: str) -> str:
+    """Make sure that the server answers and lets us in, at the cost of one request; where nobody listens, at once.
 
-    Raises:
-        MetaFlowsError: MF401, where nobody listens at once; MF402; MF408.
+    Returns:
+        Its version.
     """
     settings = get_current_settings().api
     headers = dict(get_current_settings().client.custom_headers)
@@ -127,7 +127,7 @@ def check(api_url: str) -> None:
         if answer.status_code == httpx.codes.NOT_FOUND or "json" not in answer.headers.get("content-type", ""):
             raise refuse("MF401", url=api_url, detail="what answers is no Prefect API; its address ends in /api")
         answer.raise_for_status()
-    ensure_no_older(api_url, answer.json())
+    return str(answer.json())
 
 
 def ensure_no_older(api_url: str, server: str) -> None:
