@@ -25,10 +25,10 @@ META_FLOWS = $(BIN)/meta-flows
 .PHONY: help doctor install discover-flows validate-flows validate-deployments build-deployments test-deployments \
 	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging \
 	deploy-prod clean-deployments reconcile rollback register status check-ui releases unlock run worker server server-stop \
-	serve-flows serve-deployments test lint lock docs bench bench-chart
+	serve-flows serve-deployments test test-prefect-3.4 lint lock docs bench bench-chart
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9% -]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9%. -]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 discover-flows: $(VENV)/run ## list every flow and what is wrong with it [FLOW= VERBOSE=true]
 	@$(META_FLOWS) discover $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
@@ -127,6 +127,15 @@ serve-%: $(VENV)/run ## serve one flow, e.g. serve-rpa1
 test: $(VENV)/dev ## run the tests [ARGS="-k plan"]
 	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# What asks most of Prefect. Not among them, as they are about 3.8: tests/validation/test_stock_prefect_accepts.py (what
+# stock Prefect takes without a word), tests/faults (which request fails), tests/images and tests/compose (its images).
+PREFECT_TESTS = $(addprefix tests/,deploying planning flows/test_folders.py test_parameter_schemas.py discovery/test_as_prefect.py \
+	validation/test_gallery.py validation/test_validate.py)
+
+test-prefect-3.4: BIN := $(VENV)-3.4/bin
+test-prefect-3.4: $(VENV)-3.4/test ## run what depends on Prefect's version with client and server of 3.4 [ARGS="-k plan"]
+	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(PREFECT_TESTS) $(ARGS)
+
 lint: $(VENV)/dev ## formatting, lint, types and the import contract
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
@@ -140,10 +149,10 @@ install: $(VENV)/dev ## install everything for working on this project
 
 # Installed from the hashed lock, with uv where it is there; a stamp for what is installed, renewed when the lock is.
 # The lock is complete, so nothing is resolved again: older pips cannot, where a locked package is wanted with an extra.
-$(VENV)/bin/python:
+$(VENV)/bin/python $(VENV)-3.4/bin/python: %/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "creating $(VENV) ..." >&2
-	@$(if $(UV),$(UV) venv --quiet --python $$(command -v $(PYTHON)) $(VENV),$(PYTHON) -m venv $(VENV))
+	@echo "creating $* ..." >&2
+	@$(if $(UV),$(UV) venv --quiet --python $$(command -v $(PYTHON)) $*,$(PYTHON) -m venv $*)
 
 INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
@@ -157,6 +166,11 @@ $(VENV)/dev: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 	@$(INSTALL) --no-deps --require-hashes -r requirements-dev.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@ $(VENV)/run
 
+$(VENV)-3.4/test: requirements-prefect-3.4.txt requirements-prefect-3.4-test.txt pyproject.toml | $(VENV)-3.4/bin/python
+	@echo "installing Prefect 3.4 and what it needs ..." >&2
+	@$(INSTALL) --no-deps --require-hashes -r requirements-prefect-3.4.txt -r requirements-prefect-3.4-test.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@
+
 $(VENV)/bench: requirements-bench.txt | $(VENV)/run
 	@$(INSTALL) --no-deps --require-hashes -r requirements-bench.txt && touch $@
 
@@ -167,6 +181,10 @@ lock: ## renew the locks; needs uv
 		pyproject.toml requirements.in --extra browser --group dev -o requirements-dev.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
 		--group bench -c requirements-dev.txt -o requirements-bench.txt
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
+		pyproject.toml requirements-prefect-3.4.in -o requirements-prefect-3.4.txt
+	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
+		--group test -c requirements-prefect-3.4.txt -o requirements-prefect-3.4-test.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \
 		pyproject.toml requirements.in --extra stack -c requirements-dev.txt -o requirements-stack.txt
 	uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --upgrade \

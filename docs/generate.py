@@ -62,7 +62,7 @@ def commands() -> str:
     """Every Makefile target and every command."""
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     variables = "\n".join(re.findall(r"^#   (.*)$", makefile, flags=re.MULTILINE))
-    targets = re.findall(r"^([a-z0-9% -]+):.*?## (.*?)(?: \[(.*)\])?$", makefile, flags=re.MULTILINE)
+    targets = re.findall(r"^([a-z0-9%. -]+):.*?## (.*?)(?: \[(.*)\])?$", makefile, flags=re.MULTILINE)
     rows = [(_targets(names), _shown(meaning), _code(accepted)) for names, meaning, accepted in targets]
     return "\n\n".join(
         [

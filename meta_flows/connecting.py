@@ -29,7 +29,7 @@ def connect(
         start_local: Start a server if none answers and the environment's own is on this machine.
 
     Raises:
-        MetaFlowsError: MF204, no such environment; MF401 to MF406, no usable server.
+        MetaFlowsError: MF204, no such environment; MF401 to MF406 or MF408, no usable server.
     """
     repository = (root or Path()).resolve()
     if not repository.is_dir():

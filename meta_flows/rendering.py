@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from prefect.utilities.templating import PlaceholderType, apply_values, find_placeholders
+from prefect.utilities.templating import PlaceholderType, apply_values
 
 from meta_flows.configuration import (
     ConfiguredFlow,
@@ -18,6 +18,7 @@ from meta_flows.configuration import (
     Template,
     deployment_name,
     looks_secret,
+    placeholders,
 )
 from meta_flows.configuration.environment import ResourceLimits
 from meta_flows.configuration.quantities import cpu_count, memory_bytes
@@ -200,7 +201,7 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 def _filled(parts: dict[str, Any], values: dict[str, Any], place: Callable[[str], Place]) -> dict[str, Any]:
     unknown = sorted(
         placeholder.name
-        for placeholder in find_placeholders(parts)
+        for placeholder in placeholders(parts)
         if placeholder.type in (PlaceholderType.STANDARD, PlaceholderType.ENV_VAR)
         and not placeholder.name.startswith(RUN_TIME_PREFIX)
         and not _is_there(values, placeholder.name)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,13 @@ class started_server:  # noqa: N801  # reads as a verb where it is used
 
     Args:
         home: Its PREFECT_HOME.
+        python: The interpreter whose Prefect it is.
         **settings: More environment variables.
     """
 
-    def __init__(self, home: Path, **settings: str) -> None:
+    def __init__(self, home: Path, *, python: str = sys.executable, **settings: str) -> None:
         self.port = free_port()
-        self.home, self.settings = home, settings
+        self.home, self.python, self.settings = home, python, settings
 
     def __enter__(self) -> Server:
         url = f"http://127.0.0.1:{self.port}"
@@ -138,7 +140,7 @@ class started_server:  # noqa: N801  # reads as a verb where it is used
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
             **self.settings,
         }
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [self.python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         with (self.home / "server.log").open("wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
@@ -157,19 +159,22 @@ class started_server:  # noqa: N801  # reads as a verb where it is used
         self.process.wait(30)
 
 
+def run_meta_flows(
+    *words: str, cwd: Path, timeout: float = 180, python: str = sys.executable, **shell: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `meta-flows` as a user does, in a process of its own."""
+    return subprocess.run(
+        [python, "-m", "meta_flows", *words],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **shell},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `meta-flows` as a user does, in a process of its own."""
-
-    def run(*words: str, cwd: Path = tmp_path, timeout: float = 180, **shell: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "meta_flows", *words],
-            cwd=cwd,
-            env={**os.environ, "COLUMNS": "200", **shell},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
-    return run
+    """`meta-flows` in the test's own folder, unless it is said where."""
+    return partial(run_meta_flows, cwd=tmp_path)

@@ -18,7 +18,7 @@ from meta_flows.configuration.schedules import Schedule
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.configuration.sections import Setting, explain
 from meta_flows.configuration.selection import Configured, ConfiguredFlow, Selection, configure, deployment_name
-from meta_flows.configuration.templates import Template, load_template
+from meta_flows.configuration.templates import Template, load_template, placeholders
 
 __all__ = [
     "Configured",
@@ -42,5 +42,6 @@ __all__ = [
     "load_environment",
     "load_template",
     "looks_secret",
+    "placeholders",
     "read_env_file",
 ]

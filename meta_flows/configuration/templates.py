@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -11,6 +12,9 @@ from meta_flows.configuration.documents import Document
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
 from meta_flows.configuration.sections import Resolved
 from meta_flows.errors import refuse
+
+if TYPE_CHECKING:
+    from prefect.utilities.templating import Placeholder
 
 BUILT_IN: dict[str, dict[str, Any]] = {
     "python": {
@@ -35,9 +39,17 @@ class Template(Resolved):
     @property
     def uses_image(self) -> bool:
         """Whether its deployments run an image: it has a placeholder like `{{ image.reference }}`."""
-        from prefect.utilities.templating import find_placeholders
+        return any(placeholder.name.startswith("image.") for placeholder in placeholders(self.model_dump()))
 
-        return any(placeholder.name.startswith("image.") for placeholder in find_placeholders(self.model_dump()))
+
+def placeholders(value: Any) -> set[Placeholder]:
+    """The `{{ }}` placeholders in a text, or in all texts that a value holds; over a null Prefect 3.4 stumbles."""
+    from prefect.utilities.templating import find_placeholders
+
+    if isinstance(value, str):
+        return find_placeholders(value)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return {found for part in parts for found in placeholders(part)}
 
 
 def template_kinds(root: Path) -> frozenset[str]:

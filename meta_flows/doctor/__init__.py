@@ -41,11 +41,11 @@ CONFIGURED: Mapping[str, Callable[[Path, Environment], Said]] = {
 REACHED: Mapping[str, Callable[[Server, Environment], Said]] = {
     "server": server.check_server,
     "proxy": server.check_proxy,
+    "version": server.check_version,
 }
-"""What needs an address; without both of these well nothing more can be asked."""
+"""What needs an address; unless all is well with these nothing more can be asked."""
 
 CONNECTED: Mapping[str, Callable[[Api, Environment], Said]] = {
-    "version": server.check_version,
     "clock": server.check_clock,
     "database": server.check_database,
     "ui": server.check_ui,

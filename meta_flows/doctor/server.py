@@ -56,9 +56,11 @@ def judge_proxy(api_url: str, proxy: str, *, direct: bool, through: bool) -> str
     return problem("MF805", proxy=proxy, url=api_url, how=how, host=urlsplit(api_url).hostname)
 
 
-def check_version(api: Api, _: Environment) -> Iterator[str | ValidationError]:
+def check_version(server: Server, _: Environment) -> Iterator[str | ValidationError]:
     """Is it the version of the Prefect here?"""
-    yield judge_version(str(api.api_url), ensure_no_older(api), prefect.__version__)
+    version = check(server.api_url)
+    ensure_no_older(server.api_url, version)
+    yield judge_version(server.api_url, version, prefect.__version__)
 
 
 def judge_version(api_url: str, server: str, client: str) -> str | ValidationError:

@@ -67,13 +67,15 @@ def ensure_on_server_of(environment: str, environment_url: str) -> str:
     """The address of the server in use, if it was chosen for this environment; a run lives where it deploys to.
 
     Raises:
-        MetaFlowsError: MF405 when Prefect would start a server just for this run, MF403 when the shell's is another.
+        MetaFlowsError: MF405 when Prefect would start a server just for this run, MF403 when the shell's is another,
+            MF401, MF402 or MF408 when it cannot be used.
     """
     in_use = get_current_settings().api.url
     if not in_use:
         raise refuse("MF405", environment=environment)
     if _connected_to.get() != in_use:
         choose_server(environment, environment_url)
+        ensure_no_older(in_use, check(in_use))
     return in_use
 
 
@@ -82,10 +84,10 @@ def connected(api_url: str) -> Iterator[None]:
     """Make a server the one that Prefect uses: for its runs, logs and events as for our own requests.
 
     Raises:
-        MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us.
+        MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us, MF408 when it is older than our Prefect.
     """
     with temporary_settings(updates={PREFECT_API_URL: api_url}), linking(api_url), speaking_plainly(api_url):
-        check(api_url)
+        ensure_no_older(api_url, check(api_url))
         token = _connected_to.set(api_url)
         try:
             yield
@@ -106,13 +108,18 @@ def linking(api_url: str) -> Iterator[None]:
         yield
 
 
-def check(api_url: str) -> None:
-    """Make sure that the server answers and lets us in, at the cost of one request; where nobody listens, at once."""
+def check(api_url: str) -> str:
+    """Make sure that the server answers and lets us in, at the cost of one request; where nobody listens, at once.
+
+    Returns:
+        Its version.
+    """
     with speaking_plainly(api_url):
         answer = ask(f"{api_url}/admin/version", authorised=True)
         if answer.status_code == httpx.codes.NOT_FOUND or "json" not in answer.headers.get("content-type", ""):
             raise refuse("MF401", url=api_url, detail="what answers is no Prefect API; its address ends in /api")
         answer.raise_for_status()
+    return str(answer.json())
 
 
 def ask(url: str, *, authorised: bool = False, headers: Mapping[str, str] | None = None) -> httpx.Response:
@@ -134,19 +141,16 @@ def ask(url: str, *, authorised: bool = False, headers: Mapping[str, str] | None
     return _get(url, headers=sent, auth=auth, verify=certificates(), timeout=10)
 
 
-def ensure_no_older(api: Api) -> str:
-    """Make sure that the server is no older than this Prefect; between patches of one minor version nothing breaks.
+def ensure_no_older(api_url: str, server: str) -> None:
+    """Make sure that a server's version is no older than this Prefect's.
 
-    Returns:
-        The server's version.
+    Between patches of one minor version nothing breaks, and an older client uses nothing that a newer server lacks.
 
     Raises:
-        MetaFlowsError: MF408, it is.
+        MetaFlowsError: MF408, it is older.
     """
-    server: str = api.request("GET", "/admin/version").json()
     if minor(server) < minor(prefect.__version__):
-        raise refuse("MF408", url=str(api.api_url), server=server, client=prefect.__version__)
-    return server
+        raise refuse("MF408", url=api_url, server=server, client=prefect.__version__)
 
 
 def minor(version: str) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import httpx
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.client.schemas.objects import ConcurrencyLeaseHolder, State
+from prefect.client.schemas.objects import State
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -105,7 +105,7 @@ def write_lock(
     since = 0.0
     while True:
         limit_id, is_taken = _limit(api, name)
-        with nullcontext(enter_result=False) if is_taken else _slot(name, run_id) as acquired:
+        with nullcontext(enter_result=False) if is_taken else _slot(name) as acquired:
             if acquired and _named(api, run_id, [*tags, tag], name, limit_id):
                 _bury(api, _others(api, tag, run_id))
                 try:
@@ -197,10 +197,9 @@ def _named(api: Api, run_id: str, tags: list[str], name: str, limit_id: UUID) ->
 
 
 @contextmanager
-def _slot(name: str, run_id: str) -> Iterator[bool]:
+def _slot(name: str) -> Iterator[bool]:
     """Hold the slot, if it is free; whether it is."""
-    holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(run_id))
-    slot = concurrency(name, max_retries=0, lease_duration=LEASE_SECONDS, strict=True, holder=holder)
+    slot = concurrency(name, max_retries=0, lease_duration=LEASE_SECONDS, strict=True)
     with ExitStack() as held:
         try:
             held.enter_context(slot)

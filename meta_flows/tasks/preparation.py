@@ -34,8 +34,9 @@ def enter_environment(root: Path, environment: str) -> Environment:
     """Load the environment, and make sure that this run is on its server.
 
     Raises:
-        MetaFlowsError: MF204, no such environment; MF403 or MF405, the run is on another server or on none; MF522, its
-            deployment is for another environment, and the form's own check was switched off.
+        MetaFlowsError: MF204, no such environment; MF403 or MF405, the run is on another server or on none; MF401,
+            MF402 or MF408, its server cannot be used; MF522, its deployment is for another environment, and the form's
+            own check was switched off.
     """
     target = load_environment(root, environment)
     fixed = deployment.parameters.get("environment") if deployment.id else None

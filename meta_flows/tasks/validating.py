@@ -19,7 +19,6 @@ from meta_flows.desired import Desired, as_error
 from meta_flows.models import Deployment, DeployResult, FlowMetadata, WorkPoolChange
 from meta_flows.prefect_api import Api
 from meta_flows.prefect_api import observe as reads
-from meta_flows.prefect_api.connection import ensure_no_older
 from meta_flows.reporting import markdown
 from meta_flows.tasks import step
 from meta_flows.validation import Pool, Reference, Surroundings
@@ -65,11 +64,7 @@ def check_deployments(
         work_pools: The work pools that are known to exist.
         pool_changes: What is made of them before the deployments are written.
         environment: Where it goes.
-
-    Raises:
-        MetaFlowsError: MF408, the server is older than this Prefect.
     """
-    ensure_no_older(api)
     surroundings = _surroundings(api, rendered.deployments, work_pools, pool_changes)
     kept, found = validation.check_deployments(
         configured, rendered.deployments, environment, surroundings, cache(partial(load_template, root))

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prefect.utilities.schema_tools import validate
-from prefect.utilities.templating import PlaceholderType, find_placeholders
+from prefect.utilities.templating import PlaceholderType
 
-from meta_flows.configuration import ConfiguredFlow, Document, Template
+from meta_flows.configuration import ConfiguredFlow, Document, Template, placeholders
 from meta_flows.configuration.documents import KeyPath
 from meta_flows.configuration.secrets import masked
 from meta_flows.errors import did_you_mean, problem
@@ -56,7 +56,7 @@ def references(deployments: Iterable[Deployment]) -> set[Reference]:
     """The blocks and variables that the server fills in when a run starts."""
     found = set[Reference]()
     for deployment in deployments:
-        for placeholder in find_placeholders(_run_time_parts(deployment)):
+        for placeholder in placeholders(_run_time_parts(deployment)):
             path = placeholder.name.split(".")
             if placeholder.type == PlaceholderType.BLOCK_DOCUMENT and len(path) > 3:  # noqa: PLR2004
                 found.add(Reference("block", f"{path[2]}/{path[3]}"))
@@ -183,7 +183,7 @@ def _known_now(value: Any) -> Any:
 
 
 def _is_placeholder(value: Any) -> bool:
-    return isinstance(value, str) and bool(find_placeholders(value))
+    return isinstance(value, str) and bool(placeholders(value))
 
 
 def _filled_in_later(value: Any) -> bool:
