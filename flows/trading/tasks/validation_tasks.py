@@ -17,7 +17,7 @@ from flows.trading.vendors.bars import Timeframe
 
 SPREAD = 1.4826
 """Makes a median absolute deviation comparable to a standard deviation."""
-SMALLEST_DEVIATION = 0.001
+SMALLEST_DEVIATION = 0.005
 """Prices that hardly move would make an outlier of every step."""
 
 

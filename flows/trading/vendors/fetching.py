@@ -1,6 +1,7 @@
 """One request to a vendor: in turn, patient where it asks for patience, and clear about what went wrong."""
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -15,6 +16,8 @@ from prefect.concurrency.sync import rate_limit
 PATIENCE = 5
 """How often a request is made again after "too many requests"."""
 LONGEST_PAUSE = 300.0
+
+logger = logging.getLogger(__name__)  # part of a run's log by PREFECT_LOGGING_EXTRA_LOGGERS
 
 
 class VendorError(Exception):
@@ -49,7 +52,9 @@ def fetch_json(
             raise VendorUnavailable(f"{client.base_url} does not answer: {type(error).__name__} {error}") from error
         if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
             return _content(response)
-        time.sleep(pause(response.headers.get("Retry-After")))
+        seconds = pause(response.headers.get("Retry-After"))
+        logger.warning("%s: too many requests, the next one in %g s", response.url.path, seconds)
+        time.sleep(seconds)
     raise VendorUnavailable(f"{client.base_url} still says 'too many requests' after {PATIENCE} attempts")
 
 

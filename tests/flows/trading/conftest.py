@@ -41,7 +41,7 @@ def postgresql() -> Iterator[str]:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/deep/trading.db?timeout=60"
+        return f"sqlite:///{tmp_path}/trading.db?timeout=60"
     url = str(request.getfixturevalue("postgresql"))
     engine = create_engine(url)
     storage.metadata.drop_all(engine)

@@ -18,7 +18,7 @@ import yaml
 from tests.conftest import Server
 from tests.deploying.conftest import Command, Shop
 from tests.flows.trading.conftest import rows
-from tests.flows.trading.vendors import Vendors
+from tests.flows.trading.vendors import Answer, Vendors
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -71,7 +71,7 @@ def worker(checkout: Checkout, **shell: str) -> Iterator[None]:
     words = ["worker", "start", "--root", str(checkout.root), "--environment", "development"]
     with (checkout.root / "worker.log").open("wb") as log:
         command = [sys.executable, "-m", "meta_flows", *words]
-        process = subprocess.Popen(command, env={**os.environ, **shell}, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=checkout.root, env={**os.environ, **shell}, stdout=log, stderr=log)
         try:
             online = {"workers": {"status": {"any_": ["ONLINE"]}}}
             wait_until(lambda: checkout.server.post(f"/work_pools/{checkout.project}/workers/filter", online), 180)
@@ -96,7 +96,7 @@ def test_a_change_in_a_shared_module_plans_an_update_of_exactly_those_who_import
         done = checkout.meta_flows("plan", "--json", "--kind", "python", "--flow", "trading")
     finally:
         module.write_text(before)
-    outcomes = {item["slug"]: item["outcome"] for item in json.loads(done.stdout)["deployments"]}
+    outcomes = {item["flow_name"]: item["state"] for item in json.loads(done.stdout)["outcomes"]}
     assert outcomes == {name: "ToUpdate" if name in INGESTION else "Unchanged" for name in FLOWS}
 
 
@@ -119,7 +119,7 @@ def test_environments_differ_in_symbols_retention_and_prefects_own_settings(chec
     symbols = [len(value.split()) for value in differing("polygon-daily-ingestion", "TRADING_SYMBOLS")]
     assert symbols == sorted(set(symbols))
     assert [value and value["quotes"] for value in differing("market-data-cleanup", "retention")] == [None, 7, 90]
-    assert differing("technical-indicators", "PREFECT_TASK_RUNNER_THREAD_POOL_MAX_WORKERS") == ["4", "4", "8"]
+    assert differing("technical-indicators", "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS") == ["4", "4", "8"]
     assert differing("technical-indicators", "use_distributed") == [None, True, True]
 
 
@@ -131,12 +131,12 @@ def test_a_run_by_a_worker_ingests_with_the_settings_of_its_environment(checkout
     }
     with worker(checkout, **settings):
         for _ in range(2):
+            vendors.says("AAPL", Answer(429, headers={"Retry-After": "0"}))
             done = checkout.meta_flows("run", "polygon-daily-ingestion", "--json", "--timeout", "300")
             assert done.returncode == 0, done.stdout + done.stderr
             ended = json.loads(done.stdout)
             assert ended["state"] == "Completed"
-            # The logger of httpx is one that PREFECT_LOGGING_EXTRA_LOGGERS adds.
-            assert "HTTP Request: GET" in ended["logs"]
+            assert "too many requests, the next one in 0 s" in ended["logs"]  # by PREFECT_LOGGING_EXTRA_LOGGERS
     stored = rows(f"sqlite:///{checkout.root}/flows/trading/output/trading.db")
     assert {row["symbol"] for row in stored} == {"AAPL", "MSFT"}
     assert len(stored) == len({(row["symbol"], row["at"]) for row in stored}) > 0
@@ -148,3 +148,31 @@ def test_a_run_without_a_key_fails_and_names_the_block_that_is_missing(checkout:
     assert done.returncode == 1
     assert "create the Secret block 'polygon-api-key'" in json.loads(done.stdout)["logs"]
     assert vendors.paths == []
+
+
+PROBE = """
+from prefect import flow
+from prefect.settings import get_current_settings
+
+@flow(name="{name}", log_prints=True)
+def probe() -> None:
+    settings = get_current_settings()
+    print(f"threads={{settings.tasks.runner.thread_pool_max_workers}} retries={{settings.flows.default_retries}}")
+"""
+
+
+def test_prefects_settings_come_from_the_deployment_and_for_the_rest_from_the_worker(checkout: Checkout) -> None:
+    """A worker passes its own settings on, `prefect.toml` where it was started included; `env` goes before them."""
+    checkout.write("flows/probe.py", PROBE.format(name=f"{checkout.project}-probe"))
+    threads = {"env": {"PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS": "5"}}
+    checkout.write("flows/deployment.yaml", {"slug": "probe", "job_variables": threads})
+    settings = "[tasks.runner]\nthread_pool_max_workers = 3\n[flows]\ndefault_retries = 2\n"
+    checkout.write("prefect.toml", settings)
+    try:
+        checkout.deploy("--kind", "python", "--flow", f"{checkout.project}-probe")
+        with worker(checkout):
+            done = checkout.meta_flows("run", "probe", "--json", "--timeout", "300")
+        assert "threads=5 retries=2" in json.loads(done.stdout)["logs"], done.stdout + done.stderr
+    finally:
+        for name in ("prefect.toml", "flows/deployment.yaml", "flows/probe.py"):
+            (checkout.root / name).unlink()

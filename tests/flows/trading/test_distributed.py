@@ -14,7 +14,7 @@ from flows.trading.data_ingestion.polygon_flows import polygon_daily_ingestion
 from flows.trading.data_ingestion.validation_flows import market_data_validation
 from flows.trading.storage import indicators
 from tests.flows.trading.conftest import rows
-from tests.flows.trading.vendors import Vendors
+from tests.flows.trading.vendors import Answer, Vendors
 
 
 def test_results_are_the_same_with_and_without(
@@ -35,10 +35,10 @@ def test_results_are_the_same_with_and_without(
 
 
 def test_a_symbol_that_fails_on_the_cluster_is_named(vendors: Vendors, on_sqlite: str) -> None:
-    vendors.page_size = 100
-    del vendors.bars["MSFT"]
-    with pytest.raises(RuntimeError, match=r"1 of 2 symbols failed: BAD SYMBOL"):
-        polygon_daily_ingestion(symbols=["AAPL", "BAD SYMBOL"], use_distributed=True)
+    vendors.says("MSFT", Answer(403, "not entitled"))
+    with pytest.raises(RuntimeError, match=r"1 of 2 symbols failed: MSFT: .*not entitled"):
+        polygon_daily_ingestion(use_distributed=True)
+    assert {row["symbol"] for row in rows(on_sqlite)} == {"AAPL"}
 
 
 def test_without_dask_threads_do_the_work_and_the_log_says_so(

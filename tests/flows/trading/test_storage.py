@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import StatementError
 
 from flows.trading.market_calendar import NEW_YORK, trading_days
-from flows.trading.storage import PRICE, Exact, bars
+from flows.trading.storage import PRICE, Exact, bars, prepare_database
 from tests.flows.trading.conftest import rows, write
 
 AT = datetime(2026, 3, 2, tzinfo=timezone.utc)
@@ -81,3 +82,13 @@ def test_the_exchange_is_closed_on_its_holidays_and_on_days_of_mourning() -> Non
     days = [day.isoformat() for day in trading_days(AT.date().replace(2026, 6, 18), AT.date().replace(2026, 7, 6))]
     assert {"2026-06-19", "2026-07-03"}.isdisjoint(days)
     assert len(days) == 11
+
+
+def test_a_database_is_made_with_its_folder_and_may_be_there_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/not/there/trading.db"
+    monkeypatch.setenv("TRADING_DATABASE_URL", url)
+    for _ in range(2):
+        prepare_database.fn()
+    assert rows(url) == []
