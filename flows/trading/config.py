@@ -6,7 +6,7 @@ from prefect.blocks.system import Secret
 from pydantic import Field, HttpUrl, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,14}$")]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z^][A-Z0-9.=\-]{0,14}$")]
 
 
 class TradingSettings(BaseSettings):

@@ -5,7 +5,7 @@ from typing import Literal
 from prefect import flow
 from pydantic import PositiveInt
 
-from flows.trading.config import TradingSettings
+from flows.trading.config import Symbol, TradingSettings
 from flows.trading.storage import prepare_database
 from flows.trading.tasks.indicator_tasks import compute_indicators
 from flows.trading.tasks.mapping import for_each_symbol
@@ -17,7 +17,7 @@ def technical_indicators(
     days_back: PositiveInt = 7,
     timeframe: Timeframe = "1d",
     source: Literal["polygon", "yahoo"] = "polygon",
-    symbols: list[str] | None = None,
+    symbols: list[Symbol] | None = None,
     use_distributed: bool = False,
 ) -> dict[str, int]:
     """Compute SMA, EMA, RSI, MACD and Bollinger bands from all bars that are stored, and store those of the last days.

@@ -3,7 +3,7 @@
 from prefect import flow
 from pydantic import PositiveInt
 
-from flows.trading.config import TradingSettings, polygon_api_key
+from flows.trading.config import Symbol, TradingSettings, polygon_api_key
 from flows.trading.storage import prepare_database
 from flows.trading.tasks.data_ingestion_tasks import ingest_symbol
 from flows.trading.tasks.mapping import for_each_symbol
@@ -13,7 +13,7 @@ from flows.trading.vendors.polygon import Polygon, space_requests_out
 
 @flow(name="polygon-daily-ingestion")
 def polygon_daily_ingestion(
-    days_back: PositiveInt = 7, symbols: list[str] | None = None, use_distributed: bool = False
+    days_back: PositiveInt = 7, symbols: list[Symbol] | None = None, use_distributed: bool = False
 ) -> dict[str, int]:
     """Store the daily bars of the last days.
 
@@ -30,7 +30,7 @@ def polygon_daily_ingestion(
 
 @flow(name="polygon-intraday-ingestion")
 def polygon_intraday_ingestion(
-    days_back: PositiveInt = 1, symbols: list[str] | None = None, use_distributed: bool = False
+    days_back: PositiveInt = 1, symbols: list[Symbol] | None = None, use_distributed: bool = False
 ) -> dict[str, int]:
     """Store the five-minute bars of the last days.
 
@@ -45,7 +45,9 @@ def polygon_intraday_ingestion(
     return _ingest("5m", days_back, symbols, use_distributed)
 
 
-def _ingest(timeframe: Timeframe, days_back: int, symbols: list[str] | None, use_distributed: bool) -> dict[str, int]:
+def _ingest(
+    timeframe: Timeframe, days_back: int, symbols: list[Symbol] | None, use_distributed: bool
+) -> dict[str, int]:
     settings = TradingSettings()
     polygon = Polygon(str(settings.polygon_url), polygon_api_key(settings))
     space_requests_out(settings.polygon_requests_per_minute)

@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from pydantic import PositiveFloat, PositiveInt
 
-from flows.trading.config import TradingSettings
+from flows.trading.config import Symbol, TradingSettings
 from flows.trading.data_ingestion.charts import line_chart
 from flows.trading.storage import prepare_database
 from flows.trading.tasks.mapping import for_each_symbol
@@ -26,7 +26,7 @@ def market_data_validation(
     source: Literal["polygon", "yahoo"] = "polygon",
     outlier_limit: PositiveFloat = 10,
     strict: bool = False,
-    symbols: list[str] | None = None,
+    symbols: list[Symbol] | None = None,
     use_distributed: bool = False,
 ) -> dict[str, dict[str, int]]:
     """Look for gaps, duplicates, outliers and contradictions, and write a report with a chart of each symbol.

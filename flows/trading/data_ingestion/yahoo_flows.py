@@ -3,7 +3,7 @@
 from prefect import flow
 from pydantic import PositiveInt
 
-from flows.trading.config import TradingSettings
+from flows.trading.config import Symbol, TradingSettings
 from flows.trading.storage import prepare_database
 from flows.trading.tasks.data_ingestion_tasks import ingest_quote, ingest_symbol
 from flows.trading.tasks.mapping import for_each_symbol
@@ -12,7 +12,7 @@ from flows.trading.vendors.yahoo import Yahoo
 
 @flow(name="yahoo-history-ingestion")
 def yahoo_history_ingestion(
-    days_back: PositiveInt = 30, symbols: list[str] | None = None, use_distributed: bool = False
+    days_back: PositiveInt = 30, symbols: list[Symbol] | None = None, use_distributed: bool = False
 ) -> dict[str, int]:
     """Store the daily bars of the last days.
 
@@ -37,7 +37,7 @@ def yahoo_history_ingestion(
 
 
 @flow(name="yahoo-quotes-ingestion")
-def yahoo_quotes_ingestion(symbols: list[str] | None = None, use_distributed: bool = False) -> dict[str, int]:
+def yahoo_quotes_ingestion(symbols: list[Symbol] | None = None, use_distributed: bool = False) -> dict[str, int]:
     """Store the latest price of each symbol.
 
     Args:

@@ -1,12 +1,15 @@
 """Polygon.io's aggregates: GET /v2/aggs/ticker/{symbol}/range/{multiplier}/{timespan}/{from}/{to}."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import Any
 
 import httpx
 from prefect.client.orchestration import get_client  # noqa: TID251 - flows are clients of the API as any other program is
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from pydantic import SecretStr
 
 from flows.trading.market_calendar import midnight, trading_day
@@ -60,5 +63,11 @@ def _row(result: dict[str, Any], timeframe: Timeframe) -> dict[str, Any]:
 
 def space_requests_out(per_minute: int) -> None:
     """Have the Prefect server let requests through one by one, as many a minute as Polygon allows."""
+    pace = {"limit": 1, "slot_decay_per_second": per_minute / 60}
     with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(RATE_LIMIT, limit=1, slot_decay_per_second=per_minute / 60)
+        try:
+            client.update_global_concurrency_limit(RATE_LIMIT, GlobalConcurrencyLimitUpdate.model_validate(pace))
+        except ObjectNotFound:
+            new = GlobalConcurrencyLimitCreate.model_validate({"name": RATE_LIMIT, **pace})
+            with suppress(ObjectAlreadyExists):  # another first run was faster
+                client.create_global_concurrency_limit(new)

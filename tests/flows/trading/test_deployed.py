@@ -44,7 +44,7 @@ class Checkout(Shop):
         self.change("environments/defaults.yaml", project=self.project)
         for name in ("defaults", "staging", "production"):
             self.change(f"environments/{name}.yaml", prefect_api_url=self.server.api_url)
-        self.change("environments/development.yaml", work_pools={"python": self.project})
+        self.change("environments/development.yaml", work_pools={"python": self.project, "docker": f"{self.project}-docker"})
 
     def change(self, path: str, **values: Any) -> None:
         """Change keys of a file."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from flows.trading.data_ingestion.polygon_flows import polygon_daily_ingestion
 from tests.flows.trading.conftest import rows
@@ -25,7 +26,7 @@ def test_after_a_kill_and_another_run_nothing_is_missing_and_nothing_is_there_tw
 ) -> None:
     """The vendor keeps it waiting after so many requests; then it is killed with all of its threads."""
     vendors.closes_after = requests
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": PREFECT_API_URL.value()}
     process = subprocess.Popen([sys.executable, "-c", RUN], env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL)
     wait_until(lambda: not vendors.gate.is_set() and vendors.waiting, timeout=180)
     process.send_signal(signal.SIGKILL)
