@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 RUN = "from flows.trading.data_ingestion.polygon_flows import polygon_daily_ingestion as f; f(days_back=28)"
 
 
-@pytest.mark.parametrize("requests", [2, 5, 9])
+@pytest.mark.parametrize("requests", [2, 5, 7])
 def test_after_a_kill_and_another_run_nothing_is_missing_and_nothing_is_there_twice(
     vendors: Vendors, on_each: str, shell: pytest.MonkeyPatch, tmp_path: Path, requests: int
 ) -> None:
