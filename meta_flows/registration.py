@@ -12,14 +12,14 @@ from meta_flows.models import Deployment
 from meta_flows.planning import ownership_tags
 from meta_flows.rendering import render_schedule
 
-META_FLOWS = ("deploy_all", "clean_deployments", "reconcile", "rollback", "validate")
+META_FLOWS = ("deploy_all", "clean_deployments", "reconcile", "rollback", "check_ui", "validate")
 """Those that are registered, by module and function."""
 
 TAG = "meta-flow"
 
 EVERY_QUARTER_OF_AN_HOUR = Schedule.model_construct(cron="*/15 * * * *")
 
-NOT_IN_FORMS = frozenset({"root", "plan_digest", "approved", "confirm", "jitter"})
+NOT_IN_FORMS = frozenset({"root", "plan_digest", "approved", "confirm", "jitter", "screenshots"})
 """Parameters for scripts and for the command line: a person has the approval's form, and the folder is the worker's."""
 
 

@@ -59,18 +59,18 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
 def test_deploy_all_starts_a_server_deploys_and_is_in_sync_the_second_time(checkout: Checkout) -> None:
     first = checkout.make("deploy-all")
     assert first.returncode == 0, first.stdout + first.stderr
-    for name in ("rpa1", "rpa2", "rpa3"):
+    for name in ("rpa1", "rpa2", "rpa3", "polygon-daily-ingestion", "technical-indicators"):
         assert f"{name}-python-dev" in first.stdout
-    assert "development is deployed: 3 created" in first.stdout
+    assert "development is deployed: 10 created" in first.stdout
     assert f"UI: {checkout.api_url.removesuffix('/api')}/v2" in first.stdout
     second = checkout.make("deploy-all")
     assert second.returncode == 0
-    assert "development is in sync: 3 unchanged" in second.stdout
+    assert "development is in sync: 10 unchanged" in second.stdout
     staging = checkout.make("deploy-staging")
-    assert "staging is deployed: 3 created" in staging.stdout
+    assert "staging is deployed: 10 created" in staging.stdout
     dry = checkout.make("test-deployments", "ENV=prod", "KIND=python")
-    assert "production is planned, nothing was written: 3 to create" in dry.stdout
-    assert len(httpx.post(f"{checkout.api_url}/deployments/filter", json={}).json()) == 6
+    assert "production is planned, nothing was written: 10 to create" in dry.stdout
+    assert len(httpx.post(f"{checkout.api_url}/deployments/filter", json={}).json()) == 20
     stopped = checkout.make("server-stop")
     assert "stopped" in stopped.stdout
     with pytest.raises(httpx.ConnectError):
@@ -89,7 +89,7 @@ def test_discover_flows_prints_the_listing_and_needs_no_server(checkout: Checkou
         "✓ flows/rpa1/workflow.py - RPA1ProcessingFlow",
         "✓ flows/rpa2/workflow.py - RPA2ProcessingFlow",
     ]
-    assert done.stdout.splitlines()[-1] == "Found 3 valid flows, 1 invalid flow"
+    assert done.stdout.splitlines()[-1] == "Found 10 valid flows, 1 invalid flow"
 
 
 @pytest.mark.parametrize("environment", ["development", "staging", "production"])
@@ -97,8 +97,8 @@ def test_validation_finds_nothing_wrong_in_any_environment(checkout: Checkout, e
     done = checkout.make("validate-flows", "validate-deployments", f"ENV={environment}", "OFFLINE=true", "IMPORT=true")
     assert done.returncode == 0, done.stderr
     flows, deployments = done.stdout.splitlines()
-    assert flows == "0 errors, 0 warnings; 3 flows checked"
-    assert deployments.startswith(f"0 errors, 0 warnings; 6 deployments of {environment} checked")
+    assert flows == "0 errors, 0 warnings; 10 flows checked"
+    assert deployments.startswith(f"0 errors, 0 warnings; 20 deployments of {environment} checked")
 
 
 def test_help_lists_every_target_with_a_purpose(checkout: Checkout) -> None:

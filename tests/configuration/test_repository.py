@@ -40,8 +40,10 @@ def test_every_flow_is_configured_in_every_environment(name: str) -> None:
     environment = load_environment(ROOT, name)
     assert environment.project == "rpa-flows"
     assert environment.project_stated
-    for flow in discover(ROOT):
-        configuration = flow_configuration(flow, environment, ROOT)
+    flows = discover(ROOT)
+    for flow in flows:
+        siblings = [other for other in flows if other.deployment_file == flow.deployment_file]
+        configuration = flow_configuration(flow, environment, ROOT, siblings=siblings)
         assert [schedule.timing() for schedule in configuration.schedules]
         assert explain(configuration)
         assert not load_env_file(flow, environment, ROOT).keys() & {"PREFECT_API_KEY", "PREFECT_API_URL"}

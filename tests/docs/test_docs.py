@@ -158,3 +158,20 @@ def test_the_script_runs_and_does_what_the_page_says(shop: Shop) -> None:
         "rpa1-python-dev": {"batch_size": 50},
         "rpa2-python-dev": {"batch_size": 50},
     }
+
+
+def test_the_flow_of_the_guide_is_deployed_as_the_guide_says(shop: Shop) -> None:
+    """Each of its files begins with its path; the project keeps its flow's name apart from other tests'."""
+    for language, block in FENCE.findall((ROOT / "docs/adding-a-flow.md").read_text(encoding="utf-8")):
+        if language in ("python", "yaml"):
+            path, _, content = block.removeprefix("# ").partition("\n")
+            shop.write(path, content.replace('name="exchange-rates"', f'name="{shop.project}-rates"'))
+    shop.write("flows/requirements.in", "httpx\nprefect\n")
+    checked = shop.meta_flows("validate", "--environment", "development", "--flow", "exchange_rates", "--offline")
+    assert checked.stdout.startswith("0 errors, 0 warnings"), checked.stdout + checked.stderr
+    for environment in ("development", "production"):
+        shop.deploy("--flow", "exchange_rates", "--environment", environment)
+    assert {name: item["parameters"] for name, item in shop.live().items()} == {
+        "exchange-rates-python-dev": {"currencies": ["USD", "GBP"]},
+        "exchange-rates-python-prod": {"currencies": ["USD", "GBP", "JPY", "CHF"]},
+    }

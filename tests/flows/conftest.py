@@ -27,7 +27,7 @@ def prefect_server() -> Iterator[None]:
         PREFECT_SERVER_ANALYTICS_ENABLED: False,
         PREFECT_SERVER_LOGGING_LEVEL: "CRITICAL",
     }
-    with temporary_settings(quiet), prefect_test_harness():
+    with temporary_settings(quiet), prefect_test_harness(server_startup_timeout=120):
         yield
 
 

@@ -37,7 +37,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     strangers = (".env", ".git/config", "__pycache__/workflow.pyc", "output/report.json", "tests/test_it.py")
     for folder in ("", *(f"flows/{slug}/" for slug in SLUGS)):
         build_tree(root, {f"{folder}{name}": "TOKEN=stranger" for name in strangers})
-    for path in root.glob("flows/rpa?/**/*"):
+    for path in root.glob("flows/*/**/*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
     return root
 
@@ -89,6 +89,22 @@ def output(engine: docker.DockerClient, image: Image, *command: str, user: str |
 def test_the_dockerfiles_differ_in_the_name_of_the_flow_only(slug: str) -> None:
     """So their first layers are the same, and are built, pushed and pulled once."""
     assert dockerfile(slug) == dockerfile("rpa1").replace("rpa1", slug)
+
+
+def test_the_dockerfile_of_a_package_differs_in_the_command_too() -> None:
+    ours, theirs = dockerfile("trading"), dockerfile("rpa1").replace("rpa1", "trading")
+    assert ours.splitlines()[:-1] == theirs.splitlines()[:-1]
+
+
+def test_every_flow_of_a_package_loads_from_its_image(
+    engine: docker.DockerClient, build: Build, context: Path, images: dict[str, Image]
+) -> None:
+    image = build(context, "trading")
+    assert layers(image)[0] == layers(images["rpa1"])[0]
+    assert output(engine, image).startswith("polygon-daily-ingestion days_back symbols use_distributed")
+    modules = [f"flows.trading.{path.parent.name}.{path.stem}" for path in context.glob("flows/trading/*/*_flows.py")]
+    assert len(modules) == 5
+    output(engine, image, "python", "-c", f"import {', '.join(modules)}", user=SOMEBODY)
 
 
 def test_the_guide_shows_the_dockerfile_that_there_is() -> None:

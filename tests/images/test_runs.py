@@ -57,7 +57,7 @@ def test_the_examples_run_in_containers_under_their_limits_and_leave_their_resul
     examples: Examples, server: Server, command: Command, engine: docker.DockerClient, docker_worker: StartWorker
 ) -> None:
     root, pool = examples
-    deployed = command(*DEPLOY, cwd=root, timeout=600)
+    deployed = command(*DEPLOY, "--flow", "rpa?", cwd=root, timeout=600)
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     names = {item["name"] for item in json.loads(deployed.stdout)["outcomes"]}
     assert names == {f"{name}-docker-dev" for name in RESULTS}
@@ -77,6 +77,23 @@ def test_the_examples_run_in_containers_under_their_limits_and_leave_their_resul
     for name, done in ended.items():
         assert done.returncode == 0, done.stdout + done.stderr
         assert list((root / "flows" / name / "output" / "docker").rglob(RESULTS[name])), name
+
+
+def test_all_flows_of_a_package_share_one_image_and_run_from_it(
+    examples: Examples, server: Server, command: Command, docker_worker: StartWorker
+) -> None:
+    root, pool = examples
+    deployed = command(*DEPLOY, "--flow", "trading", cwd=root, timeout=600)
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    project = pool.removesuffix("-docker")
+    images = {name: item["job_variables"]["image"] for name, item in server.deployments(project).items()}
+    assert len(images) == 7
+    assert len(set(images.values())) == 1
+
+    docker_worker(pool, server)
+    done = command("run", "market-data-cleanup", "--kind", "docker", cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (root / "flows/trading/output/docker/trading.db").is_file()
 
 
 def test_what_was_pushed_runs_by_its_digest_after_the_image_was_removed_here(

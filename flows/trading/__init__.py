@@ -1,0 +1,1 @@
+"""Market data: ingested, validated, turned into indicators, and in the end deleted."""

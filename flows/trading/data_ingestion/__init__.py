@@ -1,0 +1,1 @@
+"""Flows that bring market data in, and look at what is there."""

@@ -1,0 +1,1 @@
+"""Where prices come from: each module speaks one service's format and gives bars."""
