@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,13 @@ class Loaded(NamedTuple):
     name: str
     description: str
     schema: Mapping[str, Any]
+
+
+def registered_for(tags: Iterable[str]) -> str | None:
+    """The environment that the deployment of a run with these tags is for; None for a run of no registered meta-flow."""
+    known = set(tags)
+    named = (tag.partition(":")[2] for tag in known if tag.startswith("environment:"))
+    return next(named, None) if TAG in known else None
 
 
 def owner(environment: Environment) -> Environment:

@@ -58,7 +58,7 @@ def print_findings(found: ValidationResult) -> None:
 def progress_bar(doing: str) -> Iterator[Callable[[str, int, int], None]]:
     """A line on the terminal that says what is being done, and how far it is where that is told."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
-    with Progress(*columns, console=err, transient=True) as shown:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
         line = shown.add_task(f"{doing}...", total=None, count="")
 
         def show(step: str, done: int, total: int) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 
 from meta_flows import discovery
 from meta_flows.configuration import Configured, Environment, Selection, configure, load_environment
 from meta_flows.errors import refuse
 from meta_flows.models import FlowMetadata
 from meta_flows.prefect_api.connection import ensure_on_server_of
+from meta_flows.registration import registered_for
 from meta_flows.tasks import step
 
 
@@ -39,8 +40,8 @@ def enter_environment(root: Path, environment: str) -> Environment:
             own check was switched off.
     """
     target = load_environment(root, environment)
-    fixed = deployment.parameters.get("environment") if deployment.id else None
-    if fixed and load_environment(root, fixed).name != target.name:
+    fixed = registered_for(flow_run.tags)
+    if fixed not in (None, target.name):
         raise refuse("MF522", fixed=fixed, environment=target.name)
     server = ensure_on_server_of(target.name, target.prefect_api_url)
     get_run_logger().info("Environment %s on %s", target.name, server)
