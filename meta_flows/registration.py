@@ -38,7 +38,7 @@ class Loaded(NamedTuple):
 
 
 def registered_for(tags: Iterable[str]) -> str | None:
-    """The environment that the deployment of a run with these tags is for; None for a run of no registered meta-flow."""
+    """The environment that a run with these tags was registered for; None for a run of no registered meta-flow."""
     known = set(tags)
     named = (tag.partition(":")[2] for tag in known if tag.startswith("environment:"))
     return next(named, None) if TAG in known else None
