@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 from prefect.settings import get_current_settings
 
 from meta_flows.errors import MetaFlowsError, problem, refuse
-from meta_flows.models import Change, ValidationError, kebab
+from meta_flows.models import Change, LiveDeployment, ValidationError, kebab
 from meta_flows.settings import settings
 
 if TYPE_CHECKING:
@@ -68,9 +68,11 @@ def look_at(changes: Iterable[Change], tags: Iterable[str], ui_url: str, folder:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise refuse("MF721", detail=f"{folder} for its pictures cannot be made: {error.strerror}") from error
+    changes = tuple(changes)
+    there = sum(change.live is not None for change in changes)
     with _page(ui_url) as page:
         newer = urlsplit(ui_url).path.endswith("/v2")
-        listed = _listed(page, ui_url, tags, folder) if newer else None
+        listed = _listed(page, ui_url, tags, there, folder) if newer else None
         return [_look_at(page, change, ui_url, listed, folder) for change in changes]
 
 
@@ -129,22 +131,25 @@ def _fails(page: Page, url: str, what: Callable[[], Locator]) -> bool:
     return False
 
 
-def _listed(page: Page, ui_url: str, tags: Iterable[str], folder: Path) -> set[str]:
-    """The names of all deployments that the UI lists under some tags."""
-    names: list[str] = []
-    heading = page.get_by_text(re.compile(r"^\d+ Deployments?$"))
+def _listed(page: Page, ui_url: str, tags: Iterable[str], there: int, folder: Path) -> set[str]:
+    """The names of all deployments that the UI lists under some tags, of which so many should be there."""
+    names: set[str] = set()
+    heading = page.get_by_text(re.compile(r"^\d+ Deployments?$"))  # counts those without the tags, too
     rows = page.get_by_role("row").filter(has=page.get_by_role("link"))
+
+    def lacking() -> list[str]:
+        return ["rows"] if rows.count() < min(there - len(names), LISTED) else []
+
     for number in count(1):
         url = f"{ui_url}/deployments?limit={LISTED}&page={number}&tags={quote(json.dumps(sorted(tags)))}"
         _open(page, url, lambda: heading, folder / "deployments.jpg")
-        there = int(heading.first.inner_text().split()[0])
-        if expected := min(there - len(names), LISTED):
-            rows.nth(expected - 1).wait_for()
+        _settled(lacking)
         page.screenshot(path=folder / "deployments.jpg", type="jpeg", quality=70)
-        names += [row.get_by_role("link").first.inner_text() for row in rows.all()]
-        if len(names) >= there or not expected:
+        listed = [row.get_by_role("link").first.inner_text() for row in rows.all()]
+        names |= {*listed}
+        if len(listed) < LISTED:
             break
-    return set(names)
+    return names
 
 
 def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, folder: Path) -> Seen:
@@ -159,7 +164,7 @@ def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, f
         return Seen(change.name, findings)
     url = f"{ui_url}/deployments/deployment/{change.live.id}"
     try:
-        if wrong := _not_displayed(page, url, change.live.id, change.target, picture):
+        if wrong := _not_displayed(page, url, change, change.live, picture):
             findings += (problem("MF722", key=change.key, what="; ".join(wrong)),)
     except MetaFlowsError as error:
         findings += error.errors
@@ -168,17 +173,19 @@ def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, f
     return Seen(change.name, findings, picture if picture.exists() else None)
 
 
-def _not_displayed(page: Page, url: str, deployment_id: str, spec: Mapping[str, Any], picture: Path) -> list[str]:
+def _not_displayed(page: Page, url: str, change: Change, live: LiveDeployment, picture: Path) -> list[str]:
     """What a deployment's page does not show as it should be; a picture of it is taken on the way."""
-    _open(page, f"{url}?tab=Description", lambda: page.get_by_text(deployment_id), picture)
-    wrong = _settled(lambda: texts_not_displayed(page.locator("body").inner_text(), spec))
+    _open(page, f"{url}?tab=Description", lambda: page.get_by_text(live.id), picture)
+    wrong = _settled(lambda: texts_not_displayed(page.locator("body").inner_text(), change.target, live.spec))
     page.screenshot(path=picture, type="jpeg", quality=70)
     tab = page.get_by_role("tab", name="Parameters")
     if tab.count():
         tab.click()
     else:  # the older UI, whose tabs are none to the browser
         page.goto(f"{url}?tab=Parameters")
-    return wrong + _settled(lambda: _parameters_not_displayed(page, spec["parameters"]))
+    parameters = change.target["parameters"]
+    shown: dict[str, str] = {}
+    return wrong + (_settled(lambda: _parameters_not_displayed(page, parameters, shown)) if parameters else [])
 
 
 def _settled(differing: Callable[[], list[str]]) -> list[str]:
@@ -189,12 +196,14 @@ def _settled(differing: Callable[[], list[str]]) -> list[str]:
     return found
 
 
-def texts_not_displayed(text: str, spec: Mapping[str, Any]) -> list[str]:
+def texts_not_displayed(text: str, spec: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
     """What the page of a deployment does not show as its spec has it, each with what is shown instead.
 
     Args:
         text: All text that the page displays, with its tab `Description` open.
         spec: How the deployment should be.
+        live: How the server has it. Of a schedule that it has right, no other words than ours count as wrong: the UI
+            has its own for some cron expressions and for all recurrence rules.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     whole, tags = " ".join(lines), sorted(_section(lines, "Tags"))
@@ -207,7 +216,8 @@ def texts_not_displayed(text: str, spec: Mapping[str, Any]) -> list[str]:
     missing += [f"tag '{tag}', but {', '.join(tags)}" for tag in spec["tags"] if tag not in tags]
     for slug, schedule in spec["schedules"].items():
         words = schedule_as_displayed(schedule["schedule"])
-        if words and not {slug, words} & {*schedules}:
+        right = slug in live["schedules"] and live["schedules"][slug]["schedule"] == schedule["schedule"]
+        if not {slug, words} & {*schedules} and not (right and len(schedules) == len(spec["schedules"])):
             missing.append(f"schedule '{words}', but {', '.join(schedules) or 'none'}")
     missing += [
         f"description '{_short(block)}'" for block in _blocks(spec.get("description") or "") if block not in whole
@@ -238,17 +248,18 @@ def _blocks(description: str) -> Iterator[str]:
             yield words
 
 
-def schedule_as_displayed(timing: Mapping[str, Any]) -> str | None:
-    """A schedule in the words of the newer UI; None for a recurrence rule, which it puts in words of its own."""
+def schedule_as_displayed(timing: Mapping[str, Any]) -> str:
+    """A schedule in the words of the newer UI, or nearly so."""
     if "interval" in timing:
         return f"Every {_duration(timedelta(seconds=timing['interval']))}"
     if "cron" not in timing:
-        return None
-    if timing["cron"].startswith("@"):
-        return str(timing["cron"])
+        return str(timing["rrule"])
     from cron_descriptor import get_description
 
-    return str(get_description(timing["cron"]))
+    try:
+        return str(get_description(timing["cron"]))
+    except Exception:  # noqa: BLE001  # it has no words for `@daily` and the like
+        return str(timing["cron"])
 
 
 UNITS = {"year": 31_557_600, "month": 2_629_800, "week": 604_800, "day": 86_400, "hour": 3600, "minute": 60}
@@ -264,17 +275,24 @@ def _duration(interval: timedelta) -> str:
     return ", ".join(named)
 
 
-def _parameters_not_displayed(page: Page, parameters: Mapping[str, Any]) -> list[str]:
-    """The parameters that the table of the tab `Parameters` does not show as they should be."""
-    shown: dict[str, str] = {}
-    while True:
+def _parameters_not_displayed(page: Page, parameters: Mapping[str, Any], shown: dict[str, str]) -> list[str]:
+    """The parameters that the table of the tab `Parameters` does not show as they should be.
+
+    Args:
+        page: The browser's page, with that tab open.
+        parameters: The values that there should be.
+        shown: Those that are displayed, as far as the table was read; it is read on from there.
+    """
+    page.get_by_role("cell").first.wait_for()
+    for number in count(2):
         for row in page.get_by_role("row").all():
             cells = row.get_by_role("cell").all_inner_texts()
-            shown |= {cells[0]: cells[1]} if len(cells) > 1 else {}
+            shown |= {cells[0].strip(): cells[1].strip()} if len(cells) > 1 else {}
         further = page.get_by_role("button", name="Go to next page")
         if parameters.keys() <= shown.keys() or not further.count() or not further.first.is_enabled():
             break
         further.first.click()
+        page.get_by_text(f"Page {number} of").wait_for()
     return [
         f"parameter {name}: {_short(json.dumps(value))}, but {_short(shown.get(name) or 'nothing')}"
         for name, value in parameters.items()

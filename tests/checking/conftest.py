@@ -67,7 +67,9 @@ class Deployed:
     def check(self, *words: str, **shell: str) -> tuple[int, dict[str, Any]]:
         """Exit code and JSON result of `check-ui`."""
         done = self.shop.meta_flows("check-ui", "--json", *words, **shell)
-        return done.returncode, json.loads(done.stdout)
+        result = json.loads(done.stdout)
+        assert "errors" not in result, result["errors"]
+        return done.returncode, result
 
     def failures(self, *words: str, **shell: str) -> dict[str, str]:
         """What `check-ui` fails for: messages by code."""

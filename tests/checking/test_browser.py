@@ -32,7 +32,7 @@ SCHEDULES = [
     40 * 86_400,
     400 * 86_400,
 ]
-"""As the UI says them in words, which ours have to equal."""
+"""Some that the UI has in the same words as we, and some in others."""
 
 DESCRIPTION = """
 Adds up **all** `sales`, see [the wiki](https://example.com/wiki):
@@ -121,7 +121,9 @@ def test_what_is_displayed_otherwise_is_named(deployed: Deployed) -> None:
     deployed.change_schedule("b", schedule={"cron": "0 8 * * *", "timezone": "UTC"})
     deployed.server.delete(f"/deployments/{deployed.id('c')}")
     code, result = deployed.check("--browser", "--screenshots", str(deployed.shop.root / "pictures"))
-    assert (code, {item["code"] for item in result["refused"]}) == (1, {"MF701", "MF702", "MF722", "MF724"}), result
+    assert (code, {item["code"] for item in result["refused"]}) == (1, {"MF701", "MF702", "MF722", "MF724"}), result[
+        "refused"
+    ]
     shown = [item["message"].partition(" does not show ") for item in result["refused"] if item["code"] == "MF722"]
     assert [what for _, _, what in shown] == [
         f"tag 'sales', but {', '.join(sorted({*tags, 'mine'} - {'sales'}))}; description 'Adds up.'; "
@@ -163,7 +165,13 @@ def test_a_missing_extra_is_an_error_with_a_remedy(deployed: Deployed, monkeypat
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_browser_ends_with_a_check_that_is_cut_short(deployed: Deployed, way: signal.Signals) -> None:
     command = [sys.executable, "-m", "meta_flows", "check-ui", "--browser"]
-    checking = subprocess.Popen(command, cwd=deployed.shop.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checking = subprocess.Popen(
+        command,
+        cwd=deployed.shop.root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # background jobs ignore it
+    )
     try:
         started = wait_until(lambda: browsers(descendants(checking.pid)))
     finally:
