@@ -179,7 +179,7 @@ _BORDERS = {"green": "#2e7d32", "yellow": "#b26a00", "red": "#c62828"}
 
 def _picture(outcomes: Iterable[Outcome]) -> list[str]:
     """Which flows' deployments were changed, as a diagram that the Prefect UI draws."""
-    changed = [outcome for outcome in by_severity(outcomes) if outcome.state != "Unchanged"]
+    changed = [outcome for outcome in by_severity(outcomes) if OUTCOMES[outcome.state][1] in _BORDERS]
     if len(changed) not in PICTURED:
         return []
     flows = {name: f"f{index}" for index, name in enumerate(dict.fromkeys(item.flow_name for item in changed))}
