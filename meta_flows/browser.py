@@ -302,6 +302,15 @@ def _parameters_not_displayed(page: Page, parameters: Mapping[str, Any], shown: 
 
 def _is_displayed(value: Any, text: str) -> bool:
     try:
-        return bool(text == value or json.loads(text) == value)
+        return text in (value, _joined(value)) or bool(json.loads(text) == value)
     except ValueError:
-        return value is None and not text
+        return False
+
+
+def _joined(value: Any) -> str:
+    """A value as JavaScript makes text of it, which the newer UI leaves lists to."""
+    if isinstance(value, list):
+        return ",".join(map(_joined, value))
+    if isinstance(value, dict):
+        return "[object Object]"
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
