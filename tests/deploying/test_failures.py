@@ -11,7 +11,7 @@ from tests.deploying.test_deploy import states
 def test_a_deployment_deleted_by_hand_is_created_again(shop: Shop) -> None:
     shop.deploy()
     gone = shop.live()["a-python-dev"]["id"]
-    shop.server.post("/deployments/bulk_delete", {"deployments": {"id": {"any_": [gone]}}})
+    shop.server.delete(f"/deployments/{gone}")
     assert states(shop.deploy()) == {
         "a-python-dev": "Created",
         "b-python-dev": "Unchanged",

@@ -40,7 +40,7 @@ def test_stock_prefect_makes_the_same_deployments_from_the_manifest(shop: Shop) 
     shop.deploy()
     ours = shop.live()
     for deployment in ours.values():
-        shop.server.post("/deployments/bulk_delete", {"deployments": {"id": {"any_": [deployment["id"]]}}})
+        shop.server.delete(f"/deployments/{deployment['id']}")
     assert shop.live() == {}
 
     built = shop.meta_flows("build")

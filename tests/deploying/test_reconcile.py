@@ -26,7 +26,7 @@ def drifted(shop: Shop) -> Shop:
     shop.deploy()
     live = shop.live()
     shop.server.patch(f"/deployments/{live['a-python-dev']['id']}", {"parameters": {"count": 99}})
-    shop.server.post("/deployments/bulk_delete", {"deployments": {"id": {"any_": [live["b-python-dev"]["id"]]}}})
+    shop.server.delete(f"/deployments/{live['b-python-dev']['id']}")
     return shop
 
 
