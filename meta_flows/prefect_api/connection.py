@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple
 import certifi
 import httpx
 import prefect
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect import get_client  # not from where it is: Prefect 3.4's models of states are whole only with this
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
 from meta_flows.errors import MetaFlowsError, refuse

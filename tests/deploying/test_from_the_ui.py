@@ -28,6 +28,7 @@ class Triggered:
             "entrypoint": f"meta_flows/flows/{flow}.py:{flow}",
             "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}],
             "parameters": {"root": str(shop.root), **parameters},
+            "parameter_openapi_schema": {"type": "object", "properties": {}},
         }
         created = self.server.post("/deployments/", deployment)
         self.id = self.server.post(f"/deployments/{created['id']}/create_flow_run")["id"]
