@@ -129,8 +129,8 @@ test: $(VENV)/dev ## run the tests [ARGS="-k plan"]
 
 # What asks most of Prefect. Not among them, as they are about 3.8: tests/validation/test_stock_prefect_accepts.py (what
 # stock Prefect takes without a word), tests/faults (which request fails), tests/images and tests/compose (its images).
-PREFECT_TESTS = $(addprefix tests/,deploying planning flows/test_folders.py test_parameter_schemas.py discovery/test_as_prefect.py \
-	validation/test_gallery.py validation/test_validate.py)
+PREFECT_TESTS = $(addprefix tests/,prefect_versions/test_life_cycle.py planning test_parameter_schemas.py validation/test_validate.py \
+	$(addprefix deploying/test_,$(addsuffix .py,deploy deleting plans releases reconcile running from_the_ui manifest lock)))
 
 test-prefect-3.4: BIN := $(VENV)-3.4/bin
 test-prefect-3.4: $(VENV)-3.4/test ## run what depends on Prefect's version with client and server of 3.4 [ARGS="-k plan"]

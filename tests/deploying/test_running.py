@@ -28,15 +28,15 @@ def {name}(word: str = "x") -> None:
 
 
 @contextmanager
-def worker(shop: Shop, cwd: Path) -> Iterator[None]:
+def worker(shop: Shop, cwd: Path, python: str = sys.executable) -> Iterator[None]:
     """A worker as `make worker &` starts it, in a folder of its own."""
     cwd.mkdir(exist_ok=True)
     words = ["worker", "start", "--root", str(shop.root), "--environment", "development"]
     with (cwd / "worker.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "meta_flows", *words], cwd=cwd, stdout=log, stderr=log)
+        process = subprocess.Popen([python, "-m", "meta_flows", *words], cwd=cwd, stdout=log, stderr=log)
         try:
             workers = {"workers": {"status": {"any_": ["ONLINE"]}}}
-            wait_until(lambda: shop.server.post(f"/work_pools/{shop.project}/workers/filter", workers), timeout=90)
+            wait_until(lambda: shop.server.post(f"/work_pools/{shop.project}/workers/filter", workers), timeout=240)
             yield
         finally:
             process.send_signal(signal.SIGTERM)

@@ -13,9 +13,19 @@ import pytest
 
 from tests.conftest import run_meta_flows, started_server
 from tests.deploying.conftest import Shop
+from tests.prefect_versions.test_life_cycle import live_through_it_all
 
-ALONE = {"NO_COLOR": "1"}
-"""Something said in the shell: what makes a shop run its commands in processes of their own."""
+COMMANDS = (
+    "deploy",
+    "plan",
+    "reconcile",
+    "rollback",
+    "clean -e dev",
+    "validate -e dev",
+    "run a",
+    "releases",
+    "register",
+)
 VERSION = "from importlib.metadata import version; print(version('prefect'))"
 
 
@@ -42,17 +52,8 @@ def pythons() -> Pythons:
 def test_a_server_older_than_the_client_is_refused_before_anything_is_written(tmp_path: Path, pythons: Pythons) -> None:
     with started_server(tmp_path, python=pythons.v34) as server:
         shop = Shop(tmp_path / "shop", server, partial(run_meta_flows, python=pythons.v38))
-        for words in (
-            "deploy",
-            "plan",
-            "reconcile",
-            "rollback",
-            "clean -e dev",
-            "validate -e dev",
-            "run a",
-            "releases",
-        ):
-            done = shop.meta_flows(*words.split(), "--json", **ALONE)
+        for words in COMMANDS:
+            done = shop.meta_flows(*words.split(), "--json", NO_COLOR="1")
             assert done.returncode != 0, words
             (error,) = json.loads(done.stdout)["errors"]
             assert error["code"] == "MF408", words
@@ -62,22 +63,7 @@ def test_a_server_older_than_the_client_is_refused_before_anything_is_written(tm
         assert server.post("/v2/concurrency_limits/filter") == []
 
 
-def test_a_client_older_than_the_server_deploys_changes_rolls_back_and_cleans(tmp_path: Path, pythons: Pythons) -> None:
+def test_a_client_and_a_worker_older_than_the_server_do_all_that_is_asked(tmp_path: Path, pythons: Pythons) -> None:
     with started_server(tmp_path, python=pythons.v38) as server:
         shop = Shop(tmp_path / "shop", server, partial(run_meta_flows, python=pythons.v34))
-        assert shop.deploy(**ALONE)["counts"] == {"created": 3}
-        before = shop.live()["a-python-dev"]
-        changed = {
-            "description": "second",
-            "schedules": [{"slug": "night", "cron": "0 3 * * *", "parameters": {"count": 3}}],
-        }
-        shop.write("flows/a/deployment.yaml", changed)
-        assert shop.deploy(**ALONE)["counts"] == {"updated": 1, "unchanged": 2}
-        (schedule,) = shop.live()["a-python-dev"]["schedules"]
-        assert (schedule["slug"], schedule["parameters"]) == ("night", {"count": 3})
-        assert shop.meta_flows("rollback", **ALONE).returncode == 0
-        after = shop.live()["a-python-dev"]
-        assert [item["slug"] for item in after["schedules"]] == ["default"]
-        assert after["parameters"] == before["parameters"]
-        assert shop.meta_flows("clean", "-e", "dev", **ALONE).returncode == 0
-        assert shop.live() == {}
+        live_through_it_all(shop, pythons.v34, tmp_path / "worker")
