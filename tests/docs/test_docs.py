@@ -90,9 +90,11 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_make_target_exists(page: Path) -> None:
-    rules = {rule for rules in re.findall(r"^([\w% -]+):(?!=)", MAKEFILE, re.MULTILINE) for rule in rules.split()}
+    rules = {rule for rules in re.findall(r"^([\w%. -]+):(?!=)", MAKEFILE, re.MULTILINE) for rule in rules.split()}
     named = {
-        target for text in code(page) for target in re.findall(r"(?:^|[\s`])make ([a-z][\w-]*)", text, re.MULTILINE)
+        target
+        for text in code(page)
+        for target in re.findall(r"(?:^|[\s`])make ([a-z](?:[\w.-]*\w)?)", text, re.MULTILINE)
     }
     exist = {target for target in named if target in rules or ("serve-%" in rules and target.startswith("serve-"))}
     assert named == exist
