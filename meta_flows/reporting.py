@@ -194,6 +194,9 @@ def _picture(outcomes: Iterable[Outcome]) -> list[str]:
 def question(result: DeployResult) -> str:
     """What a plan does, for the narrow form that asks whether it may be carried out."""
     lines = [f"**{result.environment}: {result.message}**", ""]
+    for pool in result.work_pools:
+        lines += [f"- {OUTCOMES[pool.state][0]}: **work pool {pool.name}**"]
+        lines += [f"    - `{field_in_words(item)}`" for item in pool.fields]
     for outcome in by_severity(result.outcomes):
         if outcome.state != PLANNED["unchanged"]:
             reason = f" ({outcome.reason})" if outcome.reason else ""

@@ -17,10 +17,10 @@ from meta_flows.tasks.planning import (
     Observed,
     PlannedPools,
     Proposal,
+    missing_work_pools,
     observe,
     plan_changes,
     plan_work_pools,
-    stated_work_pools,
 )
 from meta_flows.tasks.releasing import read_touched
 
@@ -95,8 +95,8 @@ def _pools_of(
     desired: Sequence[Deployment],
 ) -> PlannedPools:
     """Plan work pools as a release states them; of one that it says nothing of, and that is gone, the file is asked."""
-    missing = {name: spec for name, spec in stated_work_pools(environment).items() if name not in observed.work_pools}
-    return plan_work_pools(api, environment, {**missing, **released}, observed, desired)
+    stated = {**missing_work_pools(environment, observed), **released}
+    return plan_work_pools(api, environment, stated, observed, desired)
 
 
 def _brings_its_code(deployment: Deployment) -> bool:

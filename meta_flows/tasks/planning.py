@@ -223,6 +223,11 @@ def stated_work_pools(environment: Environment) -> dict[str, planning.Spec]:
     return {pool.name: pool.spec for pool in environment.work_pools.values()}
 
 
+def missing_work_pools(environment: Environment, observed: Observed) -> dict[str, planning.Spec]:
+    """The same of those that the server lacks."""
+    return {name: spec for name, spec in stated_work_pools(environment).items() if name not in observed.work_pools}
+
+
 def plan_work_pools(
     api: Api,
     environment: Environment,

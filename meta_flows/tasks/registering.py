@@ -18,7 +18,7 @@ from meta_flows.prefect_api import Api
 from meta_flows.prefect_api import observe as reads
 from meta_flows.registration import META_FLOWS, Loaded, owner, render_meta_flow
 from meta_flows.tasks import step
-from meta_flows.tasks.planning import Proposal, observe, plan_changes, plan_work_pools, stated_work_pools
+from meta_flows.tasks.planning import Proposal, missing_work_pools, observe, plan_changes, plan_work_pools
 
 
 def propose_registration(api: Api, environment: Environment, wanted: tuple[Deployment, ...]) -> Proposal:
@@ -34,8 +34,7 @@ def propose_registration(api: Api, environment: Environment, wanted: tuple[Deplo
     for pool in pools - reads.read_work_pools(api, pools).keys():
         raise refuse("MF410", pool=pool, suggestion="")
     policy = planning.Policy(prune=planning.Prune(wanted=environment.project_stated, limit=1.0))
-    missing = {name: spec for name, spec in stated_work_pools(registry).items() if name not in observed.work_pools}
-    made = plan_work_pools(api, registry, missing, observed, wanted)
+    made = plan_work_pools(api, registry, missing_work_pools(registry, observed), observed, wanted)
     plan = plan_changes(api, wanted, observed, registry, policy, made)
     if plan.refused:
         planned = {change.key for change in plan.changes}

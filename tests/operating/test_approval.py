@@ -39,7 +39,9 @@ def test_nothing_is_written_before_the_approval_and_the_plan_is_carried_out_afte
 
 
 def test_the_form_shows_the_plan_and_says_no_unless_told_otherwise(careful: Desk, worker: Worker) -> None:
-    run = careful.start("deploy-all-dev", flows=["a"])
+    pool = {"name": careful.pool, "concurrency_limit": 5}
+    careful.write("environments/development.yaml", {"require_approval": True, "work_pools": {"python": pool}})
+    run = careful.start("deploy-all-dev", flows=["a"], adopt=True)
     assert careful.settled(run) == "Suspended"
     asked: dict[str, Any] = {
         item["key"].rpartition("-")[2]: item["value"]
@@ -47,6 +49,8 @@ def test_the_form_shows_the_plan_and_says_no_unless_told_otherwise(careful: Desk
     }
     assert "1 to create" in asked["description"]
     assert "a-python-dev" in asked["description"]
+    assert f"work pool {careful.pool}" in asked["description"]
+    assert "concurrency_limit: null → 5" in asked["description"]
     careful.answer(run)
     assert careful.settled(run) == "Rejected"
 
