@@ -3,8 +3,6 @@
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from holidays import financial_holidays
-
 NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -25,6 +23,8 @@ def trading_day(at: datetime) -> date:
 
 def trading_days(first: date, last: date) -> list[date]:
     """The days from the first to the last, both included, on which the exchange opens."""
+    from holidays import financial_holidays  # the calendars of all countries: what only needs the time goes without
+
     closed = financial_holidays("NYSE", years=range(first.year, last.year + 1))
     days = (first + timedelta(days=number) for number in range((last - first).days + 1))
     return [day for day in days if day.weekday() < 5 and day not in closed]  # noqa: PLR2004 - Saturday

@@ -48,6 +48,10 @@ class Examined(NamedTuple):
     bars: list[StoredBar]
     findings: list[Finding]
 
+    def __str__(self) -> str:
+        """What tables and logs say of it."""
+        return f"{len(self.findings)} findings in {len(self.bars)} bars"
+
 
 @task(task_run_name="validate {symbol}")
 def validate_symbol(source: str, symbol: str, timeframe: Timeframe, days_back: int, outlier_limit: float) -> Examined:
