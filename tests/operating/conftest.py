@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import pytest
 
+from benchmarks.server import Database, started_database
 from tests.conftest import Server, started_server
 from tests.deploying.conftest import Command, Shop
 from tests.waiting import wait_until
@@ -98,12 +101,24 @@ def _environ(process: Path) -> bytes:
         return b""
 
 
+on_each_database = pytest.mark.parametrize("watched_server", ["sqlite", "postgresql"], indirect=True)
+"""For tests of what has to work on both."""
+
+
 @pytest.fixture(scope="module")
-def watched_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that ends at once what nobody has answered in time."""
+def watched_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server that ends at once what nobody has answered in time; on SQLite unless `on_each_database`."""
     looks = {"PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "1"}
-    with started_server(tmp_path_factory.mktemp("server"), **looks) as running:
-        yield running
+    database: Database = getattr(request, "param", "sqlite")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))  # PostgreSQL's own user has to get there
+        try:
+            url = stack.enter_context(started_database(folder, database))
+        except SystemExit as missing:
+            pytest.skip(str(missing))
+        if url:
+            looks["PREFECT_API_DATABASE_CONNECTION_URL"] = url
+        yield stack.enter_context(started_server(folder, **looks))
 
 
 @pytest.fixture
