@@ -25,7 +25,7 @@ META_FLOWS = $(BIN)/meta-flows
 .PHONY: help doctor install discover-flows validate-flows validate-deployments build-deployments test-deployments \
 	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging \
 	deploy-prod clean-deployments reconcile rollback register status check-ui releases unlock run worker server server-stop \
-	serve-flows serve-deployments test test-prefect-3.4 lint lock docs bench bench-chart
+	serve-flows serve-deployments test test-prefect-3.4 lint lock docs screenshots bench bench-chart
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9%. -]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -192,3 +192,6 @@ lock: ## renew the locks; needs uv
 
 docs: $(VENV)/dev ## renew the generated parts of docs/
 	@$(BIN)/python docs/generate.py
+
+screenshots: $(VENV)/dev ## take the pictures of the UI in docs/ anew; needs Chromium
+	@$(BIN)/python -m docs.screenshots

@@ -108,7 +108,12 @@ def form(schema: Mapping[str, Any], environment: str, choices: Mapping[str, Sequ
     """
     shown = {name: item for name, item in schema["properties"].items() if name not in NOT_IN_FORMS}
     properties = {name: _field(name, item, choices) for name, item in shown.items()}
-    properties["environment"] |= {"readOnly": True, "enum": [environment], "default": environment}
+    properties["environment"] |= {
+        "description": "Fixed: each environment has a deployment of its own.",
+        "readOnly": True,
+        "enum": [environment],
+        "default": environment,
+    }
     return {**schema, "properties": properties}
 
 

@@ -180,9 +180,9 @@ _BORDERS = {"green": "#2e7d32", "yellow": "#b26a00", "red": "#c62828"}
 def _picture(outcomes: Iterable[Outcome]) -> list[str]:
     """Which flows' deployments were changed, as a diagram that the Prefect UI draws."""
     changed = [outcome for outcome in by_severity(outcomes) if OUTCOMES[outcome.state][1] in _BORDERS]
-    if len(changed) not in PICTURED:
-        return []
     flows = {name: f"f{index}" for index, name in enumerate(dict.fromkeys(item.flow_name for item in changed))}
+    if len(changed) not in PICTURED or len(flows) == len(changed):  # a row of pairs says no more than the table
+        return []
     lines = ["```mermaid", "flowchart LR", *(f'    {node}(["{name}"])' for name, node in flows.items())]
     for index, item in enumerate(changed):
         text, colour = OUTCOMES[item.state]
@@ -311,7 +311,6 @@ def markdown(result: DeployResult) -> str:
         lines += ["## Deployments", "", f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
         lines += [f"| {' | '.join(row[column] for column in columns)} |" for row in rows]
         lines += [""]
-    lines += _picture(result.outcomes)
     changed = list(changes_in_words(result))
     if changed:
         lines += ["## Changed fields", ""]
@@ -319,4 +318,4 @@ def markdown(result: DeployResult) -> str:
             lines += [f"**{title}**", "", *(f"- `{field}`" for field in fields), ""]
     if result.notes:
         lines += ["## Notes", "", *(f"- {note}" for note in result.notes), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_picture(result.outcomes)])
