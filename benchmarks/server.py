@@ -90,13 +90,14 @@ def started_server(folder: Path, database: Database) -> Iterator[Server]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "DEPLOYMENT_"))}
     environment = {**kept, "PREFECT_HOME": str(folder / "server"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     port, log = str(_free_port()), folder / "server.log"
+    api_url = f"http://127.0.0.1:{port}/api"
+    environment["PREFECT_UI_API_URL"] = api_url  # its default has the default port
     with started_database(folder, database) as url, log.open("wb") as output:
         if url:
             environment["PREFECT_API_DATABASE_CONNECTION_URL"] = url
         # From level INFO on the server logs each request, and on no other level does it tell what it was asked.
         command = [sys.executable, "-m", "prefect", "server", "start", "--port", port, "--log-level", "INFO"]
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
-        api_url = f"http://127.0.0.1:{port}/api"
         shell = {**kept, "PREFECT_HOME": str(folder / "client"), "PREFECT_API_URL": api_url, "COLUMNS": "200"}
         try:
             _wait_for(api_url, process, log)
