@@ -72,7 +72,8 @@ def report(examined: Collection[Examined]) -> str:
     for item in examined:
         days = {finding.day for finding in item.findings}
         marked = [index for index, bar in enumerate(item.bars) if bar.day in days]
-        chart = line_chart(item.symbol, [float(bar.close) for bar in item.bars], marked)
+        ends = (str(item.bars[0].day), str(item.bars[-1].day)) if item.bars else ("", "")
+        chart = line_chart("close", [float(bar.close) for bar in item.bars], marked, ends)
         lines += ["", f"## {item.symbol}", "", f"![closes of {item.symbol}]({chart})", ""]
         lines += [f"- {finding.day}: {finding.check}: {finding.detail}" for finding in item.findings[:LISTED]]
     return "\n".join(lines)

@@ -95,12 +95,20 @@ def inconsistencies(found: Sequence[StoredBar]) -> Iterator[Finding]:
     """Bars whose prices contradict each other."""
     for bar in found:
         if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
-            prices = f"open {bar.open:f}, high {bar.high:f}, low {bar.low:f}, close {bar.close:f}"
+            prices = (
+                f"open {_plain(bar.open)}, high {_plain(bar.high)}, low {_plain(bar.low)}, close {_plain(bar.close)}"
+            )
             yield Finding("inconsistent", bar.day, f"low and high do not enclose the others: {prices}")
         if bar.vwap is not None and not bar.low <= bar.vwap <= bar.high:
-            yield Finding("inconsistent", bar.day, f"average price {bar.vwap:f} not within {bar.low:f} to {bar.high:f}")
+            low, high = _plain(bar.low), _plain(bar.high)
+            yield Finding("inconsistent", bar.day, f"average price {_plain(bar.vwap)} not within {low} to {high}")
         if bar.low <= 0 or bar.volume < 0:
-            yield Finding("inconsistent", bar.day, f"low {bar.low:f}, volume {bar.volume:f}")
+            yield Finding("inconsistent", bar.day, f"low {_plain(bar.low)}, volume {_plain(bar.volume)}")
+
+
+def _plain(value: Decimal) -> str:
+    """A number without the zeros that it is stored with."""
+    return f"{value.normalize():f}"
 
 
 def outliers(found: Sequence[StoredBar], limit: float) -> Iterator[Finding]:

@@ -46,10 +46,14 @@ def validate(**parameters: Any) -> dict[str, int]:
     return found
 
 
-def report() -> str:
+def artifact(key: str) -> str:
     with get_client(sync_client=True) as client:
-        answer = client.request("GET", "/artifacts/market-data-polygon-1d/latest")  # type: ignore[arg-type]
+        answer = client.request("GET", f"/artifacts/{key}/latest")  # type: ignore[arg-type]
     return str(answer.json()["data"])
+
+
+def report() -> str:
+    return artifact("market-data-polygon-1d")
 
 
 def test_good_bars_are_found_to_be_good(on_each: str, bars: list[dict[str, Any]]) -> None:
@@ -103,7 +107,19 @@ def test_the_report_shows_numbers_findings_and_a_chart(on_sqlite: str, bars: lis
     page = report()
     assert f"| AAPL | {len(bars) - 1} | 1 |" in page
     assert f"- {bars[10]['at'].date()}: gap: the exchange was open, and there is no bar" in page
-    assert "![closes of AAPL](data:image/svg+xml;base64," in page
+    head, _, chart = page.partition("![closes of AAPL](data:image/svg+xml;base64,")
+    svg = b64decode(chart.partition(")")[0]).decode()
+    assert f">{bars[0]['at'].date()}<" in svg
+    assert f">{bars[-1]['at'].date()}<" in svg
+    assert "StoredBar" not in head + str(artifact("market-data-validation"))
+
+
+def test_prices_are_reported_without_the_zeros_that_they_are_stored_with(
+    on_sqlite: str, bars: list[dict[str, Any]]
+) -> None:
+    write(on_sqlite, *bars[:5], {**bars[5], "low": Decimal("200.5")}, *bars[6:])
+    validate()
+    assert "low 200.5, close" in report()
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 1.0], [3.0, 1.0, 2.0]])
