@@ -819,8 +819,8 @@ CATALOGUE: dict[str, Definition] = {
     ),
     "MF736": Definition(
         "Changed just now",
-        "changed just now: the scheduler and the workers have not been there yet",
-        "Look again in a minute, with `meta-flows status`.",
+        "changed just now",
+        "The scheduler and the workers come by within a minute; look again then, with `meta-flows status`.",
         "meta-flows deploy",
         "warning",
     ),
