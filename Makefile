@@ -129,8 +129,10 @@ test: $(VENV)/dev ## run the tests [ARGS="-k plan"]
 
 # What asks most of Prefect. Not among them, as they are about 3.8: tests/validation/test_stock_prefect_accepts.py (what
 # stock Prefect takes without a word), tests/faults (which request fails), tests/images and tests/compose (its images).
-PREFECT_TESTS = $(addprefix tests/,prefect_versions/test_life_cycle.py planning test_parameter_schemas.py validation/test_validate.py \
-	$(addprefix deploying/test_,$(addsuffix .py,deploy deleting plans releases reconcile running from_the_ui manifest lock)))
+PREFECT_TESTS = $(addprefix tests/,prefect_versions/test_life_cycle.py operating/test_approval.py::$(APPROVED) \
+	planning test_parameter_schemas.py validation/test_validate.py \
+	$(patsubst %,deploying/test_%.py,deploy deleting plans releases reconcile running from_the_ui manifest lock))
+APPROVED = test_nothing_is_written_before_the_approval_and_the_plan_is_carried_out_after_it
 
 test-prefect-3.4: BIN := $(VENV)-3.4/bin
 test-prefect-3.4: $(VENV)-3.4/test ## run what depends on Prefect's version with client and server of 3.4 [ARGS="-k plan"]

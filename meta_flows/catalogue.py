@@ -376,6 +376,12 @@ CATALOGUE: dict[str, Definition] = {
         "Upgrade the server, or install the Prefect version that it has: a newer client fails in the middle of things.",
         "a server of Prefect 3.4 and a client of 3.8",
     ),
+    "MF409": Definition(
+        "Prefect is too old for this",
+        "Prefect {prefect} does not {what}",
+        "Register from a folder that the worker has (`source: {{type: local}}`), or install Prefect 3.8 everywhere.",
+        "make register with Prefect 3.4 and `source: {type: git}`",
+    ),
     "MF410": Definition(
         "No such work pool",
         "there is no work pool '{pool}'{suggestion}",

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meta_flows import sources
-from meta_flows.configuration import Environment, Schedule
+import prefect
+
+from meta_flows import capabilities, sources
+from meta_flows.configuration import Environment, GitSource, Schedule
+from meta_flows.errors import refuse
 from meta_flows.models import Deployment
 from meta_flows.planning import ownership_tags
 from meta_flows.rendering import render_schedule
@@ -75,7 +78,15 @@ def render_meta_flow(
         root: The repository, as the worker finds it.
         version: That of this package.
         choices: What the form offers for parameters that are lists.
+
+    Raises:
+        MetaFlowsError: MF409, this Prefect's runs would not clone the repository.
     """
+    there: dict[str, Any] = {}
+    if not capabilities.pulls_code_for_modules():
+        if isinstance(environment.source, GitSource):
+            raise refuse("MF409", prefect=prefect.__version__, what="clone the repository for a registered meta-flow")
+        there = {"working_dir": str(root)}
     own: dict[str, Any] = {}
     schedule = None
     if function == "reconcile":
@@ -91,7 +102,7 @@ def render_meta_flow(
         "enforce_parameter_schema": True,
         "pull_steps": list(sources.repository_steps(environment.source, root, sources.read_checkout(root))),
         "work_pool_name": environment.registration.work_pool or environment.work_pools["python"].name,
-        "job_variables": dict(environment.registration.job_variables),
+        "job_variables": {**there, **environment.registration.job_variables},
         "concurrency_limit": 1,
         "concurrency_options": {"collision_strategy": "ENQUEUE"},
         "schedules": {schedule.slug: render_schedule(schedule, environment)} if schedule else {},

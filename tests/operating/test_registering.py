@@ -113,6 +113,29 @@ def test_names_that_somebody_else_has_are_refused_before_the_first_write(desk: D
     assert desk.registered() == before
 
 
+@pytest.fixture
+def old_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Prefect that carries out no pull steps for a module, as 3.4 is."""
+    monkeypatch.setattr("meta_flows.capabilities.pulls_code_for_modules", lambda: False)
+
+
+@pytest.mark.usefixtures("old_prefect")
+def test_where_no_run_clones_for_a_module_registering_from_git_is_refused(desk: Desk) -> None:
+    desk.write(
+        "environments/development.yaml", {"source": {"type": "git", "repository": "https://git.example.com/x.git"}}
+    )
+    done = desk.meta_flows("register")
+    assert done.returncode == 1
+    assert "MF409" in done.stderr
+    assert desk.registered() == {}
+
+
+@pytest.mark.usefixtures("old_prefect")
+def test_where_no_step_enters_the_folder_for_a_module_the_worker_starts_there(desk: Desk) -> None:
+    desk.register()
+    assert desk.registered()["deploy-all-dev"]["job_variables"]["working_dir"] == str(desk.root)
+
+
 def test_with_a_git_source_a_meta_flow_clones_the_branch_and_not_a_commit(desk: Desk) -> None:
     source = {"type": "git", "repository": "https://git.example.com/flows.git", "branch": "main"}
     desk.write("environments/development.yaml", {"source": source})

@@ -38,7 +38,7 @@ def codes(*numbers: int | range) -> set[str]:
 
 NOT_IN_THE_GALLERY = {
     "the command line or the shell asks for what is not there": codes(109, 110, 403, 405, 506, 509, 520, 901),
-    "the server cannot be used": codes(401, 402, 404, 406, 408),
+    "the server cannot be used": codes(401, 402, 404, 406, 408, 409),
     "it takes a deploy, a run or a rollback to meet it": codes(
         418, *range(501, 505), 507, 508, *range(510, 520), 521, 522, 523, 531, 532
     ),
