@@ -105,13 +105,12 @@ def scene(folder: Path) -> Iterator[Scene]:
         work = [sys.executable, "-m", "prefect", "worker", "start", "--pool", f"{ENVIRONMENT}-python"]
         with (folder / "worker.log").open("wb") as log:
             worker = subprocess.Popen(work, cwd=root, env=shell, stdout=log, stderr=log)
-        browser = driver.chromium.launch(executable_path=program, args=["--disable-gpu", "--disable-dev-shm-usage"])
         try:
+            browser = driver.chromium.launch(executable_path=program, args=["--disable-gpu", "--disable-dev-shm-usage"])
             page = browser.new_page(locale="en-US", timezone_id="UTC", reduced_motion="reduce", color_scheme="light")
             page.set_default_timeout(1000 * PATIENCE_SECONDS / 3)
             yield Scene(root, server, page)
-        finally:
-            browser.close()
+        finally:  # the browser ends with its driver
             worker.terminate()
             worker.wait()
 
