@@ -133,10 +133,11 @@ def worker(desk: Desk) -> Iterator[subprocess.Popen[bytes]]:
     desk.register()
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", desk.pool, "--type", "process"]
     shell = {**os.environ, "PREFECT_API_URL": desk.server.api_url, "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    process = subprocess.Popen(command, env=shell, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with (desk.root.parent / "worker.log").open("wb") as log:  # nobody would read a pipe, and it would fill up
+        process = subprocess.Popen(command, env=shell, stdout=log, stderr=log)
     yield process
     process.terminate()
-    process.communicate(timeout=60)
+    process.wait(60)
 
 
 def outcomes(result: dict[str, Any]) -> list[dict[str, Any]]:

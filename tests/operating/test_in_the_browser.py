@@ -103,7 +103,7 @@ class Screen:
         dialog.get_by_role("switch", name="Approve").set_checked(approve)
         dialog.get_by_role("textbox", name="Your name").fill(name)
         dialog.get_by_role("textbox", name="Reason").fill(reason)
-        self.submit("Submit", "/resume")
+        self.submit("Resume", "/resume")
         return text
 
 
