@@ -326,7 +326,7 @@ def _changes(outcomes: Iterable[Outcome]) -> Table:
             outcome.kind,
             change.append(f" ({outcome.reason})") if outcome.reason else change,
             "\n".join(outcome.schedules.values()),
-            *([health_text(outcome.health)] if known else ()),
+            *([health_text(outcome.health, why=False)] if known else ()),  # `status` says why
             outcome.link or "",
         )
     return shown

@@ -81,9 +81,11 @@ def table(*columns: str) -> Table:
     return made
 
 
-def health_text(health: Health | None) -> Text:
-    """How a deployment does, in its colour."""
-    return Text(health_in_words(health), style=HEALTH[health.status] if health else "")
+def health_text(health: Health | None, *, why: bool = True) -> Text:
+    """How a deployment does, in its colour, and why."""
+    if health is None:
+        return Text()
+    return Text(health_in_words(health) if why else health.status, style=HEALTH[health.status])
 
 
 def print_table(filled: Table) -> None:
