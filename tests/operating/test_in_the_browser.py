@@ -89,6 +89,7 @@ class Screen:
         written = {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}}
         [artifact] = self.desk.server.post("/artifacts/filter", {"artifacts": written})
         self.page.goto(f"{self.url}/artifacts/artifact/{artifact['id']}")
+        self.page.get_by_role("heading", name=": development").first.wait_for()
         self.page.get_by_role("heading", name="Deployments", exact=True).first.wait_for()
         return self.page.locator("main").inner_text()
 
