@@ -91,7 +91,7 @@ class Screen:
         self.page.goto(f"{self.url}/artifacts/artifact/{artifact['id']}")
         self.page.get_by_role("heading", name=": development").first.wait_for()
         self.page.get_by_role("heading", name="Deployments", exact=True).first.wait_for()
-        return self.page.locator("main").inner_text()
+        return self.page.locator("main").text_content() or ""
 
     def answer(self, run: str, approve: bool, name: str, reason: str) -> str:
         """Answer the question of a suspended run; the text of its form."""
