@@ -46,8 +46,11 @@ def update_deployment(api: Api, live: LiveDeployment, target: Spec) -> None:
     fields = {key: value for key, value in target.items() if key != "schedules" and value != live.spec.get(key)}
     if not PLACED_TOGETHER.isdisjoint(fields):
         fields |= {key: target[key] for key in PLACEMENT if target.get(key) is not None}
+    path = f"/deployments/{live.id}"
     if fields:
-        _send(api, "PATCH", f"/deployments/{live.id}", fields)
+        _send(api, "PATCH", path, fields)
+    if fields.get("job_variables") == {} and api.read_deployment(live.id).job_variables:
+        _send(api, "PATCH", path, {**fields, "job_variables": {"env": {}}})  # Prefect 3.4 takes {} for no change
     _update_schedules(api, live, target["schedules"])
 
 

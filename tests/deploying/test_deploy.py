@@ -202,3 +202,13 @@ def test_the_release_record_holds_specs_and_preimages_and_is_masked(shop: Shop) 
     (document,) = documents
     assert document["name"] == f"release--{shop.project}--development--{release}"
     assert set(document["data"]["value"]) == {"*"}
+
+
+def test_job_variables_that_no_file_states_any_more_are_gone(shop: Shop) -> None:
+    template = {"work_pool": "{{ environment.work_pools.python.name }}"}
+    shop.write("environments/templates/python.yaml", {**template, "job_variables": {"env": {"REGION": "north"}}})
+    shop.deploy("--flow", "a")
+    shop.write("environments/templates/python.yaml", template)
+    assert shop.deploy("--flow", "a")["state"] == "Deployed"
+    assert not shop.live()["a-python-dev"]["job_variables"].get("env")
+    assert shop.deploy("--flow", "a")["state"] == "InSync"
