@@ -29,7 +29,7 @@ def live_through_it_all(shop: Shop, python: str, worker_folder: Path) -> None:
         text: str = shop.live()["a-python-dev"]["description"]
         return text
 
-    assert asked("deploy")["message"] == "3 created"
+    assert asked("deploy")["message"] == f"3 created, work pool {shop.project} created"
     with worker(shop, worker_folder, python):
         assert asked("validate -e dev")["errors"] == []
         assert asked("run a --timeout 170")["state"] == "Completed"
