@@ -25,11 +25,12 @@ OWNERS = ("meta_flows", "prefect")
 """The distributions whose own metadata says what they run with."""
 
 TRAPS = (
-    ("fastapi>=0.155", "with it a Prefect server dies when it starts"),
-    ("fastapi>=0.151,<0.155", "with it a Prefect server refuses requests that hold a null (422)"),
-    ("sqlalchemy>=2.1", "with it a Prefect server never makes a scheduled run"),
+    ("prefect", "fastapi<0.155", "with it a Prefect server dies when it starts"),
+    ("prefect", "fastapi<0.151", "with it a Prefect server refuses requests that hold a null (422)"),
+    ("prefect<3.8", "fastapi<0.132", "with it a Prefect server refuses flows that flows call (422)"),
+    ("prefect", "sqlalchemy<2.1", "with it a Prefect server never makes a scheduled run"),
 )
-"""What Prefect's own metadata allows although it does not work, and what then happens."""
+"""Which Prefect needs what, although its own metadata allows more, and what happens otherwise."""
 
 LITTLE_GB, TOO_LITTLE_GB = 5.0, 0.5
 GIT_SECONDS = 10
@@ -51,24 +52,23 @@ def judge_packages(wanted: Iterable[Requirement], installed: Mapping[str, str]) 
         installed: Version by normalised name.
     """
     needed = [item for item in wanted if item.marker is None or item.marker.evaluate({"extra": ""})]
-    wrong = dict.fromkeys(error for item in needed if (error := _unfit(item, installed)))
-    yield from wrong
+    traps = [(Requirement(works), effect) for owner, works, effect in TRAPS if _is_met(Requirement(owner), installed)]
+    wrong: dict[str, ValidationError] = {}
+    for item in (*needed, *(works for works, _ in traps)):
+        if not _is_met(item, installed):
+            name, range_wanted = canonicalize_name(item.name), str(item.specifier) or "any version"
+            effects = (f": {effect}" for works, effect in traps if works.name == name and not _is_met(works, installed))
+            version, trap = installed.get(name, "not at all"), next(effects, "")
+            wrong.setdefault(name, problem("MF802", package=name, version=version, wanted=range_wanted, trap=trap))
+    yield from wrong.values()
     if not wrong:
         named = (f"{name} {installed[name]}" for name in ("python", "prefect", "fastapi", "sqlalchemy"))
         yield f"{', '.join(named)}; {len(needed)} requirements are met"
 
 
-def _unfit(wanted: Requirement, installed: Mapping[str, str]) -> ValidationError | None:
-    name = canonicalize_name(wanted.name)
-    version = installed.get(name)
-    if version is not None and wanted.specifier.contains(version, prereleases=True):
-        return None
-    traps = ((Requirement(trap), effect) for trap, effect in TRAPS)
-    effect = next(
-        (f": {told}" for trap, told in traps if trap.name == name and trap.specifier.contains(version or "0")), ""
-    )
-    range_wanted = str(wanted.specifier) or "any version"
-    return problem("MF802", package=name, version=version or "not at all", wanted=range_wanted, trap=effect)
+def _is_met(wanted: Requirement, installed: Mapping[str, str]) -> bool:
+    version = installed.get(canonicalize_name(wanted.name))
+    return version is not None and wanted.specifier.contains(version, prereleases=True)
 
 
 def check_disk() -> Iterator[str | ValidationError]:

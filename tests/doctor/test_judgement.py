@@ -41,6 +41,20 @@ def test_a_package_that_does_not_work_is_named_with_what_it_breaks(installed: di
     assert bool(wrong) != any(isinstance(item, str) for item in said)
 
 
+@pytest.mark.parametrize(
+    ("fastapi", "named"),
+    [
+        ("0.131.0", []),
+        ("0.132.0", ["fastapi 0.132.0 is installed, <0.132 is wanted: with it a Prefect server refuses"]),
+    ],
+)
+def test_prefect_3_4_needs_an_older_fastapi_than_its_metadata_says(fastapi: str, named: list[str]) -> None:
+    wanted = ["prefect>=3.4.14,<3.9", "fastapi<0.151", "fastapi>=0.111"]
+    said = judge_packages(map(Requirement, wanted), GOOD | {"prefect": "3.4.14", "fastapi": fastapi})
+    wrong = [item.message for item in said if isinstance(item, ValidationError)]
+    assert [message[: len(part)] for message, part in zip(wrong, named, strict=True)] == named
+
+
 def test_a_missing_package_is_named_and_one_for_others_only_is_not() -> None:
     wanted = ["cyclopts>=4", "tomli>=2; python_version < '3.0'", "prefect-redis; extra == 'stack'"]
     [missing] = judge_packages(map(Requirement, wanted), GOOD)
