@@ -6,7 +6,8 @@ from prefect.blocks.system import Secret
 from pydantic import Field, HttpUrl, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-Symbol = Annotated[str, Field(pattern=r"^[A-Z^][A-Z0-9.=\-]{0,14}$")]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z]{1,5}(\.[A-Z]{1,2})?$")]
+"""A share or fund as Polygon writes it, e.g. BRK.B; days and hours are those of the exchange in New York."""
 
 
 class TradingSettings(BaseSettings):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from pydantic import SecretStr
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -26,8 +27,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 from sqlalchemy.types import TypeDecorator, TypeEngine
-
-from flows.trading.config import TradingSettings
 
 
 class Exact(TypeDecorator[Decimal]):
@@ -120,9 +119,12 @@ INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgres
 
 
 @contextmanager
-def transaction() -> Iterator[Connection]:
-    """A transaction of its own: all that happens in it is kept, or nothing."""
-    engine = create_engine(TradingSettings().database_url.get_secret_value(), poolclass=NullPool)
+def transaction(database: SecretStr) -> Iterator[Connection]:
+    """A transaction of its own: all that happens in it is kept, or nothing.
+
+    The URL is handed from the flow to its tasks: the processes of a Dask cluster have other settings than the run.
+    """
+    engine = create_engine(database.get_secret_value(), poolclass=NullPool)
     try:
         with engine.begin() as connection:
             yield connection
@@ -139,10 +141,10 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
 
 
 @task(task_run_name="prepare the database", retries=3, retry_delay_seconds=1)
-def prepare_database() -> None:
+def prepare_database(database: SecretStr) -> None:
     """Create what is missing; retried, since two first runs at once would both create it."""
-    url = make_url(TradingSettings().database_url.get_secret_value())
+    url = make_url(database.get_secret_value())
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    with transaction() as connection:
+    with transaction(database) as connection:
         metadata.create_all(connection)

@@ -14,16 +14,16 @@ from flows.trading.vendors.bars import Timeframe
 
 @flow(name="technical-indicators")
 def technical_indicators(
-    days_back: PositiveInt = 7,
+    days_back: PositiveInt | None = None,
     timeframe: Timeframe = "1d",
     source: Literal["polygon", "yahoo"] = "polygon",
     symbols: list[Symbol] | None = None,
     use_distributed: bool = False,
 ) -> dict[str, int]:
-    """Compute SMA, EMA, RSI, MACD and Bollinger bands from all bars that are stored, and store those of the last days.
+    """Compute SMA, EMA, RSI, MACD and Bollinger bands from all bars that are stored, and store what has changed.
 
     Args:
-        days_back: Of how many days the values are stored.
+        days_back: Of how many days the values are stored; of all, unless given. Retention may keep fewer.
         timeframe: Length of the bars.
         source: Whose bars.
         symbols: What to compute in place of TRADING_SYMBOLS.
@@ -32,11 +32,13 @@ def technical_indicators(
     Returns:
         How many values were stored of each symbol.
     """
-    prepare_database()
+    settings = TradingSettings()
+    prepare_database(settings.database_url)
     return for_each_symbol(
         compute_indicators,
-        symbols or TradingSettings().symbols,
+        symbols or settings.symbols,
         use_distributed=use_distributed,
+        database=settings.database_url,
         source=source,
         timeframe=timeframe,
         days_back=days_back,

@@ -51,11 +51,12 @@ def _ingest(
     settings = TradingSettings()
     polygon = Polygon(str(settings.polygon_url), polygon_api_key(settings))
     space_requests_out(settings.polygon_requests_per_minute)
-    prepare_database()
+    prepare_database(settings.database_url)
     return for_each_symbol(
         ingest_symbol,
         symbols or settings.symbols,
         use_distributed=use_distributed,
+        database=settings.database_url,
         vendor=polygon,
         timeframe=timeframe,
         days_back=days_back,

@@ -43,11 +43,13 @@ def market_data_validation(
     Returns:
         How often each check found something, for each symbol.
     """
-    prepare_database()
+    settings = TradingSettings()
+    prepare_database(settings.database_url)
     examined: dict[str, Examined] = for_each_symbol(
         validate_symbol,
-        symbols or TradingSettings().symbols,
+        symbols or settings.symbols,
         use_distributed=use_distributed,
+        database=settings.database_url,
         source=source,
         timeframe=timeframe,
         days_back=days_back,

@@ -25,11 +25,12 @@ def yahoo_history_ingestion(
         How many bars were stored of each symbol.
     """
     settings = TradingSettings()
-    prepare_database()
+    prepare_database(settings.database_url)
     return for_each_symbol(
         ingest_symbol,
         symbols or settings.symbols,
         use_distributed=use_distributed,
+        database=settings.database_url,
         vendor=Yahoo(str(settings.yahoo_url)),
         timeframe="1d",
         days_back=days_back,
@@ -48,11 +49,12 @@ def yahoo_quotes_ingestion(symbols: list[Symbol] | None = None, use_distributed:
         How many quotes were stored of each symbol.
     """
     settings = TradingSettings()
-    prepare_database()
+    prepare_database(settings.database_url)
     return for_each_symbol(
         ingest_quote,
         symbols or settings.symbols,
         use_distributed=use_distributed,
+        database=settings.database_url,
         vendor=Yahoo(str(settings.yahoo_url)),
     )
 

@@ -5,14 +5,15 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt, SecretStr
 from sqlalchemy import ColumnElement, Table, delete, func, select
 
+from flows.trading.config import TradingSettings
 from flows.trading.market_calendar import midnight, today
 from flows.trading.storage import bars, indicators, prepare_database, quotes, transaction
 
 
-class RetentionPolicy(BaseModel, frozen=True):
+class RetentionPolicy(BaseModel, frozen=True, extra="forbid"):
     """For how many days data is kept; no number, for ever."""
 
     daily_bars: PositiveInt | None = Field(default=None, description="Daily bars")
@@ -30,12 +31,12 @@ KEPT: dict[str, tuple[Table, tuple[ColumnElement[bool], ...]]] = {
 
 
 @task(task_run_name="clean up {name}")
-def clean_up(name: str, days: int, dry_run: bool) -> dict[str, Any]:
+def clean_up(name: str, days: int, dry_run: bool, database: SecretStr) -> dict[str, Any]:
     """Count what is older than so many days, and delete it unless this is a dry run."""
     table, conditions = KEPT[name]
     before = today() - timedelta(days=days)
     old = (*conditions, table.c.at < midnight(before))
-    with transaction() as connection:
+    with transaction(database) as connection:
         rows = connection.scalar(select(func.count()).select_from(table).where(*old))
         if not dry_run:
             connection.execute(delete(table).where(*old))
@@ -56,9 +57,10 @@ def market_data_cleanup(
     Returns:
         How many rows of each kind were too old.
     """
-    prepare_database()
+    database = TradingSettings().database_url
+    prepare_database(database)
     limits = {name: days for name, days in retention.model_dump().items() if days}
-    futures = [clean_up.submit(name, days, dry_run) for name, days in limits.items()]
+    futures = [clean_up.submit(name, days, dry_run, database) for name, days in limits.items()]
     table = [future.result() for future in futures]
     verb = "would be deleted" if dry_run else "were deleted"
     create_table_artifact(table, key="market-data-cleanup", description=f"Rows that {verb}")

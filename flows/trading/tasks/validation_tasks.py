@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import median
 from typing import NamedTuple
 
 from prefect import task
-from sqlalchemy import select
+from pydantic import SecretStr
+from sqlalchemy import and_, func, select
 
-from flows.trading.market_calendar import midnight, today, trading_day, trading_days
+from flows.trading.market_calendar import NEW_YORK, midnight, sessions, today, trading_day
 from flows.trading.storage import bars, transaction
 from flows.trading.vendors.bars import Timeframe
 
@@ -19,18 +20,25 @@ SPREAD = 1.4826
 """Makes a median absolute deviation comparable to a standard deviation."""
 SMALLEST_DEVIATION = 0.005
 """Prices that hardly move would make an outlier of every step."""
+QUIET = timedelta(minutes=30)
+"""How long nobody may trade before it is a gap: no bar is made of no trade."""
 
 
 class StoredBar(NamedTuple):
-    """A bar as the database has it, of the day that it belongs to."""
+    """A bar as the database has it."""
 
-    day: date
+    at: datetime
     open: Decimal
     high: Decimal
     low: Decimal
     close: Decimal
     volume: Decimal
     vwap: Decimal | None
+
+    @property
+    def day(self) -> date:
+        """The day that it belongs to."""
+        return trading_day(self.at)
 
 
 class Finding(NamedTuple):
@@ -54,34 +62,40 @@ class Examined(NamedTuple):
 
 
 @task(task_run_name="validate {symbol}")
-def validate_symbol(source: str, symbol: str, timeframe: Timeframe, days_back: int, outlier_limit: float) -> Examined:
+def validate_symbol(
+    source: str, symbol: str, timeframe: Timeframe, days_back: int, outlier_limit: float, database: SecretStr
+) -> Examined:
     """Read the bars of the last days and look for everything that can be wrong with them."""
     last = today()
-    columns = [bars.c.at, *(bars.c[name] for name in StoredBar._fields[1:])]
-    query = select(*columns).where(
-        bars.c.source == source,
-        bars.c.symbol == symbol,
-        bars.c.timeframe == timeframe,
-        bars.c.at >= midnight(last - timedelta(days=days_back)),
-    )
-    with transaction() as connection:
-        rows = connection.execute(query.order_by(bars.c.at)).all()
-    found = [StoredBar(trading_day(row.at), *row[1:]) for row in rows]
-    findings = [*gaps(found, last), *inconsistencies(found), *outliers(found, outlier_limit)]
+    since = last - timedelta(days=days_back)
+    series = and_(bars.c.source == source, bars.c.symbol == symbol, bars.c.timeframe == timeframe)
+    query = select(*(bars.c[name] for name in StoredBar._fields)).where(series, bars.c.at >= midnight(since))
+    with transaction(database) as connection:
+        oldest = connection.scalar(select(func.min(bars.c.at)).where(series))
+        found = [StoredBar(*row) for row in connection.execute(query.order_by(bars.c.at))]
+    findings = [*inconsistencies(found), *outliers(found, outlier_limit)]
+    if oldest is None:
+        findings += [Finding("gap", last, "there are no bars at all")]
+    else:  # today may still come
+        findings += gaps(found, max(since, trading_day(oldest)), last - timedelta(days=1), timeframe)
     if timeframe == "1d":
         findings += duplicates(found)
     return Examined(symbol, found, sorted(findings, key=lambda finding: finding.day))
 
 
-def gaps(found: Sequence[StoredBar], today: date) -> Iterator[Finding]:
-    """Days since the first bar on which the exchange was open and nothing is stored; today may still come."""
-    if not found:
-        yield Finding("gap", today, "there are no bars at all")
-        return
-    there = {bar.day for bar in found}
-    for day in trading_days(found[0].day, today - timedelta(days=1)):
-        if day not in there:
+def gaps(found: Sequence[StoredBar], first: date, last: date, timeframe: Timeframe) -> Iterator[Finding]:
+    """Days on which the exchange was open and nothing is stored; of shorter bars, long parts of such days too."""
+    by_day = {day: [bar.at for bar in same] for day, same in groupby(found, lambda bar: bar.day)}
+    for opens, closes in sessions(first, last):
+        day = opens.date()
+        if day not in by_day:
             yield Finding("gap", day, "the exchange was open, and there is no bar")
+        elif timeframe != "1d":
+            inside = [at for at in by_day[day] if opens <= at < closes]
+            for before, after in pairwise([opens, *inside, closes]):
+                if after - before > QUIET:
+                    times = " to ".join(f"{at.astimezone(NEW_YORK):%H:%M}" for at in (before, after))
+                    yield Finding("gap", day, f"the exchange was open, and there is no bar from {times}")
 
 
 def duplicates(found: Sequence[StoredBar]) -> Iterator[Finding]:

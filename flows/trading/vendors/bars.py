@@ -11,8 +11,8 @@ from flows.trading.storage import PRICE, VOLUME
 
 Timeframe = Literal["1d", "5m"]
 
-Price = Annotated[Decimal, Field(gt=0), AfterValidator(lambda value: round(value, PRICE))]
-Volume = Annotated[Decimal, Field(ge=0), AfterValidator(lambda value: round(value, VOLUME))]
+Price = Annotated[Decimal, AfterValidator(lambda value: round(value, PRICE)), Field(gt=0)]
+Volume = Annotated[Decimal, AfterValidator(lambda value: round(value, VOLUME)), Field(ge=0)]
 
 
 class Bar(BaseModel, frozen=True):

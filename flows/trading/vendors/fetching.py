@@ -16,6 +16,7 @@ from prefect.concurrency.sync import rate_limit
 PATIENCE = 5
 """How often a request is made again after "too many requests"."""
 LONGEST_PAUSE = 300.0
+"""Seconds; who is asked for more patience than that gives up, and the next run by schedule asks again."""
 
 logger = logging.getLogger(__name__)  # part of a run's log by PREFECT_LOGGING_EXTRA_LOGGERS
 
@@ -45,7 +46,7 @@ def fetch_json(
     """
     for _ in range(PATIENCE):
         if limit:
-            rate_limit(limit)
+            rate_limit(limit, strict=True)
         try:
             response = client.get(path, params=query)
         except httpx.HTTPError as error:
@@ -53,6 +54,8 @@ def fetch_json(
         if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
             return _content(response)
         seconds = pause(response.headers.get("Retry-After"))
+        if seconds > LONGEST_PAUSE:
+            raise VendorError(f"{response.url.path}: too many requests, and none is wanted for the next {seconds:g} s")
         logger.warning("%s: too many requests, the next one in %g s", response.url.path, seconds)
         time.sleep(seconds)
     raise VendorUnavailable(f"{client.base_url} still says 'too many requests' after {PATIENCE} attempts")
@@ -67,7 +70,7 @@ def pause(retry_after: str | None) -> float:
             seconds = (parsedate_to_datetime(str(retry_after)) - datetime.now(timezone.utc)).total_seconds()
         except (TypeError, ValueError):
             seconds = 60.0
-    return min(max(seconds, 0.0), LONGEST_PAUSE)
+    return max(seconds, 0.0)
 
 
 def _content(response: httpx.Response) -> Any:

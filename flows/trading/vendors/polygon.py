@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -55,8 +56,8 @@ class Polygon:
 def _row(result: dict[str, Any], timeframe: Timeframe) -> dict[str, Any]:
     """A result under our names; a field that is missing stays missing."""
     row = {name: result[key] for name, key in FIELDS.items() if key in result}
-    if "t" in result:
-        at = datetime.fromtimestamp(result["t"] / 1000, timezone.utc)
+    if isinstance(result.get("t"), int | Decimal):
+        at = datetime.fromtimestamp(int(result["t"]) / 1000, timezone.utc)
         row["at"] = midnight(trading_day(at)) if timeframe == "1d" else at
     return row
 

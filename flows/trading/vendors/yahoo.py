@@ -14,8 +14,10 @@ from flows.trading.vendors.bars import Page, Price, Timeframe, read_page
 from flows.trading.vendors.fetching import VendorError, fetch_json
 
 FIELDS = ("open", "high", "low", "close", "volume")
+DIGITS = 7
+"""What its 32-bit numbers are good for: 189.97999572753906 is 189.98, and 0.1283479928970337 is 0.128348."""
 DECIMALS = 4
-"""What its 32-bit numbers are good for: 189.97999572753906 is 189.98."""
+"""What it states at least; of an index, which has more digits, it gives 64 bits."""
 HEADERS = {"User-Agent": "Mozilla/5.0"}
 """Without a browser's name Yahoo answers "too many requests"."""
 
@@ -42,9 +44,12 @@ class Yahoo:
         start, end = (int(moment.timestamp()) for moment in period)
         chart = self._chart(symbol, interval=timeframe, period1=start, period2=end, events="split")
         [prices] = chart["indicators"]["quote"]
-        columns = [prices.get(name, ()) for name in FIELDS]
+        moments = chart.get("timestamp") or []
+        columns = [prices.get(name) or [None] * len(moments) for name in FIELDS]
+        if any(len(column) != len(moments) for column in columns):
+            raise VendorError(f"Yahoo's chart of {symbol} has columns of different lengths")
         rows = []
-        for moment, *values in zip(chart.get("timestamp", ()), *columns, strict=False):
+        for moment, *values in zip(moments, *columns, strict=True):
             if any(value is not None for value in values):  # all of them are null where nothing was traded
                 at = datetime.fromtimestamp(moment, timezone.utc)
                 at = midnight(trading_day(at)) if timeframe == "1d" else at
@@ -61,7 +66,7 @@ class Yahoo:
             raise VendorError(f"Yahoo's quote of {symbol} is not usable: {missing}") from None
 
     def _chart(self, symbol: str, **parameters: str | int) -> dict[str, Any]:
-        path = f"/v8/finance/chart/{symbol}"
+        path = f"/v8/finance/chart/{symbol.replace('.', '-')}"  # a class of shares: BRK.B is its BRK-B
         with httpx.Client(base_url=self.url, headers=HEADERS, timeout=30) as client:
             answer = fetch_json(client, path, parameters)
         try:
@@ -72,4 +77,7 @@ class Yahoo:
 
 
 def _rounded(value: Any) -> Any:
-    return round(value, DECIMALS) if isinstance(value, Decimal) else value
+    """The price behind a binary fraction."""
+    if not isinstance(value, Decimal) or not value:
+        return value
+    return round(value, max(DECIMALS, DIGITS - 1 - value.adjusted()))

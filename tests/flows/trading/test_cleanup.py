@@ -6,6 +6,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
+from prefect.exceptions import ParameterTypeError
+
 from flows.trading.maintenance.cleanup_flows import RetentionPolicy, market_data_cleanup
 from flows.trading.market_calendar import midnight, today
 from flows.trading.storage import indicators, quotes
@@ -39,6 +42,14 @@ def test_a_dry_run_counts_and_deletes_nothing(on_each: str) -> None:
     fill(on_each)
     assert market_data_cleanup(POLICY) == {"intraday_bars": 19, "quotes": 24, "indicators": 9}
     assert set(counts(on_each).values()) == {30}
+
+
+def test_a_kind_of_data_that_does_not_exist_is_refused_and_nothing_is_deleted(on_sqlite: str) -> None:
+    """Its misspelt name would otherwise stand for the default."""
+    fill(on_sqlite)
+    with pytest.raises(ParameterTypeError, match="intraday_bar"):
+        market_data_cleanup({"intraday_bar": 365}, dry_run=False)  # type: ignore[call-overload]
+    assert set(counts(on_sqlite).values()) == {30}
 
 
 def test_what_is_older_than_the_policy_keeps_is_deleted_and_nothing_else(on_each: str) -> None:

@@ -125,6 +125,8 @@ def test_environments_differ_in_symbols_retention_and_prefects_own_settings(chec
     symbols = [len(value.split()) for value in differing("polygon-daily-ingestion", "TRADING_SYMBOLS")]
     assert symbols == sorted(set(symbols))
     assert [value and value["quotes"] for value in differing("market-data-cleanup", "retention")] == [None, 7, 90]
+    databases = differing("market-data-cleanup", "TRADING_DATABASE_URL")
+    assert len(set(databases)) == 3, "staging keeps less than production, so they must not share a database"
     assert differing("technical-indicators", "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS") == ["4", "4", "8"]
     assert differing("technical-indicators", "use_distributed") == [None, True, True]
 
@@ -144,7 +146,7 @@ def test_a_run_by_a_worker_ingests_with_the_settings_of_its_environment(checkout
             assert ended["state"] == "Completed"
             log = "\n".join(ended["logs"])
             assert "AAPL" in log and "too many requests, the next one in 0 s" in log  # by PREFECT_LOGGING_EXTRA_LOGGERS
-    stored = rows(f"sqlite:///{checkout.root}/flows/trading/output/trading.db")
+    stored = rows(f"sqlite:///{checkout.root}/flows/trading/output/development.db")
     assert {row["symbol"] for row in stored} == {"AAPL", "MSFT"}
     assert len(stored) == len({(row["symbol"], row["at"]) for row in stored}) > 0
 

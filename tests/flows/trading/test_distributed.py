@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from textwrap import indent
+from typing import Any
 
 import pytest
+from dask.distributed import Client
 
 from flows.trading.analytics.indicator_flows import technical_indicators
 from flows.trading.data_ingestion.polygon_flows import polygon_daily_ingestion
@@ -15,6 +21,8 @@ from flows.trading.data_ingestion.validation_flows import market_data_validation
 from flows.trading.storage import indicators
 from tests.flows.trading.conftest import rows
 from tests.flows.trading.vendors import Answer, Vendors
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_results_are_the_same_with_and_without(
@@ -32,6 +40,50 @@ def test_results_are_the_same_with_and_without(
     assert results[0] == results[1]
     assert all(results[0][:2])
     assert results[0][3]
+
+
+CLUSTER = """
+from dask.distributed import LocalCluster
+with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    input()
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """Address of a cluster whose processes have none of the run's settings, and another working directory."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRADING_")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"if __name__ == '__main__':\n{indent(CLUSTER, '    ')}"],
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.communicate("\n", timeout=60)
+
+
+def test_a_cluster_that_is_there_works_on_the_runs_database(
+    vendors: Vendors, on_sqlite: str, shell: pytest.MonkeyPatch, cluster: str
+) -> None:
+    shell.setenv("TRADING_DASK_SCHEDULER", cluster)
+    with Client(cluster) as client:  # type: ignore[no-untyped-call]
+        before = client.run_on_scheduler(transitions)
+        assert polygon_daily_ingestion(days_back=20, symbols=["AAPL"], use_distributed=True)["AAPL"]
+        counts = technical_indicators(symbols=["AAPL"], use_distributed=True)
+        assert counts == {"AAPL": len(rows(on_sqlite, indicators))}
+        assert market_data_validation(days_back=20, symbols=["AAPL"], use_distributed=True) == {"AAPL": {}}
+        assert client.run_on_scheduler(transitions) > before
+    assert rows(on_sqlite)
+
+
+def transitions(dask_scheduler: Any) -> int:
+    """How much a cluster has done."""
+    return int(dask_scheduler.transition_counter)
 
 
 def test_a_symbol_that_fails_on_the_cluster_is_named(vendors: Vendors, on_sqlite: str) -> None:

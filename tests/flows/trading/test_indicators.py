@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import accumulate
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,16 +63,22 @@ def test_rsi_of_a_price_that_stands_still_is_neither_high_nor_low() -> None:
     assert indicators.rsi([5.0] * 20)[-1] == 50
 
 
+def bars_of(days: list[date], closes: list[float]) -> list[dict[str, Any]]:
+    """A bar of each day, all of its prices the same."""
+    key = {"source": "polygon", "symbol": "AAPL", "timeframe": "1d", "vwap": None, "trades": None, "volume": Decimal(1)}
+    prices = [round(Decimal(close), 4) for close in closes[: len(days)]]
+    return [
+        {**key, "at": midnight(day), **dict.fromkeys(("open", "high", "low", "close"), price)}
+        for day, price in zip(days, prices, strict=True)
+    ]
+
+
 def test_values_of_the_last_days_are_stored_computed_from_all_bars(on_each: str, shell: pytest.MonkeyPatch) -> None:
     from flows.trading.storage import indicators as table
 
     days = trading_days(today() - timedelta(days=120), today())
-    key = {"source": "polygon", "symbol": "AAPL", "timeframe": "1d", "vwap": None, "trades": None, "volume": Decimal(1)}
-    prices = [Decimal(str(round(close, 4))) for close in WALK[: len(days)]]
-    new = (
-        {**key, "at": midnight(day), **dict.fromkeys(("open", "high", "low", "close"), price)}
-        for day, price in zip(days, prices, strict=True)
-    )
+    new = bars_of(days, WALK)
+    prices = [bar["close"] for bar in new]
     write(on_each, *new)
     counts = technical_indicators(days_back=7, symbols=["AAPL"])
     stored = rows(on_each, table)
@@ -81,8 +88,21 @@ def test_values_of_the_last_days_are_stored_computed_from_all_bars(on_each: str,
     expected = talib.RSI(np.array([float(price) for price in prices]), 14)[-len(recent) :]
     assert list(found) == [midnight(day) for day in recent]
     assert list(found.values()) == pytest.approx(list(expected))
-    assert technical_indicators(days_back=7, symbols=["AAPL"]) == counts
+    assert technical_indicators(days_back=7, symbols=["AAPL"]) == {"AAPL": 0}
     assert rows(on_each, table) == stored
+
+
+def test_values_of_long_ago_change_with_the_bars_that_they_are_made_of(on_each: str) -> None:
+    from flows.trading.storage import indicators as table
+
+    days = trading_days(today() - timedelta(days=150), today() - timedelta(days=60))
+    write(on_each, *bars_of(days, WALK))
+    technical_indicators(symbols=["AAPL"])
+    write(on_each, *bars_of(days, [close / 4 for close in WALK]))
+    assert technical_indicators(symbols=["AAPL"])["AAPL"]
+    stored = {row["at"]: row["value"] for row in rows(on_each, table) if row["name"] == "sma_20"}
+    expected = talib.SMA(np.array([float(round(Decimal(close / 4), 4)) for close in WALK[: len(days)]]), 20)[19:]
+    assert list(stored.values()) == pytest.approx(list(expected))
 
 
 def test_a_symbol_without_bars_has_no_indicators(on_sqlite: str) -> None:

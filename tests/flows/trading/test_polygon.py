@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime
+from itertools import pairwise
 
 import pytest
 from prefect.blocks.system import Secret
@@ -32,6 +33,9 @@ def test_every_bar_of_every_page_is_stored_exactly_as_it_was_sent(vendors: Vendo
     for name, key in {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "vwap": "vw"}.items():
         assert [row[name] for row in stored] == [Decimal(str(bar[key])) for bar in sent]
     assert vendors.asked["AAPL"] == -(-days_of(vendors) // vendors.page_size)
+    assert [query for query in vendors.queries if "cursor" not in query] == 2 * [
+        {"adjusted": "true", "sort": "asc", "limit": "50000"}
+    ]
 
 
 def test_twice_is_as_good_as_once(vendors: Vendors, on_each: str) -> None:
@@ -66,6 +70,46 @@ def test_a_gap_longer_than_days_back_is_filled(vendors: Vendors, on_sqlite: str)
     assert len(rows(on_sqlite)) == days_of(vendors)
 
 
+def test_a_split_is_seen_though_only_the_end_of_what_is_stored_is_fetched_again(
+    vendors: Vendors, on_sqlite: str
+) -> None:
+    days = (today() - timedelta(days=40), today() - timedelta(days=1))
+    vendors.bars["AAPL"] = aggregates(*days)[:-12]
+    polygon_daily_ingestion(days_back=DAYS, symbols=["AAPL"])
+    vendors.bars["AAPL"] = aggregates(*days, price=25.0)
+    polygon_daily_ingestion(days_back=1, symbols=["AAPL"])
+    stored = rows(on_sqlite)
+    assert len(stored) == days_of(vendors)
+    assert max(row["close"] for row in stored) < 30
+
+
+def test_a_split_before_the_history_that_a_plan_gives_is_named_with_what_to_do(
+    vendors: Vendors, on_sqlite: str
+) -> None:
+    polygon_daily_ingestion(days_back=DAYS, symbols=["AAPL"])
+    before = rows(on_sqlite)
+    vendors.bars["AAPL"] = aggregates(today() - timedelta(days=40), today() - timedelta(days=1), price=25.0)
+    vendors.says("AAPL", None, Answer(403, '{"status":"NOT_AUTHORIZED"}'))
+    with pytest.raises(RuntimeError, match=r"from before a split of AAPL.*market-data-cleanup.*NOT_AUTHORIZED"):
+        polygon_daily_ingestion(days_back=5, symbols=["AAPL"])
+    assert rows(on_sqlite) == before
+
+
+@pytest.mark.parametrize("answers", [[None], [None] * 2], ids=["before the first older page", "between two"])
+def test_older_bars_come_all_at_once_so_that_there_is_never_a_hole_before_the_newer_ones(
+    vendors: Vendors, on_each: str, answers: list[Answer | None]
+) -> None:
+    polygon_daily_ingestion(days_back=7, symbols=["AAPL"])
+    before = rows(on_each)
+    vendors.says("AAPL", *answers, Answer(403, "the end"))
+    with pytest.raises(RuntimeError, match="the end"):
+        polygon_daily_ingestion(days_back=DAYS, symbols=["AAPL"])
+    assert rows(on_each) == before
+    vendors.says("AAPL")
+    assert polygon_daily_ingestion(days_back=DAYS, symbols=["AAPL"]) == {"AAPL": days_of(vendors)}
+    assert len(rows(on_each)) == days_of(vendors)
+
+
 def test_five_minute_bars_keep_their_time(vendors: Vendors, on_sqlite: str) -> None:
     bar = vendors.bars["AAPL"][-1]
     moments = [bar["t"] + minutes * 60_000 for minutes in (570, 575, 580)]
@@ -85,7 +129,11 @@ def test_a_bar_that_lacks_a_field_costs_that_bar_only(vendors: Vendors, on_sqlit
     good = days_of(vendors)
     del vendors.bars["AAPL"][-2]["c"]
     vendors.bars["AAPL"][-3]["l"] = None
-    assert polygon_daily_ingestion(days_back=DAYS, symbols=["AAPL"]) == {"AAPL": good - 2}
+    vendors.bars["AAPL"][-4]["l"] = 1e-9
+    vendors.bars["AAPL"].append({**vendors.bars["AAPL"][-1], "t": None})
+    vendors.bars["AAPL"][-6]["t"] += 0.0
+    del vendors.bars["AAPL"][-1]["t"]
+    assert polygon_daily_ingestion(days_back=DAYS, symbols=["AAPL"]) == {"AAPL": good - 3}
 
 
 def test_volume_and_average_price_may_be_missing_or_fractions(vendors: Vendors, on_sqlite: str) -> None:
@@ -103,10 +151,17 @@ def test_too_many_requests_are_repeated_when_the_service_says_so(vendors: Vendor
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7), ("0.5", 0.5), (None, 60), ("soon", 60), ("100000", 300), ("-3", 0)]
+    ("header", "seconds"), [("7", 7), ("0.5", 0.5), (None, 60), ("soon", 60), ("100000", 100_000), ("-3", 0)]
 )
-def test_retry_after_is_followed_within_reason(header: str | None, seconds: float) -> None:
+def test_retry_after_is_a_number_of_seconds_and_else_a_minute(header: str | None, seconds: float) -> None:
     assert pause(header) == seconds
+
+
+def test_who_wants_more_patience_than_a_run_has_is_not_asked_again(vendors: Vendors, on_sqlite: str) -> None:
+    vendors.says("AAPL", Answer(429, headers={"Retry-After": "3600"}))
+    with pytest.raises(RuntimeError, match="none is wanted for the next 3600 s"):
+        polygon_daily_ingestion(symbols=["AAPL"])
+    assert vendors.asked["AAPL"] == 1
 
 
 def test_retry_after_may_be_a_date() -> None:
@@ -156,7 +211,9 @@ def test_requests_are_spaced_out_by_the_prefect_server(
     vendors: Vendors, on_sqlite: str, shell: pytest.MonkeyPatch
 ) -> None:
     shell.setenv("TRADING_POLYGON_REQUESTS_PER_MINUTE", "120")
-    polygon_daily_ingestion(days_back=10, symbols=["AAPL"])
+    vendors.page_size = 2
+    polygon_daily_ingestion(days_back=7)
+    assert min(later - sooner for sooner, later in pairwise(sorted(vendors.times))) > 0.4
     with get_client(sync_client=True) as client:
         limit = client.read_global_concurrency_limit_by_name(RATE_LIMIT)
     assert (limit.limit, limit.slot_decay_per_second) == (1, 2.0)

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import StatementError
 
-from flows.trading.market_calendar import NEW_YORK, trading_days
+from flows.trading.market_calendar import NEW_YORK, sessions, trading_days
 from flows.trading.storage import PRICE, Exact, bars, prepare_database
 from tests.flows.trading.conftest import rows, write
 
@@ -84,11 +85,16 @@ def test_the_exchange_is_closed_on_its_holidays_and_on_days_of_mourning() -> Non
     assert len(days) == 11
 
 
+def test_on_half_days_the_exchange_closes_at_one() -> None:
+    week = sessions(AT.date().replace(2026, 11, 25), AT.date().replace(2026, 11, 27))
+    hours = [(opens.isoformat()[:16], closes.isoformat()[11:16]) for opens, closes in week]
+    assert hours == [("2026-11-25T09:30", "16:00"), ("2026-11-27T09:30", "13:00")]
+
+
 def test_a_database_is_made_with_its_folder_and_may_be_there_already(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path}/not/there/trading.db"
-    monkeypatch.setenv("TRADING_DATABASE_URL", url)
     for _ in range(2):
-        prepare_database.fn()
+        prepare_database.fn(SecretStr(url))
     assert rows(url) == []

@@ -10,10 +10,12 @@ from xml.etree import ElementTree
 
 import pytest
 from prefect.client.orchestration import get_client
+from sqlalchemy import create_engine, delete
 
 from flows.trading.data_ingestion.charts import line_chart
 from flows.trading.data_ingestion.validation_flows import market_data_validation
-from flows.trading.market_calendar import midnight, today, trading_days
+from flows.trading.market_calendar import midnight, sessions, today, trading_days
+from flows.trading.storage import bars as table
 from tests.flows.trading.conftest import write
 
 
@@ -68,6 +70,40 @@ def test_a_trading_day_without_a_bar_is_a_gap_and_a_weekend_is_none(on_sqlite: s
 
 def test_no_bars_at_all_are_a_gap(on_sqlite: str) -> None:
     assert validate() == {"gap": 1}
+
+
+def test_a_gap_at_the_beginning_of_what_is_looked_at_is_found_where_older_bars_are_there(
+    on_sqlite: str, bars: list[dict[str, Any]]
+) -> None:
+    days = len(trading_days(today() - timedelta(days=20), today() - timedelta(days=1)))
+    write(on_sqlite, *bars[:5], *bars[-2:])
+    assert validate(days_back=20) == {"gap": days - 2}
+    assert validate(days_back=3650)["gap"] == len(bars) - 7
+
+
+def test_of_five_minute_bars_a_gap_is_half_an_hour_of_a_session_without_any(on_each: str) -> None:
+    opens, closes = sessions(today() - timedelta(days=14), today() - timedelta(days=1))[-1]
+    count = (closes - opens) // timedelta(minutes=5)
+    new = [
+        {**daily(opens.date(), Decimal(100)), "timeframe": "5m", "at": opens + number * timedelta(minutes=5)}
+        for number in range(-2, count + 6)  # some before the opening and after the close
+    ]
+    write(on_each, *new[:10], *new[15:])
+    assert validate(timeframe="5m", days_back=14) == {}
+    engine = create_engine(on_each)
+    with engine.begin() as connection:
+        connection.execute(delete(table).where(table.c.at >= new[10]["at"], table.c.at < new[17]["at"]))
+        connection.execute(delete(table).where(table.c.at >= new[-20]["at"]))
+    engine.dispose()
+    assert validate(timeframe="5m", days_back=14) == {"gap": 2}
+    begin, end = (new[index]["at"].strftime("%H:%M") for index in (9, 17))
+    assert f"there is no bar from {begin} to {end}" in artifact("market-data-polygon-5m")
+
+
+def test_the_other_source_is_looked_at_by_itself(on_sqlite: str, bars: list[dict[str, Any]]) -> None:
+    write(on_sqlite, *bars, *({**bar, "source": "yahoo"} for bar in bars[:10] + bars[11:]))
+    assert validate() == {}
+    assert validate(source="yahoo") == {"gap": 1}
 
 
 def test_two_daily_bars_of_one_day_are_duplicates(on_sqlite: str, bars: list[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -76,6 +77,54 @@ def test_half_a_candle_costs_that_one_only(vendors: Vendors, on_sqlite: str, day
     assert ingest() == {"AAPL": len(days) - 1}
 
 
+def test_without_volumes_no_candle_can_be_used_and_the_log_says_so(
+    vendors: Vendors, on_sqlite: str, days: list[date], caplog: pytest.LogCaptureFixture
+) -> None:
+    vendors.charts["AAPL"] = chart(days)
+    del vendors.charts["AAPL"]["indicators"]["quote"][0]["volume"]
+    with caplog.at_level(logging.WARNING):
+        assert ingest() == {"AAPL": 0}
+    assert caplog.text.count("a bar that cannot be used: AAPL at") == len(days)
+
+
+def test_columns_of_different_lengths_are_refused(vendors: Vendors, on_sqlite: str, days: list[date]) -> None:
+    vendors.charts["AAPL"] = chart(days)
+    vendors.charts["AAPL"]["indicators"]["quote"][0]["low"].pop()
+    with pytest.raises(RuntimeError, match="chart of AAPL has columns of different lengths"):
+        ingest()
+    assert rows(on_sqlite) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "price"),
+    [(0.1283479928970337, "0.128348"), (3.380249977111816, "3.38025"), (0.000012340000000222, "0.00001234")],
+)
+def test_small_prices_keep_all_digits_that_a_binary_fraction_of_32_bits_has(
+    vendors: Vendors, on_sqlite: str, days: list[date], sent: float, price: str
+) -> None:
+    vendors.charts["AAPL"] = chart(days[-1:])
+    for name in NAMES[:4]:
+        vendors.charts["AAPL"]["indicators"]["quote"][0][name] = [sent]
+    ingest()
+    assert [row["close"] for row in rows(on_sqlite)] == [Decimal(price)]
+
+
+def test_a_class_of_shares_has_a_dash_at_yahoo_and_a_point_here(
+    vendors: Vendors, on_sqlite: str, days: list[date]
+) -> None:
+    vendors.charts["BRK-B"] = chart(days)
+    assert yahoo_history_ingestion(symbols=["BRK.B"]) == {"BRK.B": len(days)}
+    assert {row["symbol"] for row in rows(on_sqlite)} == {"BRK.B"}
+
+
+def test_only_the_days_that_are_wanted_are_asked_for(vendors: Vendors, on_sqlite: str, days: list[date]) -> None:
+    vendors.charts["AAPL"] = chart(days)
+    ingest(days_back=7)
+    wanted = [day for day in days if day >= today() - timedelta(days=7)]
+    assert [row["at"] for row in rows(on_sqlite)] == [midnight(day) for day in wanted]
+    assert [query["interval"] for query in vendors.queries] == ["1d"]
+
+
 def test_the_running_day_replaces_itself(vendors: Vendors, on_sqlite: str, days: list[date]) -> None:
     """During the session its time stamp is the last trade's."""
     vendors.charts["AAPL"] = chart(days)
@@ -94,6 +143,8 @@ def test_a_period_without_any_day_is_no_error(vendors: Vendors, on_sqlite: str) 
     empty["indicators"] = {"quote": [{}], "adjclose": [{}]}
     vendors.charts["AAPL"] = empty
     assert ingest() == {"AAPL": 0}
+    vendors.charts["AAPL"] = {**empty, "timestamp": None}
+    assert ingest() == {"AAPL": 0}
 
 
 def test_after_a_split_the_bars_from_before_are_adjusted_too(
@@ -105,7 +156,9 @@ def test_after_a_split_the_bars_from_before_are_adjusted_too(
         column = vendors.charts["AAPL"]["indicators"]["quote"][0][name]
         column[:] = [value / 4 for value in column]
     ingest(days_back=3)
-    assert {row["close"] for row in rows(on_sqlite)} == {Decimal("47.495")}
+    stored = rows(on_sqlite)
+    assert {round(row["close"], 4) for row in stored} == {Decimal("47.495")}
+    assert len(stored) == len(days)
 
 
 def test_an_unknown_symbol_is_named_with_what_yahoo_says(vendors: Vendors, on_sqlite: str) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import compress
+from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
@@ -59,6 +61,8 @@ class Vendors:
         answers: What is said instead, one for each request, by symbol.
         asked: How many requests there were, by symbol.
         paths: All of them.
+        queries: What each of them asked for besides.
+        times: When each came, in seconds of a clock that does not jump.
         impatient: Requests that came before a Retry-After was over.
         gate: Requests wait while it is closed.
         waiting: Whether one does.
@@ -73,6 +77,8 @@ class Vendors:
         self.answers: dict[str, deque[Answer | None]] = {}
         self.asked: Counter[str] = Counter()
         self.paths: list[str] = []
+        self.queries: list[dict[str, str]] = []
+        self.times: list[float] = []
         self.impatient: list[str] = []
         self.waiting = False
         self.closes_after: int | None = None
@@ -89,10 +95,12 @@ class Vendors:
         parts = path.strip("/").split("/")
         symbol = parts[3]
         self.paths.append(path)
+        self.queries.append(query)
+        self.times.append(monotonic())
         self.asked[symbol] += 1
         if self.answers.get(symbol) and (special := self.answers[symbol].popleft()):
             return special
-        return self.polygon(parts, query, key) if parts[0] == "v2" else self.yahoo(symbol)
+        return self.polygon(parts, query, key) if parts[0] == "v2" else self.yahoo(symbol, query)
 
     def polygon(self, parts: list[str], query: dict[str, str], key: str) -> Answer:
         """`/v2/aggs/ticker/{symbol}/range/{multiplier}/{timespan}/{from}/{to}`, a page at a time."""
@@ -110,10 +118,21 @@ class Vendors:
             body["next_url"] = f"https://api.polygon.io{following}?cursor={start + self.page_size}"
         return Answer(200, json.dumps(body))
 
-    def yahoo(self, symbol: str) -> Answer:
-        """`/v8/finance/chart/{symbol}`."""
+    def yahoo(self, symbol: str, query: dict[str, str]) -> Answer:
+        """`/v8/finance/chart/{symbol}`, of the period that is asked for."""
         if symbol in self.charts:
-            return Answer(200, json.dumps({"chart": {"result": [self.charts[symbol]], "error": None}}))
+            chart = self.charts[symbol]
+            if "period1" in query and chart.get("timestamp"):
+                begin, end = int(query["period1"]), int(query["period2"])
+                wanted = [begin <= moment < end for moment in chart["timestamp"]]
+                [columns] = chart["indicators"]["quote"]
+                within = {
+                    name: column and list(compress(column, wanted) if len(column) == len(wanted) else column)
+                    for name, column in columns.items()
+                }
+                moments = list(compress(chart["timestamp"], wanted))
+                chart = {**chart, "timestamp": moments, "indicators": {"quote": [within]}}
+            return Answer(200, json.dumps({"chart": {"result": [chart], "error": None}}))
         error = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
         return Answer(404, json.dumps({"chart": {"result": None, "error": error}}))
 
