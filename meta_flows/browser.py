@@ -134,7 +134,7 @@ def _fails(page: Page, url: str, what: Callable[[], Locator]) -> bool:
 def _listed(page: Page, ui_url: str, tags: Iterable[str], there: int, folder: Path) -> set[str]:
     """The names of all deployments that the UI lists under some tags, of which so many should be there."""
     names: set[str] = set()
-    heading = page.get_by_text(re.compile(r"^\d+ Deployments?$"))  # counts those without the tags, too
+    heading = page.get_by_text(re.compile(r"^[\d,]+ Deployments?$"))  # counts those without the tags, too
     rows = page.get_by_role("row").filter(has=page.get_by_role("link"))
 
     def lacking() -> list[str]:

@@ -253,16 +253,23 @@ def run_approved(
         dry_run: Only plan.
         yes: Whatever the plan is, it is approved.
         **asked: What else it is asked for.
+
+    Raises:
+        MetaFlowsError: MF901, `yes` for a run that asks somebody else; and what the meta-flow refuses as a whole.
     """
-    approved = "any" if yes else None
     wants_approval = load_environment(common.root.resolve(), environment).require_approval
+    if wants_approval and yes and where.remote:
+        raise refuse("MF901", detail="--yes goes without --remote: a run on the server is approved in the Prefect UI")
+    approved = "any" if yes and not where.remote else None
     if wants_approval and not (dry_run or yes or where.remote) and err.is_terminal:
         planned = run_meta_flow("Planning", meta_flow, environment, where, common, dry_run=True, **asked)
-        if planned.state != "Planned" or planned.plan is None:
+        stopped = any(error.code == "MF504" for error in planned.refused)
+        if planned.plan is None or stopped:
             return planned
-        show(planned)
-        if not Confirm.ask("Carry out this plan?", console=err, default=False):
-            return planned.model_copy(update={"state": "Rejected"})
+        if not planned.plan.in_sync:  # else there may still be an image to build, or a release to close
+            show(planned)
+            if not Confirm.ask("Carry out this plan?", console=err, default=False):
+                return planned.model_copy(update={"state": "Rejected"})
         approved = planned.plan.digest
     return run_meta_flow(doing, meta_flow, environment, where, common, dry_run=dry_run, approved=approved, **asked)
 
@@ -294,7 +301,7 @@ def run_meta_flow(
                 state: Any = meta_flow(target.name, root=root, return_state=True, **asked)
                 ended = result_of(state)
             except KeyboardInterrupt:
-                err.print("What this run had written is taken back; `meta-flows releases` says so.")
+                err.print("Stopped; if anything was written, `meta-flows releases` says what has become of it.")
                 raise
     if isinstance(ended, DeployResult):
         return ended

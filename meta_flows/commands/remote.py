@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from inspect import signature
 from pathlib import Path
@@ -84,18 +84,9 @@ def _slugs(root: Path, target: Environment, globs: Sequence[str]) -> list[str]:
 def _ensure_offered(deployment: LiveDeployment, slugs: Sequence[str]) -> None:
     """Refuse flows that the registered form does not have."""
     schema = deployment.spec["parameter_openapi_schema"] or {}
-    offered = {*_values(schema.get("properties", {}).get("flows", {}), schema.get("definitions", {}))}
-    if unknown := [f"'{slug}'" for slug in slugs if offered and slug not in offered]:
+    offered = schema.get("properties", {}).get("flows", {}).get("items", {}).get("enum", slugs)
+    if unknown := [f"'{slug}'" for slug in slugs if slug not in offered]:
         raise refuse("MF532", key=deployment.key, flows=", ".join(unknown))
-
-
-def _values(part: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Any]:
-    """The values that a part of a schema lets somebody choose from."""
-    if "$ref" in part:
-        part = definitions.get(part["$ref"].rpartition("/")[2], {})
-    yield from part.get("enum", ())
-    for inner in (*part.get("anyOf", ()), *part.get("allOf", ()), *filter(None, [part.get("items")])):
-        yield from _values(inner, definitions)
 
 
 def _followed(api: Api, run: FlowRun) -> FlowRun:

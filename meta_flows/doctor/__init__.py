@@ -41,9 +41,11 @@ CONFIGURED: Mapping[str, Callable[[Path, Environment], Said]] = {
 REACHED: Mapping[str, Callable[[Server, Environment], Said]] = {
     "server": server.check_server,
     "proxy": server.check_proxy,
-    "version": server.check_version,
 }
-"""What needs an address; unless all is well with these nothing more can be asked."""
+"""What needs an address."""
+
+ANSWERED: Mapping[str, Callable[[Server, Environment], Said]] = {"version": server.check_version}
+"""What needs an answer, and nothing of Prefect's client: it may be too new for the server."""
 
 CONNECTED: Mapping[str, Callable[[Api, Environment], Said]] = {
     "clock": server.check_clock,
@@ -90,11 +92,13 @@ def examine(root: Path, name: str | None = None, api_url: str | None = None) -> 
     if isinstance(chosen, MetaFlowsError):
         yield from _findings("server", chosen.errors)
         return
-    reached = list(_together(_given(REACHED, chosen, environment)))
-    yield from reached
-    if all(finding.status != "fail" for finding in reached):
-        with connected(chosen.api_url), client() as api:
-            yield from _together(_given(CONNECTED, api, environment))
+    for checks in (REACHED, ANSWERED):
+        found = list(_together(_given(checks, chosen, environment)))
+        yield from found
+        if any(finding.status == "fail" for finding in found):
+            return
+    with connected(chosen.api_url), client() as api:
+        yield from _together(_given(CONNECTED, api, environment))
 
 
 def _given(checks: Mapping[str, Callable[..., Said]], *facts: object) -> dict[str, Callable[[], Said]]:

@@ -13,7 +13,7 @@ from meta_flows.tasks.health import look_at_health
 from meta_flows.tasks.preparation import enter_environment
 from meta_flows.tasks.reconciling import check_out_branch, is_suspended, spread_out, suspended
 from meta_flows.tasks.releasing import carry_out, undo, writing
-from meta_flows.tasks.report import final_state, report
+from meta_flows.tasks.report import as_it_ended, final_state, report
 
 
 @flow(name="reconcile", flow_run_name="reconcile {environment}", validate_parameters=True)
@@ -35,7 +35,8 @@ def reconcile(
         root: The repository; the working directory if not given.
 
     Returns:
-        What became of each deployment; the run ends as InSync, Drifted, Repaired or Suspended.
+        What became of each deployment; the run ends as InSync, Drifted, Repaired or Suspended, with the policy
+        `deploy` as `deploy_all` does.
 
     Raises:
         DeployError: The run ends as RolledBack or RollbackIncomplete.
@@ -49,7 +50,7 @@ def reconcile(
         return final_state(suspended(target))
     if policy == "deploy":
         with check_out_branch(target, root) as checkout:
-            return deploy_all(environment=target.name, root=checkout)
+            return as_it_ended(deploy_all(environment=target.name, root=checkout, return_state=True))
 
     carried = None
     with prefect_api.client() as api:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import certifi
 import httpx
@@ -183,7 +184,8 @@ def ui_url(api_url: str) -> str:
     root = api_url.removesuffix("/api")
     try:
         settings = httpx.get(f"{root}/ui-settings", timeout=5, verify=certificates()).json()
-        return f"{root}{settings['v2_base_url']}" if settings["default_ui"] == "v2" else root
+        path = urlsplit(root).path  # the server's own, or that of a proxy that takes it off
+        return f"{root}{settings['v2_base_url'].removeprefix(path)}" if settings["default_ui"] == "v2" else root
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return root
 

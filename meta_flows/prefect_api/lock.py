@@ -81,6 +81,13 @@ def writer_tag(project: str, environment: str) -> str:
     return f"writer:{project}:{environment}"
 
 
+def lay_down(api: Api, project: str, environment: str, run_id: str, tags: list[str]) -> None:
+    """Take the tag from a run that was killed while it wrote, and has begun anew: it holds nothing yet."""
+    tag = writer_tag(project, environment)
+    if tag in tags:
+        api.update_flow_run(UUID(run_id), tags=[other for other in tags if other != tag])
+
+
 @contextmanager
 def write_lock(
     api: Api, project: str, environment: str, *, run_id: str, tags: list[str], wait: float, tell: Callable[[str], None]
@@ -100,6 +107,7 @@ def write_lock(
         MetaFlowsError: MF512, another run held it all that time; MF519, it was lost while writing.
     """
     name, tag = lock_name(project, environment), writer_tag(project, environment)
+    tags = [other for other in tags if other != tag]
     deadline = time.monotonic() + wait
     seen: Any = None
     since = 0.0

@@ -84,10 +84,11 @@ def _seen_from_here(ui_url: str, api_url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address leads each machine to itself."""
+    """Whether an address leads each machine to itself; a server that listens everywhere may call itself 0.0.0.0."""
     host = urlsplit(url).hostname or ""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
+        return address.is_loopback or address.is_unspecified
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
 

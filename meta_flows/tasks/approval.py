@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 from prefect import get_run_logger
+from prefect.exceptions import Pause
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.runtime import deployment, flow_run
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
+from meta_flows import prefect_api
 from meta_flows.configuration import Environment
 from meta_flows.errors import refuse
 from meta_flows.models import Plan
@@ -21,6 +24,8 @@ from meta_flows.tasks.releasing import record_rejection
 from meta_flows.tasks.report import sum_up
 
 PROTECTED = "production"
+PARTS_OF_A_FORM = 3
+"""What the server keeps of one: its schema, its description, and what was answered."""
 
 Form = TypeVar("Form", bound=RunInput)
 
@@ -61,7 +66,7 @@ def approve(environment: Environment, proposal: Proposal, root: Path, approved: 
     Raises:
         MetaFlowsError: MF508, there is nobody to ask; MF510, another plan was approved.
     """
-    if not environment.require_approval or not proposal.worth_doing:
+    if not environment.require_approval or not proposal.worth_doing or proposal.approval:
         return proposal
     if not deployment.id:
         if not approved:
@@ -94,8 +99,23 @@ def confirm_deletion(environment: Environment, proposal: Proposal, confirmed: st
 
 def _ask(form: type[Form], environment: Environment, plan: Plan, description: str) -> Form:
     """What was answered to this question about this plan; the run is suspended until it is."""
-    link = url_for("flow-run", obj_id=flow_run.id)
-    get_run_logger().warning("Plan %s needs an answer: open %s, then ⋮ → Resume", plan.digest[:12], link)
     asking = form.with_initial_data(description=description)
     key = f"{form.__name__.lower()}-{plan.digest}"
-    return suspend_flow_run(wait_for_input=asking, timeout=environment.approval_timeout, key=key)
+    _forget_answers_of_earlier_tries(key)
+    try:
+        return suspend_flow_run(wait_for_input=asking, timeout=environment.approval_timeout, key=key)
+    except Pause:
+        link = url_for("flow-run", obj_id=flow_run.id)
+        get_run_logger().warning("Plan %s needs an answer: open %s, then ⋮ → Resume", plan.digest[:12], link)
+        raise
+
+
+def _forget_answers_of_earlier_tries(key: str) -> None:
+    """Make room for the same question: to a run that is retried the server puts it again, but keeps the old form."""
+    with prefect_api.client() as api:
+        run_id = UUID(flow_run.id)
+        if key not in (api.read_flow_run(run_id).empirical_policy.pause_keys or ()):
+            for kept in api.filter_flow_run_input(
+                run_id, f"suspended-{key}", limit=PARTS_OF_A_FORM, exclude_keys=set()
+            ):
+                api.delete_flow_run_input(run_id, kept.key)

@@ -118,7 +118,7 @@ def propose_repair(api: Api, environment: Environment) -> Proposal:
         if lock.read_lock(api, environment.project, environment.name)[0] is None:
             return propose_undoing(api, observed.release)
         idle = Plan(project=environment.project, environment=environment.name)
-        return Proposal(observed, (), idle, notes=("a deploy is under way",))
+        return Proposal(observed, (), idle, notes=("a deploy is under way",), stopped=True)
     desired = tuple(history.settled(observed.release).values())
     prune = planning.Prune(only=frozenset())
     settled = history.settled_work_pools(observed.release)

@@ -52,20 +52,12 @@ class Carried(NamedTuple):
 
 
 @contextmanager
-def writing(api: Api, environment: Environment, *, pretend: bool = False) -> Iterator[Lock | None]:
+def writing(api: Api, environment: Environment) -> Iterator[Lock]:
     """Be the only writer of an environment.
-
-    Args:
-        api: Client of the server.
-        environment: What to write to.
-        pretend: Nothing is going to be written.
 
     Raises:
         MetaFlowsError: MF512, another run was all the time; MF519, we are no more.
     """
-    if pretend:
-        yield None
-        return
     with write_lock(
         api,
         environment.project,
@@ -82,7 +74,7 @@ def carry_out(
     api: Api,
     environment: Environment,
     proposal: Proposal,
-    lock: Lock | None,
+    lock: Lock,
     *,
     root: Path,
     restores: Release | None = None,
@@ -105,13 +97,16 @@ def carry_out(
     release = open_release(proposal, environment, root, restores)
     applied: dict[str, Applied] = {}
     try:
-        write = partial(apply_changes, api, stop_at_failure=whole, before_each=lock.ensure if lock else None)
+        write = partial(apply_changes, api, stop_at_failure=whole, before_each=lock.ensure)
         plan = proposal.plan  # the release's has what one that was left unfinished made, too
         applied |= write((*plan.work_pools, *(change for change in plan.changes if change.action != "delete")))
         verified = verify(api, proposal.desired, proposal.observed.live, release, applied, plan.work_pools)
         errors = verified.errors
-        if not _failed(applied, errors):
-            applied |= write(change for change in plan.changes if change.action == "delete")
+        deletions = [change for change in plan.changes if change.action == "delete"]
+        if _failed(applied, errors):
+            applied |= dict.fromkeys((change.key for change in deletions), Applied("NotTried", ANOTHER_FAILED))
+        else:
+            applied |= write(deletions)
         if not (whole and _failed(applied, errors)):
             live = {key: item for key, item in verified.live.items() if applied.get(key) != Applied("Deleted")}
             state: ReleaseState = "failed" if _failed(applied, errors) else "succeeded"
@@ -122,7 +117,7 @@ def carry_out(
             raise
         errors = error.errors
     except BaseException:  # cancelled, stopped, or a defect: nothing may be left half done
-        if whole and (lock is None or lock.is_ours()):
+        if whole and lock.is_ours():
             roll_back(api, release, applied)
         raise
     return roll_back(api, release, applied, errors)

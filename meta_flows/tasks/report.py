@@ -144,6 +144,20 @@ def final_state(result: DeployResult) -> DeployResult:
     return cast(DeployResult, state)  # Prefect unwraps it
 
 
+def as_it_ended(state: State[Any]) -> DeployResult:
+    """The final state of a meta-flow that another one has run, for that one to return as its own.
+
+    Raises:
+        MetaFlowsError: It was refused as a whole.
+    """
+    ended = result_of(state)
+    if isinstance(ended, DeployError):
+        ended = ended.result
+    if isinstance(ended, BaseException):
+        raise ended
+    return final_state(ended)
+
+
 def _ending(ending: str, proposal: Proposal, errors: tuple[ValidationError, ...]) -> str:
     if proposal.rejected:
         return "Rejected"

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
+from meta_flows.prefect_api.connection import ui_url
 from meta_flows.prefect_api.ui import check_ui, is_loopback
 from tests.conftest import Server, free_port
 
@@ -158,6 +159,44 @@ def test_a_ui_that_is_not_there_is_named(server: Server) -> None:
     [message] = found(url, server.api_url)
     assert message.startswith(f"MF711 no Prefect UI at {url}: ")
     assert found(server.api_url, server.api_url) == [f"MF711 no Prefect UI at {server.api_url}: HTTP 404"]
+
+
+def test_an_api_that_calls_itself_by_every_address_is_of_no_use_to_browsers_elsewhere(
+    front: StartFront, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: resolve("127.0.0.1", *rest, **more))
+    everywhere = server.api_url.replace("127.0.0.1", "0.0.0.0")
+    url = front(everywhere).replace("127.0.0.1", "prefect.example.com")
+    assert found(url, url) == [
+        f"MF712 the UI at {url} lets browsers ask {everywhere}: that is each browser's own machine"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "stated"),
+    [
+        ("/tools/prefect", "/tools/prefect/v2"),  # PREFECT_UI_SERVE_BASE
+        ("/tools/prefect", "/v2"),  # a proxy that takes the path off
+        ("", "/v2"),
+    ],
+)
+def test_links_lead_to_a_ui_below_a_path_whoever_put_it_there(path: str, stated: str) -> None:
+    class Settings(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == f"{path}/ui-settings" else 404)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps({"default_ui": "v2", "v2_base_url": stated}).encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Settings) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{listening.server_port}{path}"
+        assert ui_url(f"{root}/api") == f"{root}/v2"
+        listening.shutdown()
 
 
 @pytest.mark.parametrize("url", ["http://localhost:4200", "http://127.0.0.2/api", "http://[::1]:4200/v2"])

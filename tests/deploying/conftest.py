@@ -96,6 +96,14 @@ class Shop:
         """Raw deployments of the project by name."""
         return self.server.deployments(self.project)
 
+    def leave_unfinished(self, environment: str = "development") -> None:
+        """Make the newest release look as if its deploy were still writing, or had been killed."""
+        name = {"like_": f"release--{self.project}--{environment}--"}
+        body = {"include_secrets": True, "block_documents": {"name": name}}
+        newest = max(self.server.post("/block_documents/filter", body), key=lambda document: document["name"])
+        value = json.dumps({**json.loads(newest["data"]["value"]), "state": "applying"})
+        self.server.patch(f"/block_documents/{newest['id']}", {"data": {"value": value}})
+
 
 @pytest.fixture
 def shop(tmp_path: Path, server: Server, command: Command) -> Shop:

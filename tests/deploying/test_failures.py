@@ -38,6 +38,21 @@ def test_a_write_that_the_server_refuses_fails_alone_where_a_deploy_is_to_contin
     assert states(shop.deploy())["a-python-dev"] == "Created"
 
 
+def test_nothing_is_deleted_after_a_failure_where_a_deploy_is_to_continue(shop: Shop) -> None:
+    shop.write("environments/development.yaml", {"on_failure": "continue", "prune": True, "prune_limit": 1})
+    shop.deploy()
+    shop.write("flows/a/deployment.yaml", {"ignore": ["MF414"], "job_variables": {"env": {"PORT": 8080}}})
+    shop.remove("flows/b")
+    done = shop.meta_flows("deploy", "--json")
+    assert done.returncode == 1
+    result = json.loads(done.stdout)
+    assert result["state"] == "Incomplete"
+    assert states(result) == {"a-python-dev": "Failed", "b-python-dev": "NotTried", "c-python-dev": "Unchanged"}
+    assert "b-python-dev" in shop.live()
+    shop.write("flows/a/deployment.yaml", {})
+    assert states(shop.deploy())["b-python-dev"] == "Deleted"
+
+
 def test_a_work_queue_moves_within_its_pool_and_stays_where_an_operator_put_it(shop: Shop) -> None:
     """The server takes a pool without a queue for the default queue, and a queue without a pool for another pool."""
     shop.write("environments/development.yaml", {"work_pools": {"python": shop.project}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ REPOSITORY = Path(__file__).parents[2]
 class Triggered:
     """A run of a meta-flow's deployment, executed as a process worker does it."""
 
-    def __init__(self, shop: Shop, flow: str, parameters: dict[str, Any]) -> None:
-        self.server = shop.server
+    def __init__(self, shop: Shop, flow: str, parameters: dict[str, Any], tags: Sequence[str] = ()) -> None:
+        self.server, self.tags = shop.server, tags
         name = flow.replace("_", "-")
         deployment = {
             "name": f"{name}-{shop.project}",
@@ -30,7 +31,8 @@ class Triggered:
             "parameter_openapi_schema": {"type": "object", "properties": {}},
         }
         created = self.server.post("/deployments/", deployment)
-        self.id = self.server.post(f"/deployments/{created['id']}/create_flow_run")["id"]
+        body = {"tags": list(tags)}
+        self.id = self.server.post(f"/deployments/{created['id']}/create_flow_run", body)["id"]
         self.process = self.execute()
 
     def execute(self) -> subprocess.Popen[bytes]:

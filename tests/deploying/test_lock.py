@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Server, started_server
 from tests.deploying.conftest import Shop
+from tests.deploying.test_from_the_ui import Triggered
 
 LEASE_SECONDS = 60
 
@@ -79,6 +80,18 @@ def test_another_environment_does_not_wait(held: tuple[Shop, dict[str, Any]]) ->
     assert state(shop, writer) == "Running"
 
 
+def test_a_run_that_was_killed_while_it_wrote_is_no_writer_when_it_begins_anew(shop: Shop) -> None:
+    """Retried in the UI it is the same run, and still has its tag."""
+    shop.deploy()
+    shop.write("flows/a/deployment.yaml", {"description": "new"})
+    retried = Triggered(shop, "deploy_all", {"environment": "development"}, tags=[f"writer:{shop.project}:development"])
+    assert retried.end() == "Deployed"
+    assert shop.server.get(f"/flow_runs/{retried.id}")["tags"] == []
+    planned = Triggered(shop, "deploy_all", {"environment": "development", "dry_run": True}, tags=retried.tags)
+    assert planned.end() == "InSync"
+    assert shop.server.get(f"/flow_runs/{planned.id}")["tags"] == []
+
+
 def test_what_writes_nothing_does_not_wait(shop: Shop) -> None:
     shop.write("environments/development.yaml", {"lock_wait": 0})
     shop.deploy()
@@ -93,6 +106,19 @@ def test_what_writes_nothing_does_not_wait(shop: Shop) -> None:
     assert shop.meta_flows("clean", "--dry-run").returncode == 0
     assert shop.meta_flows("reconcile", "--policy", "report").returncode == 0
     assert shop.meta_flows("deploy").returncode == 1
+
+
+def test_reconcile_leaves_a_deploy_that_is_under_way_alone_and_does_not_wait_for_it(shop: Shop) -> None:
+    shop.write("environments/development.yaml", {"lock_wait": 0})
+    shop.deploy()
+    shop.leave_unfinished()
+    take_slot(shop)
+    writer = add_writer(shop)
+    before = shop.live()
+    result = json.loads(shop.meta_flows("reconcile", "--json").stdout)
+    assert (result["state"], result["notes"]) == ("InSync", ["a deploy is under way"])
+    assert shop.live() == before
+    assert state(shop, writer) == "Running"
 
 
 def test_a_slot_that_nobody_holds_is_freed(shop: Shop) -> None:

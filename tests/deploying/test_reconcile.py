@@ -114,10 +114,33 @@ def test_by_policy_a_branch_is_deployed_and_not_what_is_checked_out(shop: Shop) 
     shop.write("flows/a/deployment.yaml", {"description": "uncommitted"})
     result = reconcile(shop)
     assert result["state"] == "Deployed"
+    (run,) = runs_of_reconcile(shop)
+    assert (run["state"]["type"], run["state"]["name"]) == ("COMPLETED", "Deployed")
     live = shop.live()["a-python-dev"]
     assert live["description"] == "Counts."
     assert live["pull_steps"][0]["prefect.deployments.steps.git_clone"]["repository"] == str(shop.root)
     assert reconcile(shop)["state"] == "InSync"
+
+
+def test_a_branch_that_cannot_be_deployed_whole_ends_the_run_as_a_deploy_of_it_would(shop: Shop) -> None:
+    source = {"type": "git", "repository": str(shop.root)}
+    shop.write("environments/development.yaml", {"source": source, "reconcile": {"policy": "deploy", "branch": "live"}})
+    shop.write("flows/a/deployment.yaml", {"parameters": {"unknown": 1}})
+    git(shop, "init", "-q", "-b", "live")
+    git(shop, "add", ".")
+    git(shop, "commit", "-q", "-m", "first")
+    done = shop.meta_flows("reconcile", "--json")
+    assert done.returncode == 1
+    result = json.loads(done.stdout)
+    assert (result["state"], len(result["outcomes"])) == ("Incomplete", 2)
+    (run,) = runs_of_reconcile(shop)
+    assert (run["state"]["type"], run["state"]["name"]) == ("FAILED", "Incomplete")
+
+
+def runs_of_reconcile(shop: Shop) -> list[dict[str, Any]]:
+    """All of them that the shop's server has, of this shop."""
+    runs = shop.server.post("/flow_runs/filter", {"flows": {"name": {"any_": ["reconcile"]}}, "limit": 200})
+    return [run for run in runs if run["parameters"].get("root") == str(shop.root)]
 
 
 def test_a_branch_of_a_local_folder_cannot_be_deployed(shop: Shop) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from meta_flows.commands.remote import _values
 from tests.conftest import Server
 from tests.deploying.conftest import Shop
 from tests.waiting import wait_until
@@ -82,9 +81,8 @@ class Registered:
             self.shop.write("meta/slow.py", source)
             folder, entrypoint = self.shop.root / "meta", "slow.py:deploy_all"
         properties: dict[str, Any] = {name: {"title": name} for name in names}
-        choice = {"type": "array", "items": {"$ref": "#/definitions/Slug"}} if slugs else {"type": "array"}
-        properties["flows"] = {"anyOf": [choice, {"type": "null"}]}
-        definitions = {"Slug": {"type": "string", "enum": list(slugs)}}
+        if slugs:
+            properties["flows"] = {"type": "array", "items": {"type": "string", "enum": list(slugs)}}
         tags = ["meta-flow", f"project:{project or self.shop.project}-meta-flows", "environment:development"]
         body = {
             "name": "deploy-all-dev",
@@ -93,7 +91,7 @@ class Registered:
             "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}],
             "work_pool_name": self.pool,
             "parameters": {"environment": "development", **({} if source else {"root": str(self.shop.root)})},
-            "parameter_openapi_schema": {"type": "object", "properties": properties, "definitions": definitions},
+            "parameter_openapi_schema": {"type": "object", "properties": properties},
             "enforce_parameter_schema": False,
             "tags": tags,
         }
@@ -192,18 +190,14 @@ def test_what_the_registered_form_does_not_know_is_refused_before_anything_runs(
     assert registered.runs() == []
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"enum": ["a"]},
-        {"type": "array", "items": {"enum": ["a"]}},
-        {"anyOf": [{"type": "array", "items": {"$ref": "#/definitions/S"}}, {"type": "null"}]},
-        {"allOf": [{"$ref": "#/definitions/S"}]},
-    ],
-)
-def test_what_a_form_offers_is_found_however_it_is_written(part: dict[str, Any]) -> None:
-    assert list(_values(part, {"S": {"enum": ["a"]}})) == ["a"]
-    assert list(_values({"type": "array", "items": {"$ref": "#/definitions/gone"}}, {})) == []
+def test_a_yes_counts_for_a_run_here_only(registered: Registered) -> None:
+    """A run there is asked about there, and would wait for somebody who is not told."""
+    registered.shop.write("environments/development.yaml", {"require_approval": True})
+    done = registered.deploy("--yes", "--json")
+    assert done.returncode == 1
+    [error] = json.loads(done.stdout)["errors"]
+    assert (error["code"], "approved in the Prefect UI" in error["message"]) == ("MF901", True)
+    assert registered.runs() == []
 
 
 class Terminal:

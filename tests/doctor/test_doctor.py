@@ -41,7 +41,7 @@ def ready(shop: Shop) -> Shop:
 def test_where_all_is_well_every_line_is_ok(ready: Shop) -> None:
     found = Findings(ready)
     assert (found.code, found.wrong) == (0, set())
-    assert {*doctor.ALONE, *doctor.CONFIGURED, *doctor.REACHED, *doctor.CONNECTED} < {
+    assert {*doctor.ALONE, *doctor.CONFIGURED, *doctor.REACHED, *doctor.ANSWERED, *doctor.CONNECTED} < {
         item["check"] for item in found.found
     }
     shown = ready.meta_flows("doctor")

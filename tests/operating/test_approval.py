@@ -68,6 +68,25 @@ def test_a_rejection_is_recorded_with_its_reason_and_leaves_everything_as_it_is(
     assert json.loads(careful.meta_flows("reconcile", "--json").stdout)["state"] == "InSync"
 
 
+@pytest.mark.parametrize("ending", ["Rejected", "Failed"])
+def test_a_run_that_is_retried_asks_again(careful: Desk, worker: Worker, ending: str) -> None:
+    if ending == "Failed":
+        careful.write("environments/development.yaml", {"require_approval": True, "approval_timeout": 2})
+    run = careful.start("deploy-all-dev")
+    assert careful.settled(run) == "Suspended"
+    if ending == "Rejected":
+        careful.answer(run, approve=False)
+    wait_until(lambda: careful.state(run) == ending, timeout=120)
+    careful.write("environments/development.yaml", {"require_approval": True})
+    retry = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+    careful.server.post(f"/flow_runs/{run}/set_state", {"state": retry})  # as the button of the UI does
+    assert careful.settled(run) == "Suspended"
+    assert careful.live() == {}
+    careful.answer(run, approve=True)
+    assert careful.settled(run) == "Deployed"
+    assert sum("needs an answer" in line for line in careful.logs(run)) == 2
+
+
 def test_a_plan_that_nobody_answers_in_time_is_not_carried_out(careful: Desk, worker: Worker) -> None:
     careful.write("environments/development.yaml", {"require_approval": True, "approval_timeout": 2})
     run = careful.start("deploy-all-dev")
@@ -154,26 +173,61 @@ def _read_all(terminal: int) -> None:
 def test_on_a_terminal_the_plan_is_shown_and_the_answer_counts(
     careful: Desk, answer: str, left: int, code: int
 ) -> None:
+    process, terminal = _at_a_terminal(careful)
+    shown = _read_until(terminal, "Carry out this plan?")
+    assert "a-python-dev" in shown
+    assert careful.live() == {}
+    assert _answered(process, terminal, answer) == code
+    assert len(careful.live()) == left
+
+
+def test_on_a_terminal_what_is_not_refused_can_be_approved(careful: Desk) -> None:
+    careful.write("flows/a/deployment.yaml", {"parameters": {"unknown": 1}})
+    process, terminal = _at_a_terminal(careful)
+    assert "MF" in _read_until(terminal, "Carry out this plan?")
+    assert _answered(process, terminal, "y") == 1
+    assert set(careful.live()) == {"b-python-dev", "c-python-dev"}
+
+
+def test_on_a_terminal_a_release_that_was_left_open_is_closed_without_a_question(careful: Desk) -> None:
+    """Killed after its last write: nothing differs, but the next reconcile would undo it."""
+    careful.deploy("--yes")
+    careful.leave_unfinished()
+    process, terminal = _at_a_terminal(careful)
+    assert _answered(process, terminal, "n") == 0
+    assert careful.release()["state"] == "succeeded"
+    assert json.loads(careful.meta_flows("reconcile", "--json").stdout)["state"] == "InSync"
+    assert len(careful.live()) == 3
+
+
+def _at_a_terminal(desk: Desk) -> tuple[Worker, int]:
+    """A deploy by hand, and where one types and reads."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "meta_flows", "deploy"],
-        cwd=careful.root,
+        cwd=desk.root,
         env={**os.environ, "COLUMNS": "200", "TERM": "xterm"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
     )
     os.close(theirs)
+    return process, ours
+
+
+def _read_until(terminal: int, text: str) -> str:
     shown = ""
-    while "Carry out this plan?" not in shown:
-        shown += os.read(ours, 4096).decode(errors="replace")
-    assert "a-python-dev" in shown
-    assert careful.live() == {}
-    os.write(ours, f"{answer}\n".encode())
-    reader = threading.Thread(target=_read_all, args=(ours,), daemon=True)  # or it could not write any more
+    while text not in shown:
+        shown += os.read(terminal, 4096).decode(errors="replace")
+    return shown
+
+
+def _answered(process: Worker, terminal: int, answer: str) -> int:
+    """The exit code after an answer."""
+    os.write(terminal, f"{answer}\n".encode())
+    reader = threading.Thread(target=_read_all, args=(terminal,), daemon=True)  # or it could not write any more
     reader.start()
-    assert process.wait(120) == code
-    assert len(careful.live()) == left
+    return process.wait(120)
 
 
 def test_reconcile_cannot_deploy_a_branch_past_the_approval(careful: Desk) -> None:
