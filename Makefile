@@ -130,7 +130,7 @@ test: $(VENV)/dev ## run the tests [ARGS="-k plan"]
 # What asks most of Prefect. Not among them, as they are about 3.8: tests/validation/test_stock_prefect_accepts.py (what
 # stock Prefect takes without a word), tests/faults (which request fails), tests/images and tests/compose (its images).
 PREFECT_TESTS = $(addprefix tests/,prefect_versions/test_life_cycle.py operating/test_approval.py::$(APPROVED) \
-	planning test_parameter_schemas.py validation/test_validate.py \
+	planning test_parameter_schemas.py validation/test_validate.py flows/trading/test_polygon.py \
 	$(patsubst %,deploying/test_%.py,deploy deleting plans releases reconcile running from_the_ui manifest lock))
 APPROVED = test_nothing_is_written_before_the_approval_and_the_plan_is_carried_out_after_it
 

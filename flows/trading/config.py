@@ -25,7 +25,7 @@ class TradingSettings(BaseSettings):
     polygon_api_key_block: str = "polygon-api-key"
     """Name of the Secret block that holds the key."""
     polygon_requests_per_minute: PositiveInt = 5
-    """What the subscription allows; all runs of all environments on a Prefect server share it."""
+    """What the subscription allows; all runs on a Prefect server that use the same key share it."""
     yahoo_url: HttpUrl = HttpUrl("https://query2.finance.yahoo.com")
     dask_scheduler: str | None = None
     """Address of a Dask cluster; without one a distributed run starts a cluster on its own machine."""

@@ -50,7 +50,7 @@ def _ingest(
 ) -> dict[str, int]:
     settings = TradingSettings()
     polygon = Polygon(str(settings.polygon_url), polygon_api_key(settings))
-    space_requests_out(settings.polygon_requests_per_minute)
+    space_requests_out(polygon.limit, settings.polygon_requests_per_minute)
     prepare_database(settings.database_url)
     return for_each_symbol(
         ingest_symbol,

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -17,7 +18,6 @@ from flows.trading.market_calendar import midnight, trading_day
 from flows.trading.vendors.bars import Page, Timeframe, read_page
 from flows.trading.vendors.fetching import VendorError, fetch_json
 
-RATE_LIMIT = "polygon-api"
 RANGES = {"1d": "1/day", "5m": "5/minute"}
 FIELDS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "vwap": "vw", "trades": "n"}
 
@@ -35,13 +35,18 @@ class Polygon:
     page_size: int = 50_000
     name: str = "polygon"
 
+    @property
+    def limit(self) -> str:
+        """Name of the global concurrency limit of all who share the key: it is the key that the vendor limits."""
+        return f"polygon-api-{sha256(self.key.get_secret_value().encode()).hexdigest()[:8]}"
+
     def pages(self, symbol: str, timeframe: Timeframe, first: date, last: date) -> Iterator[Page]:
         """The bars of these days, both included, oldest first; `next_url` leads from page to page."""
         headers = {"Authorization": f"Bearer {self.key.get_secret_value()}"}
         with httpx.Client(base_url=self.url, headers=headers, timeout=30) as client:
             path = f"/v2/aggs/ticker/{symbol}/range/{RANGES[timeframe]}/{first}/{last}"
             query: dict[str, str | int] = {"adjusted": "true", "sort": "asc", "limit": self.page_size}
-            answer = fetch_json(client, path, query, limit=RATE_LIMIT)
+            answer = fetch_json(client, path, query, limit=self.limit)
             while True:
                 if not isinstance(answer, dict) or answer.get("status") not in ("OK", "DELAYED"):
                     raise VendorError(f"{path} answered {str(answer)[:200]}")
@@ -50,7 +55,7 @@ class Polygon:
                     return
                 # Only its path and query: the key goes to the configured address and nowhere else.
                 following = httpx.URL(answer["next_url"]).raw_path.decode()
-                answer = fetch_json(client, following, limit=RATE_LIMIT)
+                answer = fetch_json(client, following, limit=self.limit)
 
 
 def _row(result: dict[str, Any], timeframe: Timeframe) -> dict[str, Any]:
@@ -62,13 +67,13 @@ def _row(result: dict[str, Any], timeframe: Timeframe) -> dict[str, Any]:
     return row
 
 
-def space_requests_out(per_minute: int) -> None:
+def space_requests_out(limit: str, per_minute: int) -> None:
     """Have the Prefect server let requests through one by one, as many a minute as Polygon allows."""
     pace = {"limit": 1, "slot_decay_per_second": per_minute / 60}
     with get_client(sync_client=True) as client:
         try:
-            client.update_global_concurrency_limit(RATE_LIMIT, GlobalConcurrencyLimitUpdate.model_validate(pace))
+            client.update_global_concurrency_limit(limit, GlobalConcurrencyLimitUpdate.model_validate(pace))
         except ObjectNotFound:
-            new = GlobalConcurrencyLimitCreate.model_validate({"name": RATE_LIMIT, **pace})
+            new = GlobalConcurrencyLimitCreate.model_validate({"name": limit, **pace})
             with suppress(ObjectAlreadyExists):  # another first run was faster
                 client.create_global_concurrency_limit(new)

@@ -10,13 +10,14 @@ from itertools import pairwise
 import pytest
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
+from pydantic import SecretStr
 
 from flows.trading.data_ingestion.polygon_flows import polygon_daily_ingestion, polygon_intraday_ingestion
 from flows.trading.market_calendar import midnight, today, trading_days
 from flows.trading.vendors.fetching import pause
-from flows.trading.vendors.polygon import RATE_LIMIT
+from flows.trading.vendors.polygon import Polygon
 from tests.flows.trading.conftest import rows
-from tests.flows.trading.vendors import Answer, Vendors, aggregates, milliseconds
+from tests.flows.trading.vendors import KEY, Answer, Vendors, aggregates, milliseconds
 
 DAYS = 28
 
@@ -215,7 +216,7 @@ def test_requests_are_spaced_out_by_the_prefect_server(
     polygon_daily_ingestion(days_back=7)
     assert min(later - sooner for sooner, later in pairwise(sorted(vendors.times))) > 0.4
     with get_client(sync_client=True) as client:
-        limit = client.read_global_concurrency_limit_by_name(RATE_LIMIT)
+        limit = client.read_global_concurrency_limit_by_name(Polygon("", SecretStr(KEY)).limit)
     assert (limit.limit, limit.slot_decay_per_second) == (1, 2.0)
 
 
