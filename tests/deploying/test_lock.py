@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.conftest import Server, started_server
@@ -20,7 +22,8 @@ LEASE_SECONDS = 60
 def take_slot(shop: Shop, environment: str = "development", lease: float = 3600) -> None:
     """Take the lock as a deploy does, and never give it back."""
     name = f"deploy-{shop.project}-{environment}"
-    shop.server.post("/v2/concurrency_limits/", {"name": name, "limit": 1})
+    with suppress(httpx.HTTPStatusError):  # an earlier deploy has made it
+        shop.server.post("/v2/concurrency_limits/", {"name": name, "limit": 1})
     slot = {"names": [name], "slots": 1, "mode": "concurrency", "lease_duration": lease}
     shop.server.post("/v2/concurrency_limits/increment-with-lease", slot)
 

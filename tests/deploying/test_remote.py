@@ -194,7 +194,7 @@ def test_a_yes_counts_for_a_run_here_only(registered: Registered) -> None:
     """A run there is asked about there, and would wait for somebody who is not told."""
     registered.shop.write("environments/development.yaml", {"require_approval": True})
     done = registered.deploy("--yes", "--json")
-    assert done.returncode == 1
+    assert done.returncode == 2
     [error] = json.loads(done.stdout)["errors"]
     assert (error["code"], "approved in the Prefect UI" in error["message"]) == ("MF901", True)
     assert registered.runs() == []

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from dask.distributed import Client
+from prefect.settings import PREFECT_API_URL
 
 from flows.trading.analytics.indicator_flows import technical_indicators
 from flows.trading.data_ingestion.polygon_flows import polygon_daily_ingestion
@@ -42,6 +43,12 @@ def test_results_are_the_same_with_and_without(
     assert results[0][3]
 
 
+@pytest.fixture(autouse=True)
+def known_to_processes(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's address where processes of a cluster find it, as a worker's runs have it."""
+    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+
+
 CLUSTER = """
 from dask.distributed import LocalCluster
 with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
@@ -52,7 +59,7 @@ with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
-    """Address of a cluster whose processes have none of the run's settings, and another working directory."""
+    """Address of a cluster whose processes know the server, none of the run's settings, and work in another folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TRADING_")}
     process = subprocess.Popen(
         [sys.executable, "-c", f"if __name__ == '__main__':\n{indent(CLUSTER, '    ')}"],
