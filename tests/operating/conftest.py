@@ -20,7 +20,7 @@ from tests.conftest import Server, started_server
 from tests.deploying.conftest import Command, Shop
 from tests.waiting import wait_until
 
-OPEN = ("Scheduled", "Late", "Pending", "Submitting", "Running", "Resuming", "AwaitingConcurrencySlot")
+OPEN = ("Scheduled", "Late", "Pending", "Submitting", "Running", "Resuming", "AwaitingConcurrencySlot", "AwaitingRetry")
 
 
 class Desk(Shop):

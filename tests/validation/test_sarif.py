@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from string import Formatter
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,8 +25,9 @@ from tests.trees import build_tree
 
 def finding(code: str = "MF121", path: str | None = "flows/etl/workflow.py", **where: Any) -> ValidationError:
     """One entry of the catalogue at some place."""
-    words = set(re.findall(r"\{(\w+)", CATALOGUE[code].message + CATALOGUE[code].remedy))
-    facts = {word: 3 if word in ("seconds", "count", "of", "limit") else "x" for word in words}
+    fields = Formatter().parse(CATALOGUE[code].message + CATALOGUE[code].remedy)
+    values = {name: spec or "" for _, name, spec, _ in fields if name}
+    facts = {name: datetime(2026, 1, 2) if "%" in spec else 3 if spec else "x" for name, spec in values.items()}
     return problem(code, Place(path=path, **where) if path else None, **facts)
 
 
