@@ -91,7 +91,7 @@ class Server:
         """The answer, once SQLite is not locked by something else (503)."""
 
         def answered() -> httpx.Response | None:
-            response = httpx.request(method, f"{self.api_url}{path}", json=body, timeout=30)
+            response = httpx.request(method, f"{self.api_url}{path}", json=body, timeout=120)
             return None if response.status_code == 503 else response
 
         return wait_until(answered).raise_for_status()

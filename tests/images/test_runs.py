@@ -93,7 +93,7 @@ def test_all_flows_of_a_package_share_one_image_and_run_from_it(
     docker_worker(pool, server)
     done = command("run", "market-data-cleanup", "--kind", "docker", cwd=root)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (root / "flows/trading/output/docker/trading.db").is_file()
+    assert (root / "flows/trading/output/docker/development.db").is_file()
 
 
 def test_what_was_pushed_runs_by_its_digest_after_the_image_was_removed_here(

@@ -84,7 +84,7 @@ def test_a_run_that_is_retried_asks_again(careful: Desk, worker: Worker, ending:
     assert careful.live() == {}
     careful.answer(run, approve=True)
     assert careful.settled(run) == "Deployed"
-    assert sum("needs an answer" in line for line in careful.logs(run)) == 2
+    wait_until(lambda: sum("needs an answer" in line for line in careful.logs(run)) == 2)
 
 
 def test_a_plan_that_nobody_answers_in_time_is_not_carried_out(careful: Desk, worker: Worker) -> None:
