@@ -102,6 +102,7 @@ class Screen:
         self.page.get_by_role("menuitem", name="Resume").click()
         dialog = self.page.get_by_role("dialog")
         dialog.get_by_role("switch", name="Approve").wait_for()
+        dialog.get_by_text("development: ").first.wait_for()  # the plan is asked for by a request of its own
         text = dialog.inner_text()
         dialog.get_by_role("switch", name="Approve").set_checked(approve)
         dialog.get_by_role("textbox", name="Your name").fill(name)
