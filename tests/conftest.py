@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -130,6 +131,7 @@ class started_server:  # noqa: N801  # reads as a verb where it is used
     def __init__(self, home: Path, *, python: str = sys.executable, **settings: str) -> None:
         self.port = free_port()
         self.home, self.python, self.settings = home, python, settings
+        self.ui = home / "ui"
 
     def __enter__(self) -> Server:
         url = f"http://127.0.0.1:{self.port}"
@@ -137,6 +139,8 @@ class started_server:  # noqa: N801  # reads as a verb where it is used
             **os.environ,
             "PREFECT_HOME": str(self.home),
             "PREFECT_UI_API_URL": f"{url}/api",
+            # a server of 3.4 copies its UI into its own package when it first starts, and two at once break each other
+            "PREFECT_UI_STATIC_DIRECTORY": str(self.ui),
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
             **self.settings,
         }
@@ -157,6 +161,7 @@ class started_server:  # noqa: N801  # reads as a verb where it is used
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait(30)
+        shutil.rmtree(self.ui, ignore_errors=True)  # 17 MB each
 
 
 def run_meta_flows(
