@@ -18,12 +18,16 @@ import httpx
 import prefect
 from prefect import get_client  # not from where it is: Prefect 3.4's models of states are whole only with this
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
 from meta_flows.errors import MetaFlowsError, refuse
 
 Api = SyncPrefectClient
 """A client of the server in use."""
+
+SENDING = 10
+"""How long to wait for logs and events to arrive, in seconds."""
 
 TRANSIENT_STATUSES = frozenset({408, 429, 502, 503, 504})
 
@@ -85,6 +89,9 @@ def ensure_on_server_of(environment: str, environment_url: str) -> str:
 def connected(api_url: str) -> Iterator[None]:
     """Make a server the one that Prefect uses: for its runs, logs and events as for our own requests.
 
+    What it was sent in the background has arrived at the end. Prefect 3.8 keeps one sender of events for each process,
+    and that stays with the first server: the next one would not see the steps of its own runs.
+
     Raises:
         MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us, MF408 when it is older than our Prefect.
     """
@@ -95,6 +102,7 @@ def connected(api_url: str) -> Iterator[None]:
             yield
         finally:
             _connected_to.reset(token)
+            EventsWorker.drain_all(timeout=SENDING)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import pytest
 from tests.conftest import Server
 from tests.deploying.conftest import Shop
 from tests.waiting import wait_until
+from tests.workers import prefect_worker
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -42,23 +43,6 @@ def deploy_all(environment: str = "development"):
     suspend_flow_run(timeout=600, key="approve")
     return Completed(name="Deployed", message="after all")
 """
-
-
-@contextlib.contextmanager
-def polled(server: Server, pool: str, folder: Path) -> Iterator[None]:
-    """A process worker that asks for runs every second."""
-    shell = {**os.environ, "PREFECT_API_URL": server.api_url, "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    words = ["-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
-    command = ["env", "--default-signal=INT", sys.executable, *words]
-    with (folder / "worker.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=shell, stdout=log, stderr=log)
-        try:
-            found = {"work_pools": {"name": {"any_": [pool]}}}
-            wait_until(lambda: server.post("/work_pools/filter", found)[0]["status"] == "READY", timeout=120)
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
 
 
 class Registered:
@@ -127,11 +111,12 @@ def registered(shop: Shop) -> Registered:
 
 
 def test_it_follows_the_log_and_ends_as_the_run_does(registered: Registered, tmp_path: Path) -> None:
-    with polled(registered.shop.server, registered.pool, tmp_path):
+    with prefect_worker(registered.pool, registered.shop.server, tmp_path):
         done = registered.deploy("--flow", "[ab]")
         assert done.returncode == 0, done.stdout + done.stderr
         assert set(registered.shop.live()) == {"a-python-dev", "b-python-dev"}
-        assert len(re.findall(r"^\d\d:\d\d:\d\d Deployed: 2 created$", done.stderr, re.MULTILINE)) == 1
+        # the first test of a server makes the work pool, too
+        assert len(re.findall(r"^\d\d:\d\d:\d\d Deployed: 2 created\b", done.stderr, re.MULTILINE)) == 1
         assert "development is deployed: 2 created" in done.stdout
         [run] = registered.runs()
         assert f"/runs/flow-run/{run['id']}" in done.stdout
@@ -151,7 +136,7 @@ def test_it_follows_the_log_and_ends_as_the_run_does(registered: Registered, tmp
 def test_what_register_puts_there_is_what_is_run(shop: Shop, tmp_path: Path) -> None:
     shop.write("environments/development.yaml", {"work_pools": {"python": f"{shop.project}-pool"}})
     assert shop.meta_flows("register").returncode == 0
-    with polled(shop.server, f"{shop.project}-pool", tmp_path):
+    with prefect_worker(f"{shop.project}-pool", shop.server, tmp_path):
         done = shop.meta_flows("deploy", "--remote", "--dry-run", "--flow", "a")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "development is planned, nothing was written: 1 to create" in done.stdout
@@ -253,7 +238,7 @@ class Terminal:
 
 def test_ctrl_c_cancels_the_run_for_who_says_yes_and_waits_for_its_end(registered: Registered, tmp_path: Path) -> None:
     registered.register(source=SLOW)
-    with polled(registered.shop.server, registered.pool, tmp_path):
+    with prefect_worker(registered.pool, registered.shop.server, tmp_path):
         terminal = Terminal(registered)
         terminal.waits_for("half-way")
         terminal.interrupt()
@@ -301,7 +286,7 @@ def test_without_a_terminal_ctrl_c_asks_nothing(registered: Registered) -> None:
 
 def test_a_run_that_waits_for_an_answer_says_once_how_it_is_given(registered: Registered, tmp_path: Path) -> None:
     registered.register(source=PAUSED)
-    with polled(registered.shop.server, registered.pool, tmp_path):
+    with prefect_worker(registered.pool, registered.shop.server, tmp_path):
         terminal = Terminal(registered)
         terminal.waits_for("It waits for an answer")
         assert registered.state() == "Suspended"

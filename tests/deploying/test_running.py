@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.deploying.conftest import Shop
-from tests.waiting import wait_until
+from tests.workers import development_worker
 
 WRITER = """
 import os
@@ -27,20 +25,10 @@ def {name}(word: str = "x") -> None:
 """
 
 
-@contextmanager
-def worker(shop: Shop, cwd: Path, python: str = sys.executable) -> Iterator[None]:
-    """A worker as `make worker &` starts it, in a folder of its own."""
-    cwd.mkdir(exist_ok=True)
-    words = ["worker", "start", "--root", str(shop.root), "--environment", "development"]
-    with (cwd / "worker.log").open("wb") as log:
-        process = subprocess.Popen([python, "-m", "meta_flows", *words], cwd=cwd, stdout=log, stderr=log)
-        try:
-            workers = {"workers": {"status": {"any_": ["ONLINE"]}}}
-            wait_until(lambda: shop.server.post(f"/work_pools/{shop.project}/workers/filter", workers), timeout=240)
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+def worker(shop: Shop, folder: Path, python: str = sys.executable) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """A worker of the shop's own pool, in a folder of its own."""
+    folder.mkdir(exist_ok=True)
+    return development_worker(shop.root, shop.project, shop.server, folder, python=python)
 
 
 def test_a_deployed_flow_completes_on_a_worker_wherever_that_stands(shop: Shop, tmp_path: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,13 +17,14 @@ from docker.errors import APIError, DockerException, ImageNotFound
 
 from tests.conftest import Server, free_port
 from tests.waiting import wait_until
+from tests.workers import prefect_worker
 
 BASE_IMAGE = "python:3.12-slim"
 USERNAME, PASSWORD = "robot", "not-a-secret"
 HTPASSWD = f"{USERNAME}:$2b$05$metaflowsmetaflowsmetOnOOlX4XwTasOf4Z.EqyCC80U2JU7dsq"
 """PASSWORD as bcrypt, the only form that a registry reads."""
 
-StartWorker = Callable[[str, Server], None]
+StartWorker = Callable[[str, Server], subprocess.Popen[bytes]]
 
 
 @pytest.fixture(scope="session")
@@ -117,31 +116,8 @@ def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regist
         yield started
 
 
-@contextmanager
-def worker_process(pool: str, server: Server, folder: Path) -> Iterator[None]:
-    """A docker worker, which makes its pool if that is missing, for as long as the `with` lasts."""
-    words = ["prefect", "worker", "start", "--pool", pool, "--type", "docker", "--install-policy", "never"]
-    shell = {**os.environ, "PREFECT_API_URL": server.api_url, "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    # A shell's background job ignores SIGINT, its children inherit that, and such a worker outlives its first SIGTERM.
-    command = ["env", "--default-signal=INT", sys.executable, "-m", *words]
-    with (folder / f"{pool}.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=shell, stdout=log, stderr=log)
-
-    def online() -> bool:
-        assert process.poll() is None, (folder / f"{pool}.log").read_text()
-        pools = server.post("/work_pools/filter", {"work_pools": {"name": {"any_": [pool]}}})
-        return bool(pools) and pools[0]["status"] == "READY"
-
-    try:
-        wait_until(online)
-        yield
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 @pytest.fixture
 def docker_worker(engine: docker.DockerClient, tmp_path: Path) -> Iterator[StartWorker]:
     """Start a worker for a pool; it ends with the test."""
     with ExitStack() as stack:
-        yield lambda pool, server: stack.enter_context(worker_process(pool, server, tmp_path))
+        yield lambda pool, server: stack.enter_context(prefect_worker(pool, server, tmp_path, "docker"))

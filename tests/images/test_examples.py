@@ -195,7 +195,7 @@ def test_a_run_in_a_container_leaves_its_results_in_the_repository(
         state = server.get(f"/flow_runs/{run['id']}")["state"]
         return state["name"] if state["type"] in ("COMPLETED", "FAILED", "CRASHED") else None
 
-    assert wait_until(ended, timeout=120) == "Completed", (tmp_path / f"{pool}.log").read_text()
+    assert wait_until(ended, timeout=120) == "Completed", (tmp_path / "worker.log").read_text()
     assert [path.name for path in (tmp_path / "output").iterdir()] == ["report.json"]
     owner = (tmp_path / "output/report.json").stat()
     assert f"{owner.st_uid}:{owner.st_gid}" == SOMEBODY

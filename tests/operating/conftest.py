@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +17,7 @@ from benchmarks.server import Database, started_database
 from tests.conftest import Server, started_server
 from tests.deploying.conftest import Command, Shop
 from tests.waiting import wait_until
+from tests.workers import prefect_worker
 
 OPEN = ("Scheduled", "Late", "Pending", "Submitting", "Running", "Resuming", "AwaitingConcurrencySlot", "AwaitingRetry")
 
@@ -131,13 +130,8 @@ def desk(tmp_path: Path, watched_server: Server, command: Command) -> Desk:
 def worker(desk: Desk) -> Iterator[subprocess.Popen[bytes]]:
     """A process worker for the desk's pool; one with a limit dies of a run that is resumed at once (Prefect 3.8.8)."""
     desk.register()
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", desk.pool, "--type", "process"]
-    shell = {**os.environ, "PREFECT_API_URL": desk.server.api_url, "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    with (desk.root.parent / "worker.log").open("wb") as log:  # nobody would read a pipe, and it would fill up
-        process = subprocess.Popen(command, env=shell, stdout=log, stderr=log)
-    yield process
-    process.terminate()
-    process.wait(60)
+    with prefect_worker(desk.pool, desk.server, desk.root.parent) as process:
+        yield process
 
 
 def outcomes(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from meta_flows.registration import META_FLOWS
+from tests.conftest import started_server
 from tests.operating.conftest import Desk, refused
 from tests.waiting import wait_until
 
@@ -23,6 +24,18 @@ def test_each_environment_gets_a_deployment_of_each_meta_flow(desk: Desk) -> Non
         f"{name}-{short}": "Created" for name in NAMES for short in ("dev", "staging", "prod")
     }
     assert set(desk.registered("staging")) == {f"{name}-staging" for name in NAMES}
+
+
+def test_a_second_environment_on_another_server_has_the_steps_of_its_run_there(desk: Desk, tmp_path: Path) -> None:
+    with started_server(tmp_path) as other:
+        for name in ("staging", "production"):
+            server = other.api_url if name == "production" else desk.server.api_url
+            desk.write(f"environments/{name}.yaml", {"prefect_api_url": server})
+        assert set(desk.register("--all-environments").values()) == {"Created"}
+        named = {"name": {"any_": ["register meta-flows for production"]}}
+        [run] = other.post("/flow_runs/filter", {"flow_runs": named})
+        task_runs = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}}
+        wait_until(lambda: "verify production" in {step["name"] for step in other.post("/task_runs/filter", task_runs)})
 
 
 def test_registering_again_writes_nothing_and_keeps_what_is_scheduled_and_paused(desk: Desk) -> None:

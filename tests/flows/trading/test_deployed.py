@@ -7,8 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from tests.conftest import Server
 from tests.deploying.conftest import Command, Shop
 from tests.flows.trading.conftest import rows
 from tests.flows.trading.vendors import Answer, Vendors
-from tests.waiting import wait_until
+from tests.workers import development_worker
 
 ROOT = Path(__file__).parents[3]
 INGESTION = {
@@ -67,20 +66,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Checko
     return made
 
 
-@contextmanager
-def worker(checkout: Checkout, **shell: str) -> Iterator[None]:
+def worker(checkout: Checkout, **shell: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A worker that passes these variables on to its runs."""
-    words = ["worker", "start", "--root", str(checkout.root), "--environment", "development"]
-    with (checkout.root / "worker.log").open("wb") as log:
-        command = [sys.executable, "-m", "meta_flows", *words]
-        process = subprocess.Popen(command, cwd=checkout.root, env={**os.environ, **shell}, stdout=log, stderr=log)
-        try:
-            online = {"workers": {"status": {"any_": ["ONLINE"]}}}
-            wait_until(lambda: checkout.server.post(f"/work_pools/{checkout.project}/workers/filter", online), 180)
-            yield
-        finally:
-            process.terminate()
-            process.wait(60)
+    return development_worker(checkout.root, checkout.project, checkout.server, checkout.root, **shell)
 
 
 def test_every_flow_is_deployed_under_its_own_name_by_one_file(checkout: Checkout) -> None:
