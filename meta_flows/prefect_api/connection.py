@@ -192,8 +192,9 @@ def ui_url(api_url: str) -> str:
     root = api_url.removesuffix("/api")
     try:
         settings = httpx.get(f"{root}/ui-settings", timeout=5, verify=certificates()).json()
+        newer = settings["v2_base_url"]  # none where the server shows no UI at all
         path = urlsplit(root).path  # the server's own, or that of a proxy that takes it off
-        return f"{root}{settings['v2_base_url'].removeprefix(path)}" if settings["default_ui"] == "v2" else root
+        return f"{root}{newer.removeprefix(path)}" if newer and settings["default_ui"] == "v2" else root
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return root
 

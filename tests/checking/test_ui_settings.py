@@ -174,14 +174,15 @@ def test_an_api_that_calls_itself_by_every_address_is_of_no_use_to_browsers_else
 
 
 @pytest.mark.parametrize(
-    ("path", "stated"),
+    ("path", "stated", "newer"),
     [
-        ("/tools/prefect", "/tools/prefect/v2"),  # PREFECT_UI_SERVE_BASE
-        ("/tools/prefect", "/v2"),  # a proxy that takes the path off
-        ("", "/v2"),
+        ("/tools/prefect", "/tools/prefect/v2", "/v2"),  # PREFECT_UI_SERVE_BASE
+        ("/tools/prefect", "/v2", "/v2"),  # a proxy that takes the path off
+        ("", "/v2", "/v2"),
+        ("", None, ""),  # PREFECT_UI_ENABLED=false
     ],
 )
-def test_links_lead_to_a_ui_below_a_path_whoever_put_it_there(path: str, stated: str) -> None:
+def test_links_lead_to_a_ui_below_a_path_whoever_put_it_there(path: str, stated: str | None, newer: str) -> None:
     class Settings(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200 if self.path == f"{path}/ui-settings" else 404)
@@ -195,7 +196,7 @@ def test_links_lead_to_a_ui_below_a_path_whoever_put_it_there(path: str, stated:
     with ThreadingHTTPServer(("127.0.0.1", 0), Settings) as listening:
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         root = f"http://127.0.0.1:{listening.server_port}{path}"
-        assert ui_url(f"{root}/api") == f"{root}/v2"
+        assert ui_url(f"{root}/api") == f"{root}{newer}"
         listening.shutdown()
 
 

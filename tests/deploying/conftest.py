@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from meta_flows.cli import main
 from tests.conftest import Server
@@ -78,7 +79,8 @@ class Shop:
         if shell:
             return self._command(*words, cwd=self.root, **shell)
         output, errors = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors), working_in(self.root):
+        shell_s_own = temporary_settings(restore_defaults={PREFECT_API_URL})  # and not those of other tests' servers
+        with shell_s_own, contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors), working_in(self.root):
             try:
                 main(list(words))
             except SystemExit as ended:

@@ -172,8 +172,8 @@ class Scene:
 
 
 NOISE = ("SCHEDULER", "TASK_RUN_RECORDER", "EVENT_PERSISTER", "EVENT_LOGGER", "TRIGGERS")
-QUIET = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in NOISE}
-"""What else a server does, which is nothing to a deploy and locks its SQLite."""
+QUIET = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in NOISE} | {"PREFECT_UI_ENABLED": "false"}
+"""What else a server does, which is nothing to a deploy; most of it locks its SQLite."""
 
 
 @contextmanager

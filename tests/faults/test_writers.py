@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -151,3 +152,21 @@ def test_a_lock_whose_answer_was_lost_does_not_keep_us_out(lanes: Lanes) -> None
     assert lost
     assert ended.code == 0, ended.stdout + ended.stderr
     assert not scene.take() - lanes[1].after
+
+
+def test_a_deploy_that_is_stopped_with_ctrl_c_says_where_to_look_and_the_next_one_finishes_its_work(
+    lanes: Lanes,
+) -> None:
+    lane, gate = lanes[1], Gate()
+    scene = lane.start_over()
+    with another_proxy(lane) as proxy:
+        proxy.start_over(gate.rule)
+        run = deploy_through(lane, proxy).start()
+        assert gate.reached.wait(60)
+        run.kill(signal.SIGINT)
+        gate.opened.set()
+        ended = run.wait()
+    assert ended.code == 130, ended.stdout + ended.stderr
+    assert "meta-flows releases" in ended.stderr
+    assert json.loads(scene.run("releases", "--json").stdout)["releases"][0]["state"] != "succeeded"
+    assert scene.run(*DEPLOY).code == 0

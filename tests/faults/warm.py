@@ -65,10 +65,10 @@ class Run:
             self._process.start()
         return self
 
-    def kill(self) -> None:
-        """End it with SIGKILL."""
+    def kill(self, way: signal.Signals = signal.SIGKILL) -> None:
+        """End it with a signal."""
         assert self._process.pid is not None
-        os.kill(self._process.pid, signal.SIGKILL)
+        os.kill(self._process.pid, way)
 
     def wait(self, timeout: float = 120) -> Ended:
         """Wait for its end."""
@@ -92,6 +92,7 @@ def _main(words: tuple[str, ...], cwd: Path, environment: Mapping[str, str], std
 
     for descriptor, file in enumerate((stdout, stderr), start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in a shell's background ignores it
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
