@@ -25,7 +25,7 @@ META_FLOWS = $(BIN)/meta-flows
 .PHONY: help doctor install discover-flows validate-flows validate-deployments build-deployments test-deployments \
 	plan deploy-all deploy-python deploy-containers build-images push-images pull-images deploy-dev deploy-staging \
 	deploy-prod clean-deployments reconcile rollback register status check-ui releases unlock run worker server server-stop \
-	serve-flows serve-deployments test test-prefect-3.4 lint lock docs screenshots bench bench-chart
+	serve-flows serve-deployments test test-system test-all test-prefect-3.4 lint lock docs screenshots bench bench-chart
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9%. -]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,19 +124,30 @@ serve-flows serve-deployments: $(VENV)/run ## serve flows from one process, with
 serve-%: $(VENV)/run ## serve one flow, e.g. serve-rpa1
 	@exec $(META_FLOWS) serve --flow '$*' $(if $(ENV),--environment $(ENV)) $(OPTIONS)
 
-test: $(VENV)/dev ## run the tests [ARGS="-k plan"]
-	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
+# `make test` needs nothing but Python; what it leaves out takes processes, workers, containers, browsers, PostgreSQL.
+# Files of those share what is slow to start, so they stay together.
+ANYWHERE = --numprocesses auto --dist worksteal --durations 20 -m "not system"
+TOGETHER = --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
-# What asks most of Prefect. Not among them, as they are about 3.8: tests/validation/test_stock_prefect_accepts.py (what
-# stock Prefect takes without a word), tests/faults (which request fails), tests/images and tests/compose (its images).
-PREFECT_TESTS = $(addprefix tests/,prefect_versions/test_life_cycle.py operating/test_approval.py::$(APPROVED) \
-	planning test_parameter_schemas.py validation/test_validate.py flows/trading/test_polygon.py \
-	$(patsubst %,deploying/test_%.py,deploy deleting plans releases reconcile running from_the_ui manifest lock))
+test: $(VENV)/dev ## run the tests that need nothing but Python, in about 5 minutes [ARGS="-k plan"]
+	@$(BIN)/pytest $(ANYWHERE) $(ARGS)
+
+test-system: $(VENV)/dev ## run the other ones, and property tests with ten times the examples [ARGS="-k plan"]
+	@META_FLOWS_ALL_EXAMPLES=1 $(BIN)/pytest $(TOGETHER) -m "system or hypothesis" $(ARGS)
+
+test-all: test test-prefect-3.4 test-system ## run everything
+
+# What depends on Prefect's version: the life of a deployment, and what is done by a server, a worker or Prefect's own code.
+PREFECT_TESTS = $(addprefix tests/,system/prefect_versions/test_life_cycle.py unit/test_parameter_schemas.py \
+	system/operating/test_approval.py::$(APPROVED) server/flows/trading/test_polygon.py::$(SPACED) \
+	$(patsubst %,server/deploying/test_%.py,deploy lock manifest releases) \
+	$(patsubst %,system/operating/test_%.py,running from_the_ui))
 APPROVED = test_nothing_is_written_before_the_approval_and_the_plan_is_carried_out_after_it
+SPACED = test_requests_are_spaced_out_by_the_prefect_server
 
 test-prefect-3.4: BIN := $(VENV)-3.4/bin
 test-prefect-3.4: $(VENV)-3.4/test ## run what depends on Prefect's version with client and server of 3.4 [ARGS="-k plan"]
-	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(PREFECT_TESTS) $(ARGS)
+	@$(BIN)/pytest $(TOGETHER) $(PREFECT_TESTS) $(ARGS)
 
 lint: $(VENV)/dev ## formatting, lint, types and the import contract
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -156,17 +167,18 @@ $(VENV)/bin/python $(VENV)-3.4/bin/python: %/bin/python:
 	@echo "creating $* ..." >&2
 	@$(if $(UV),$(UV) venv --quiet --python $$(command -v $(PYTHON)) $*,$(PYTHON) -m venv $*)
 
-INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+INSTALL = $(if $(UV),$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+COMPILE = $(BIN)/python -m compileall -q meta_flows # so that no command does it
 
 $(VENV)/run: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@test -e $(VENV)/dev || { echo "installing Prefect and what it needs ..." >&2; \
 		$(INSTALL) --no-deps --require-hashes -r requirements.txt; }
-	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@
+	@$(INSTALL) --no-deps --no-build-isolation -e . && $(COMPILE) && touch $@
 
 $(VENV)/dev: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing the development tools ..." >&2
 	@$(INSTALL) --no-deps --require-hashes -r requirements-dev.txt
-	@$(INSTALL) --no-deps --no-build-isolation -e . && touch $@ $(VENV)/run
+	@$(INSTALL) --no-deps --no-build-isolation -e . && $(COMPILE) && touch $@ $(VENV)/run
 
 $(VENV)-3.4/test: requirements-prefect-3.4.txt requirements-prefect-3.4-test.txt pyproject.toml | $(VENV)-3.4/bin/python
 	@echo "installing Prefect 3.4 and what it needs ..." >&2

@@ -88,6 +88,17 @@ def table(result: Result) -> Table:
             shown.add_row(phase, what, f"{theirs:,.4g}", f"{here:,.4g}", f"{theirs / here:.1f}x")
         for what, text in TEXTS.items():
             shown.add_row("", what, text(stock[-1]), text(ours[-1]), "")
+        if phase == "cold" and result.floors:
+            floor, ours_alone = (
+                median(getattr(item, name) for item in result.floors) for name in ("seconds", "apply_seconds")
+            )
+            shown.add_row(
+                "",
+                "writing alone, against the floor",
+                f"{floor:,.4g}",
+                f"{ours_alone:,.4g}",
+                f"{ours_alone / floor:.2f}x",
+            )
     return shown
 
 

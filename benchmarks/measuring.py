@@ -17,8 +17,10 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
+from benchmarks.floor import measure_floor
 from benchmarks.repository import change_one_flow, write_repository
 from benchmarks.server import Database, Server, started_server
+from meta_flows.tasks.applying import SINGLE
 
 Tool = Literal["stock", "meta-flows"]
 Phase = Literal["cold", "unchanged", "one changed"]
@@ -57,6 +59,18 @@ class Measurement(BaseModel):
         return sum(self.requests.values())
 
 
+class Floor(BaseModel):
+    """How near our writes come to what the server needs for them.
+
+    Attributes:
+        seconds: What the same creations take a client that does nothing else.
+        apply_seconds: What our own deploy took for them.
+    """
+
+    seconds: float
+    apply_seconds: float
+
+
 class Result(BaseModel):
     """All measurements for one number of flows on one database."""
 
@@ -67,6 +81,7 @@ class Result(BaseModel):
     cores: int = os.cpu_count() or 1
     measured: datetime
     measurements: list[Measurement]
+    floors: list[Floor] = []
 
     def of(self, tool: Tool, phase: Phase) -> list[Measurement]:
         """One for each repetition."""
@@ -79,24 +94,37 @@ def benchmark(count: int, database: Database, repeat: int) -> Result:
     Raises:
         SystemExit: A deploy failed, or the two tools did not deploy the same.
     """
-    measurements = [item for number in range(repeat) for item in _round(count, database, number)]
-    return Result(flows=count, database=database, measured=datetime.now(timezone.utc), measurements=measurements)
+    found = [item for number in range(repeat) for item in _round(count, database, number)]
+    return Result(
+        flows=count,
+        database=database,
+        measured=datetime.now(timezone.utc),
+        measurements=[item for item in found if isinstance(item, Measurement)],
+        floors=[item for item in found if isinstance(item, Floor)],
+    )
 
 
-def _round(count: int, database: Database, number: int) -> Iterator[Measurement]:
+def _round(count: int, database: Database, number: int) -> Iterator[Measurement | Floor]:
     tools: list[Tool] = list(get_args(Tool))
     if number % 2:  # whoever is second finds a larger database
         tools.reverse()
     with TemporaryDirectory(prefix="bench-") as folder, started_server(Path(folder), database) as server:
         for tool in tools:  # both find bytecode compiled and the server's code loaded
             _measure(server, _prepared(Path(folder) / f"warm-{tool}", 1, server), tool, "cold")
+        apply_seconds = 0.0
         roots = {tool: _prepared(Path(folder) / tool, count, server) for tool in tools}
         for phase in get_args(Phase):
             for tool in tools:
                 if phase == "one changed":
                     change_one_flow(roots[tool])
                 yield _measure(server, roots[tool], tool, phase)
+                if phase == "cold" and tool == "meta-flows" and count > SINGLE:
+                    apply_seconds = server.apply_seconds()
             _refuse_difference(server, roots)
+            if phase == "cold" and count > SINGLE:  # fewer changes have a task run each
+                server.settle()
+                seconds = measure_floor(server, "meta-flows")
+                yield Floor(seconds=round(seconds, 3), apply_seconds=round(apply_seconds, 3))
 
 
 def _prepared(root: Path, count: int, server: Server) -> Path:

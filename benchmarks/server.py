@@ -50,6 +50,16 @@ class Server(NamedTuple):
         """The raw deployments of some projects, or all there are."""
         return list(self._all("deployments", projects, sort="NAME_ASC"))
 
+    def flows(self) -> list[dict[str, Any]]:
+        """All flows."""
+        return list(self._all("flows", ()))
+
+    def apply_seconds(self) -> float:
+        """How long the newest deploy of many changes wrote, by its own task run."""
+        found = {"task_runs": {"name": {"like_": "apply % changes"}}, "sort": "END_TIME_DESC", "limit": 1}
+        [newest] = httpx.post(f"{self.api_url}/task_runs/filter", json=found, timeout=60).raise_for_status().json()
+        return float(newest["total_run_time"])
+
     def scheduled_runs(self, *projects: str) -> dict[str, str]:
         """The deployment of each scheduled run of some projects, or of all, by the run's id."""
         scheduled = {"state": {"type": {"any_": ["SCHEDULED"]}}}

@@ -1,5 +1,5 @@
 """`python -m meta_flows` is the `meta-flows` command."""
 
-from meta_flows.cli import main
+from meta_flows.cli import run
 
-main()
+run()

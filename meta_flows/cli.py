@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -61,10 +62,32 @@ for words, (home, purpose) in COMMANDS.items():
     groups.get(above, app).command(f"meta_flows.commands.{home}", name=command, help=purpose)
 
 
+def run() -> None:
+    """Run the command of this process, and end the process without taking everything apart, which takes 0.8 s.
+
+    What was registered for the exit still runs: Prefect sends its last logs and events there. The exit code is known
+    only then, so the first function that is registered, which is the last to run, ends the process.
+    """
+    ended: list[int] = []
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if ended:
+            os._exit(ended[0])
+
+    atexit.register(end)
+    gc.set_threshold(1_000_000)  # most of what a command makes is the modules that it imports, and they stay
+    try:
+        main()
+    except SystemExit as exited:
+        ended.append(exited.code if isinstance(exited.code, int) else 0)
+        raise
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; exits 0 when done, 1 when something failed or is invalid, 2 on wrong use."""
     words = sys.argv[1:] if arguments is None else arguments
-    gc.set_threshold(100_000)  # most of what a command makes is the modules that it imports, and they stay
     if not {"--verbose", "-v"}.intersection(words):
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     try:

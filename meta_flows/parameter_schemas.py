@@ -1,25 +1,31 @@
-"""Parameter schemas as stock Prefect computes them, in a process of their own.
+"""Parameter schemas as stock Prefect computes them, in processes of their own.
 
 A schema needs the flow's imports, custom parameter types included. They do not belong into the meta-flow's process: it
-may be long-lived, and two flows may each import another `helpers`. Run as a module, this is that other process: it
-reads the flows as one JSON object and answers with an object a line.
+may be long-lived, and two flows may each import another `helpers`. So an *importer*, a process that has imported
+Prefect and nothing of any repository, forks a child for each request. Where a command forks the importer from itself,
+before it has any thread, that takes milliseconds; started anew, it imports Prefect first, which takes a second or two.
+
+Requests and answers are one JSON object a line.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from prefect.settings import get_current_settings
+from prefect.context import SettingsContext
+from prefect.settings import Profile, Settings, get_current_settings
 
 from meta_flows.models import Place
 
@@ -41,8 +47,82 @@ class Loaded(NamedTuple):
     place: Place | None = None
 
 
+class _Importer(NamedTuple):
+    requests: IO[bytes]
+    answers: IO[bytes]
+
+
+_importer: ContextVar[_Importer | None] = ContextVar("importer", default=None)
+
+
+@contextmanager
+def importing(*, fork: bool = False) -> Iterator[None]:
+    """Keep one importer at hand for all schemas that are computed in this context.
+
+    Args:
+        fork: Fork it from this process, which has imported Prefect already. Without effect if that is not safe: other
+            threads may hold locks that a child would wait for, and macOS' own libraries do not survive a fork.
+    """
+    if _importer.get() or (fork and (threading.active_count() > 1 or sys.platform in ("darwin", "win32"))):
+        yield
+        return
+    with _forked() if fork else _started() as importer:
+        token = _importer.set(importer)
+        try:
+            yield
+        finally:
+            _importer.reset(token)
+
+
+@contextmanager
+def _started() -> Iterator[_Importer]:
+    """An importer that begins as a new Python."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "meta_flows.parameter_schemas"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101  # both are pipes
+        try:
+            yield _Importer(process.stdin, process.stdout)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _forked() -> Iterator[_Importer]:
+    """An importer that begins as a copy of this process."""
+    (requests_read, requests_write), (answers_read, answers_write) = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setpgid(0, 0)
+            os.close(requests_write)
+            os.close(answers_read)
+            _serve(requests_read, answers_write)
+        finally:
+            os._exit(1)
+    os.setpgid(pid, pid)  # as the child does: whichever comes first, the group is there before it is killed
+    os.close(requests_read)
+    os.close(answers_write)
+    try:
+        with os.fdopen(requests_write, "wb") as requests, os.fdopen(answers_read, "rb") as answers:
+            yield _Importer(requests, answers)
+    finally:
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 def parameter_schemas(root: Path, flows: Mapping[str, Mapping[str, str]]) -> dict[str, Loaded]:
-    """The schema of each flow, and why it cannot be imported.
+    """Compute the schema of each flow; a flow that cannot be imported gets the reason.
 
     Args:
         root: The repository; flows are loaded from there.
@@ -50,59 +130,101 @@ def parameter_schemas(root: Path, flows: Mapping[str, Mapping[str, str]]) -> dic
     """
     found: dict[str, Loaded] = {}
     remaining = dict(flows)
-    while remaining:
-        for answer in _ask(root, remaining):
-            place = Place(**answer["place"]) if answer.get("place") else None
-            found[answer["entrypoint"]] = Loaded(answer.get("schema"), answer.get("error", ""), place)
-        remaining = {entrypoint: flows[entrypoint] for entrypoint in remaining if entrypoint not in found}
+    with importing():
+        while remaining:
+            for answer in _ask(root, remaining):
+                place = Place(**answer["place"]) if answer.get("place") else None
+                found[answer["entrypoint"]] = Loaded(answer.get("schema"), answer.get("error", ""), place)
+            remaining = {entrypoint: flows[entrypoint] for entrypoint in remaining if entrypoint not in found}
     return found
 
 
 def _ask(root: Path, flows: Mapping[str, Mapping[str, str]]) -> Iterator[Mapping[str, Any]]:
     """Answers until the child ends; when it ends early, the last one is about the flow that ended it."""
-    command = [sys.executable, "-m", "meta_flows.parameter_schemas"]
+    importer = _importer.get()
+    assert importer is not None  # noqa: S101  # our only caller keeps one at hand
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    environment = {
-        **os.environ,
-        **settings,  # a flow may ask the server when imported
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "PREFECT_LOGGING_LEVEL": "ERROR",
-    }
-    with subprocess.Popen(
-        command, cwd=root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as child:
-        assert child.stdin is not None and child.stdout is not None  # noqa: S101  # both are pipes
-        child.stdin.write(json.dumps(flows).encode())
-        child.stdin.close()
-        for entrypoint in flows:
-            asked = time.monotonic()
-            watchdog = threading.Timer(TIMEOUT_SECONDS, child.kill)
-            watchdog.start()
-            line = child.stdout.readline()
-            watchdog.cancel()
-            if line:
-                yield json.loads(line)
-                continue
-            late = time.monotonic() - asked >= TIMEOUT_SECONDS
-            reason = f"takes over {TIMEOUT_SECONDS:.0f} s" if late else f"ends Python (exit code {child.wait()})"
+    shell = {**os.environ, **settings, "PREFECT_LOGGING_LEVEL": "ERROR"}
+    importer.requests.write(json.dumps({"root": str(root.resolve()), "shell": shell, "flows": flows}).encode() + b"\n")
+    importer.requests.flush()
+    child = json.loads(importer.answers.readline())["child"]
+    for entrypoint in (*flows, None):
+        with _deadline(child) as late:
+            answer = json.loads(importer.answers.readline())
+        if "ended" not in answer:
+            yield answer
+        elif entrypoint is not None:
+            ended = f"ends Python (exit code {answer['ended']})"
+            reason = f"takes over {TIMEOUT_SECONDS:.0f} s" if late.is_set() else ended
             yield {"entrypoint": entrypoint, "error": f"importing it {reason}"}
             return
 
 
-def _answer_all() -> None:
-    flows: dict[str, dict[str, str]] = json.load(sys.stdin)
-    shell = dict(os.environ)
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
-        os.dup2(2, 1)  # what flows print when imported is not an answer
-        warnings.simplefilter("ignore")
-        libraries = set(sys.modules)
-        for entrypoint, variables in flows.items():
+@contextmanager
+def _deadline(child: int) -> Iterator[threading.Event]:
+    """End a process that takes too long; whether it did."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+    timer = threading.Timer(TIMEOUT_SECONDS, end)
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+
+
+def _serve(requests: int, answers: int) -> None:
+    """Answer each request by a child of its own, until there are no more; does not return.
+
+    Args:
+        requests: Descriptor to read them from.
+        answers: Descriptor to write answers to: the child's id, an object for each flow, and how the child ended.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):  # what flows print when imported is not an answer
+        os.dup2(nowhere, descriptor)
+    warnings.simplefilter("ignore")
+    with os.fdopen(requests, "rb") as asked, os.fdopen(answers, "wb", buffering=0) as answered:
+        for line in asked:
+            child = os.fork()
+            if child == 0:
+                code: Any = 1
+                try:
+                    code = _answer_all(json.loads(line), answered)
+                except SystemExit as ended:
+                    code = ended.code
+                finally:
+                    os._exit(code if isinstance(code, int) else 1)  # whatever threads the flows have started
+            _, status = os.waitpid(child, 0)
+            answered.write(_line({"ended": os.waitstatus_to_exitcode(status)}))
+    os._exit(0)
+
+
+def _answer_all(request: Mapping[str, Any], answers: IO[bytes]) -> int:
+    """Import each flow of a request and write its answer; the exit code."""
+    answers.write(_line({"child": os.getpid()}))
+    root, shell, libraries = request["root"], request["shell"], set(sys.modules)
+    os.chdir(root)
+    sys.path.insert(0, root)
+    os.environ.clear()
+    os.environ.update(shell)
+    with SettingsContext(profile=Profile(name="importer", settings={}), settings=Settings()):  # those of the shell
+        for entrypoint, variables in request["flows"].items():
             os.environ.clear()
             os.environ.update(shell | variables)
-            answers.write(json.dumps({"entrypoint": entrypoint, **_load(entrypoint)}) + "\n")
-            answers.flush()
-            _forget_modules_of(Path.cwd(), libraries)
-    os._exit(0)  # whatever threads the flows have started
+            answers.write(_line({"entrypoint": entrypoint, **_load(entrypoint)}))
+            _forget_modules_of(Path(root), libraries)
+    return 0
+
+
+def _line(answer: Mapping[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
 
 
 def _load(entrypoint: str) -> dict[str, Any]:
@@ -140,4 +262,4 @@ def _forget_modules_of(root: Path, libraries: set[str]) -> None:
 
 
 if __name__ == "__main__":
-    _answer_all()
+    _serve(os.dup(0), os.dup(1))

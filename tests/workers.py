@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from tests.conftest import Server
+from tests.servers import Server
 from tests.waiting import wait_until
 
 

@@ -21,6 +21,7 @@ from meta_flows.connecting import connect
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.flows import clean_deployments, deploy_all, reconcile, register, rollback
 from meta_flows.models import DeployResult, Model, Outcome, Plan
+from meta_flows.parameter_schemas import importing
 from meta_flows.prefect_api.connection import plain_reason
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment
 from meta_flows.tasks.progress import watching
@@ -293,7 +294,10 @@ def run_meta_flow(
         MetaFlowsError: It was refused as a whole.
     """
     root, start_local = common.root.resolve(), start_local and not where.remote
-    with connect(environment, root=root, api_url=where.api_url, start_local=start_local) as target:
+    with (
+        importing(fork=True),
+        connect(environment, root=root, api_url=where.api_url, start_local=start_local) as target,
+    ):
         if where.remote:
             return run_registered(meta_flow, target, root, asked)
         with progress_bar(f"{doing} {target.name}") as bar, watching(bar):

@@ -37,7 +37,7 @@ def run(
     """Trigger a deployment of this project, follow its run to the end, and print the end of its log."""
     parameters = parsed_parameters(parameter)
     with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.client() as api:
-        owned = read_deployments(api, (), planning.ownership_tags(target.project, target.name))
+        owned = read_deployments(api, tags=planning.ownership_tags(target.project, target.name))
         wanted = (flow, f"{flow}-{kind}-{target.short_name}")
         found = [
             item

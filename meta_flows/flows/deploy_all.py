@@ -11,7 +11,7 @@ from meta_flows.models import DeployResult
 from meta_flows.tasks.approval import approve
 from meta_flows.tasks.building import BUILDERS, build_images, find_images, prepare
 from meta_flows.tasks.health import look_at_health
-from meta_flows.tasks.planning import Wishes, propose_deploy
+from meta_flows.tasks.planning import Wishes, is_current, observe, observing, propose_deploy
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, run_name
 from meta_flows.tasks.releasing import carry_out, writing
 from meta_flows.tasks.report import final_state, report
@@ -67,22 +67,24 @@ def deploy_all(
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
 
     target = enter_environment(root, environment)
-    discovered = discover_flows(root)
-    configured = configure_flows(root, discovered, target, selection, parameters or {}, allow_none=bool(prune))
-    wishes = Wishes(adopt, prune, prune_limit, selection.partial, plan_digest)
-    configured = validate_flows(root, discovered, configured, target, selection)
-    images = find_images(root, configured, target)
     carried = None
-    with prefect_api.client() as api:
-        proposal = propose_deploy(api, root, target, discovered, configured, images, wishes)
+    with prefect_api.client() as api, observing(api, target) as observed:
+        discovered = discover_flows(root)
+        configured = configure_flows(root, discovered, target, selection, parameters or {}, allow_none=bool(prune))
+        configured = validate_flows(root, discovered, configured, target, selection)
+        images = find_images(root, configured, target)
+        wishes = Wishes(adopt, prune, prune_limit, selection.partial, plan_digest)
+        proposal = propose_deploy(api, root, target, discovered, configured, images, wishes, observed.result())
         if not dry_run:
             proposal = approve(target, proposal, root, approved)
         if proposal.worth_doing and not dry_run:
             images = build_images(root, target, images)
             prepare(target, proposal.desired, root)
             with writing(api, target) as lock:  # after waiting for another writer things may have changed
-                proposal = propose_deploy(api, root, target, discovered, configured, images, wishes, earlier=proposal)
-                proposal = approve(target, proposal, root, approved)
+                if images != proposal.images or not is_current(api, target, proposal):
+                    now = observe(api, target)
+                    proposal = propose_deploy(api, root, target, discovered, configured, images, wishes, now)
+                    proposal = approve(target, proposal, root, approved)
                 if proposal.worth_doing:
                     carried = carry_out(api, target, proposal, lock, root=root)
         result = report("Deployed", proposal, carried, health=look_at_health(api, proposal, carried))

@@ -10,8 +10,9 @@ from meta_flows.models import DeployResult
 from meta_flows.tasks.building import BUILDERS, find_images
 from meta_flows.tasks.planning import (
     check_plan,
-    configured_names,
-    observe,
+    configured_keys,
+    observe_others,
+    observing,
     plan_work_pools,
     render_deployments,
     stated_work_pools,
@@ -51,12 +52,12 @@ def validate(
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
 
     target = enter_environment(root, environment)
-    discovered = discover_flows(root)
-    configured = configure_flows(root, discovered, target, selection, {}, allow_none=False)
-    configured = validate_flows(root, discovered, configured, target, selection)
-    images = find_images(root, configured, target)
-    with prefect_api.client() as api:
-        observed = observe(api, target, configured_names(configured, target))
+    with prefect_api.client() as api, observing(api, target) as ours:
+        discovered = discover_flows(root)
+        configured = configure_flows(root, discovered, target, selection, {}, allow_none=False)
+        configured = validate_flows(root, discovered, configured, target, selection)
+        images = find_images(root, configured, target)
+        observed = observe_others(api, ours.result(), configured_keys(configured, target))
         rendered = render_deployments(root, configured, target, images, {} if import_flows else observed.released)
         pools = plan_work_pools(api, target, stated_work_pools(target), observed, rendered.deployments)
         checked = check_deployments(api, root, configured, rendered, observed.work_pools, pools.changes, target)

@@ -10,8 +10,6 @@ from functools import cache, cached_property
 from itertools import islice, takewhile
 from pathlib import Path
 
-from docker.utils.build import PatternMatcher
-
 from meta_flows.configuration.reading import read_text
 from meta_flows.errors import refuse
 from meta_flows.images.dockerfiles import takes
@@ -42,10 +40,14 @@ class Context:
         Raises:
             MetaFlowsError: MF111 or MF216, `.dockerignore` cannot be used.
         """
+        from docker.utils.build import PatternMatcher
+
         found = PatternMatcher(self._ignored()).walk(str(self.root))
         return tuple(sorted(path.replace(os.sep, "/") for path in found if self._is_file(path)))
 
     def _ignored(self) -> list[str]:
+        from docker.utils.build import PatternMatcher
+
         ignore = self.root / IGNORE_FILE
         patterns = []
         for number, line in enumerate(read_text(ignore, self.root).splitlines() if ignore.is_file() else (), 1):

@@ -18,6 +18,9 @@ from meta_flows.verification import RUNS, Facts, ScheduleFacts
 HORIZON = timedelta(days=100)
 """How far ahead Prefect schedules runs, unless the server's settings say otherwise."""
 
+AT_A_TIME = 100
+"""How many deployments one request names at most."""
+
 Run = Mapping[str, Any]
 
 
@@ -157,29 +160,29 @@ def read_finished_runs(api: Api, deployments: Iterable[LiveDeployment]) -> dict[
 def _first_runs(
     api: Api, deployments: Collection[str], enough: Callable[[str, list[Run]], bool], sort: str, **found: Any
 ) -> dict[str, list[Run]]:
-    """The first runs of each deployment, by its id, in a request or two: who has enough is not asked for again.
+    """The first runs of each deployment, by its id, in a request or two for every hundred: who has enough is done.
 
-    One that runs every minute would else fill page after page before another one is heard of.
+    One that runs every minute would else fill page after page before another one is heard of. No request names more
+    than a hundred deployments, so what all requests cost grows with their number and not with its square.
     """
     runs: dict[str, list[Run]] = {}
-    pending, offset = set(deployments), 0
-    while pending:
-        body = {"sort": sort, "limit": PAGE, "offset": offset, "flow_runs": {**found, "deployment_id": _any(pending)}}
-        page = api.request("POST", "/flow_runs/filter", json=body).json()
-        for run in page:
-            runs.setdefault(run["deployment_id"], []).append(run)
-        if len(page) < PAGE:
-            break
-        done = {key for key in pending & runs.keys() if enough(key, runs[key])}
-        pending -= done
-        offset = 0 if done else offset + PAGE
-        if done:
-            runs = {key: found for key, found in runs.items() if key not in pending}
+    ids = sorted(deployments)
+    for start in range(0, len(ids), AT_A_TIME):
+        pending, offset = set(ids[start : start + AT_A_TIME]), 0
+        while pending:
+            of = {"any_": sorted(pending)}
+            body = {"sort": sort, "limit": PAGE, "offset": offset, "flow_runs": {**found, "deployment_id": of}}
+            page = api.request("POST", "/flow_runs/filter", json=body).json()
+            for run in page:
+                runs.setdefault(run["deployment_id"], []).append(run)
+            if len(page) < PAGE:
+                break
+            done = {key for key in pending & runs.keys() if enough(key, runs[key])}
+            pending -= done
+            offset = 0 if done else offset + PAGE
+            for key in pending if done else ():
+                runs.pop(key, None)
     return runs
-
-
-def _any(ids: Iterable[str]) -> dict[str, Any]:
-    return {"any_": sorted(ids)}
 
 
 def _moment(text: str) -> datetime:

@@ -16,7 +16,10 @@ from urllib.parse import urlsplit
 import certifi
 import httpx
 import prefect
-from prefect import get_client  # not from where it is: Prefect 3.4's models of states are whole only with this
+from prefect import (
+    get_client,
+    settings,
+)  # get_client not from where it is: Prefect 3.4's states are whole only with this
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
@@ -95,27 +98,45 @@ def connected(api_url: str) -> Iterator[None]:
     Raises:
         MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us, MF408 when it is older than our Prefect.
     """
-    with temporary_settings(updates={PREFECT_API_URL: api_url}), linking(api_url), speaking_plainly(api_url):
+    with speaking_plainly(api_url):
         ensure_no_older(api_url, check(api_url))
-        token = _connected_to.set(api_url)
-        try:
-            yield
-        finally:
-            _connected_to.reset(token)
-            EventsWorker.drain_all(timeout=SENDING)
+        updates = {PREFECT_API_URL: api_url, **_links(api_url), **_no_heartbeat()}
+        with temporary_settings(updates=updates):  # once: each takes 0.1 s
+            token = _connected_to.set(api_url)
+            try:
+                yield
+            finally:
+                _connected_to.reset(token)
+                EventsWorker.drain_all(timeout=SENDING)
 
 
 @contextmanager
 def linking(api_url: str) -> Iterator[None]:
-    """Let the links that Prefect and we print lead to the UI that this server shows by default.
+    """Let the links that Prefect and we print lead to the UI that this server shows by default."""
+    if updates := _links(api_url):
+        with temporary_settings(updates=updates):
+            yield
+    else:
+        yield
+
+
+def _links(api_url: str) -> dict[Any, str]:
+    """The setting that links follow.
 
     `PREFECT_UI_URL`, where set, says where people reach it; what Prefect infers without it is always the older UI.
     """
-    if "ui_url" in get_current_settings().model_fields_set:
-        yield
-        return
-    with temporary_settings(updates={PREFECT_UI_URL: ui_url(api_url)}):
-        yield
+    return {} if "ui_url" in get_current_settings().model_fields_set else {PREFECT_UI_URL: ui_url(api_url)}
+
+
+def _no_heartbeat() -> dict[Any, None]:
+    """The setting that keeps runs from sending heartbeats: each would wait up to a second for that thread to end.
+
+    Heartbeats let an automation find runs whose process is gone. A run on a terminal is watched by who started it, and
+    one that was killed while it wrote is found by the next that takes the lock. Whoever wants them sets the frequency.
+    """
+    frequency = getattr(settings, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", None)  # Prefect 3.4 has none
+    chosen = frequency is None or "heartbeat_frequency" in get_current_settings().flows.model_fields_set
+    return {} if chosen else {frequency: None}
 
 
 def check(api_url: str) -> str:
@@ -140,13 +161,13 @@ def ask(url: str, *, authorised: bool = False, headers: Mapping[str, str] | None
         authorised: Whether to show who we are: to the server that we work on, and to nobody else.
         headers: Headers to send along.
     """
-    settings = get_current_settings().api
+    api = get_current_settings().api
     sent = {**get_current_settings().client.custom_headers, **(headers or {})} if authorised else dict(headers or {})
     auth: httpx.BasicAuth | None = None
-    if authorised and settings.key:
-        sent["Authorization"] = f"Bearer {settings.key.get_secret_value()}"
-    elif authorised and settings.auth_string:
-        user, _, password = settings.auth_string.get_secret_value().partition(":")
+    if authorised and api.key:
+        sent["Authorization"] = f"Bearer {api.key.get_secret_value()}"
+    elif authorised and api.auth_string:
+        user, _, password = api.auth_string.get_secret_value().partition(":")
         auth = httpx.BasicAuth(user, password)
     return _get(url, headers=sent, auth=auth, verify=certificates(), timeout=10)
 

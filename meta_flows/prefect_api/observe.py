@@ -45,14 +45,25 @@ def read_all(api: Api, collection: str, **body: Any) -> Iterator[dict[str, Any]]
         offset += PAGE
 
 
-def read_deployments(api: Api, names: Collection[str], tags: Collection[str] = ()) -> dict[str, LiveDeployment]:
-    """The deployments of the given names whoever owns them, and those that carry all the tags, by key.
+def read_deployments(api: Api, names: Collection[str] = (), *, tags: Collection[str] = ()) -> dict[str, LiveDeployment]:
+    """The deployments of the given names whoever owns them, or those that carry all the tags, by key.
 
     Two paged reads, however many there are: one of deployments, one of their flows, since a deployment knows its flow
     by id only.
     """
-    tagged = {"tags": {"all_": sorted(tags)}} if tags else {}
-    return _live_deployments(api, deployments={"operator": "or_", "name": {"any_": sorted(names)}, **tagged})
+    return _live_deployments(
+        api, deployments={"tags": {"all_": sorted(tags)}} if tags else {"name": {"any_": sorted(names)}}
+    )
+
+
+def with_others(api: Api, ours: Mapping[str, LiveDeployment], keys: Collection[str]) -> dict[str, LiveDeployment]:
+    """Add whatever stands at some keys, whoever owns it, to the deployments that are ours.
+
+    Two paged reads; none if all keys are ours.
+    """
+    missing = {key for key in keys if key not in ours}
+    found = read_deployments(api, {key.partition("/")[2] for key in missing}) if missing else {}
+    return {**ours, **{key: item for key, item in found.items() if key in missing}}
 
 
 def read_deployments_in(api: Api, pool: str) -> dict[str, LiveDeployment]:

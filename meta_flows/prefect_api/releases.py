@@ -11,6 +11,7 @@ from typing import Any
 
 import pydantic
 from prefect.blocks.system import Secret
+from prefect.client.schemas.actions import BlockDocumentUpdate
 
 from meta_flows.errors import refuse
 from meta_flows.models import Release
@@ -55,17 +56,24 @@ def _release(document: Mapping[str, Any]) -> Release | None:
 
 
 def save_release(release: Release) -> None:
-    """Record a release, or its outcome."""
-    name = block_name(release.project, release.environment, release.id)
-    Secret(value=release.model_dump_json()).save(name, overwrite=True)
+    """Record a release that is new."""
+    Secret(value=release.model_dump_json()).save(_name(release), overwrite=True)
+
+
+def update_release(api: Api, release: Release) -> None:
+    """Record what has become of a release, in two requests; a record that is gone meanwhile is made again."""
+    documents = _documents(api, release.project, release.environment, release.id)
+    if not documents:
+        save_release(release)
+    for document in documents:
+        update = BlockDocumentUpdate(data={"value": release.model_dump_json()}, merge_existing_data=False)
+        api.update_block_document(document["id"], update)
 
 
 def delete_release(api: Api, release: Release) -> None:
     """Forget one release."""
-    name = block_name(release.project, release.environment, release.id)
-    for document in _documents(api, release.project, release.environment):
-        if document["name"] == name:
-            api.delete_block_document(document["id"])
+    for document in _documents(api, release.project, release.environment, release.id):
+        api.delete_block_document(document["id"])
 
 
 def forget_old_releases(api: Api, project: str, environment: str) -> None:
@@ -81,8 +89,13 @@ def forget_old_releases(api: Api, project: str, environment: str) -> None:
         api.delete_block_document(ids[name])
 
 
-def _documents(api: Api, project: str, environment: str, **body: Any) -> list[Mapping[str, Any]]:
-    prefix = block_name(project, environment)
+def _documents(api: Api, project: str, environment: str, release_id: str = "", **body: Any) -> list[Mapping[str, Any]]:
+    """The blocks of an environment's releases, newest first, or that of one release."""
+    prefix = block_name(project, environment, release_id)
     found = {"name": {"like_": f"{prefix}%"}}
     documents = read_all(api, "block_documents", block_documents=found, sort="NAME_DESC", **body)
     return [document for document in documents if document["name"].startswith(prefix)]
+
+
+def _name(release: Release) -> str:
+    return block_name(release.project, release.environment, release.id)

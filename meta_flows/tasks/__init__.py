@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
 from prefect.utilities.annotations import quote
 
 from meta_flows.tasks.plain_logs import speak_plainly
@@ -26,8 +27,16 @@ class Step(Task[P, R]):
     def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:  # type: ignore[override]
         """Run it, as any task."""
         run: Callable[..., Any] = super().__call__
-        quoted = {name: quote(value) for name, value in kwargs.items()}
-        return run(*map(quote, args), return_state=return_state, **quoted)
+        return run(*map(quote, args), return_state=return_state, **_quoted(kwargs))
+
+    def submit(self, *args: Any, **kwargs: Any) -> PrefectFuture[R]:  # type: ignore[override]
+        """Run it beside what comes next."""
+        submit: Callable[..., PrefectFuture[R]] = super().submit
+        return submit(*map(quote, args), **_quoted(kwargs))
+
+
+def _quoted(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: quote(value) for name, value in arguments.items()}
 
 
 def step(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:

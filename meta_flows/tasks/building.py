@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from logging import Logger, LoggerAdapter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -20,11 +20,14 @@ from prefect.utilities.urls import url_for
 from meta_flows.configuration import Configured, Environment, LocalSource
 from meta_flows.desired import Images, describe_images
 from meta_flows.errors import MetaFlowsError, outcome, refuse
-from meta_flows.images import Image, engine
+from meta_flows.images import Image
 from meta_flows.models import Deployment, DeployResult
 from meta_flows.reporting import markdown
 from meta_flows.tasks import step
 from meta_flows.tasks.progress import progress
+
+if TYPE_CHECKING:  # the engine's libraries take half a second to import, and most deploys need none
+    from meta_flows.images.engine import Backend
 
 
 class Made(NamedTuple):
@@ -55,6 +58,8 @@ def find_images(root: Path, configured: Configured, environment: Environment, *,
     described = describe_images(root, configured, environment)
     if not described:
         return Images({})
+    from meta_flows.images import engine
+
     try:
         with engine.connected() as client:
             look = engine.find_here if local else engine.find
@@ -111,9 +116,11 @@ def pull_images(environment: Environment, images: Images) -> Images:
 
 
 @step("build {image.repository}")
-def build_image(root: Path, image: Image, backend: engine.Backend, push: bool) -> Made:
+def build_image(root: Path, image: Image, backend: Backend, push: bool) -> Made:
     """Build one image, with the engine's output in the log; push it if workers get it from a registry."""
     started = time.monotonic()
+    from meta_flows.images import engine
+
     with engine.connected() as client:
         built = engine.build(client, image, root, _Lines(get_run_logger()), backend=backend)
         told = (
@@ -130,6 +137,8 @@ def build_image(root: Path, image: Image, backend: engine.Backend, push: bool) -
 @step("push {image.repository}")
 def push_image(image: Image) -> Made:
     """Push one image."""
+    from meta_flows.images import engine
+
     with engine.connected() as client:
         if engine.look_up(client, image) is None:
             raise refuse("MF612", image=image.name)
@@ -141,6 +150,8 @@ def push_image(image: Image) -> Made:
 @step("pull {image.repository}")
 def pull_image(image: Image) -> Made:
     """Pull one image."""
+    from meta_flows.images import engine
+
     with engine.connected() as client:
         if not engine.pull(client, image):
             raise refuse("MF613", image=image.name)
@@ -179,6 +190,8 @@ def prepare_engine(deployments: Iterable[Deployment], root: Path) -> None:
         if volume.startswith(f"{root}/"):
             Path(volume.partition(":")[0]).mkdir(parents=True, exist_ok=True)
     if networks:
+        from meta_flows.images import engine
+
         with engine.connected() as client:
             for name in engine.make_networks(client, networks):
                 get_run_logger().info("Network %s was created", name)

@@ -64,8 +64,7 @@ def inspect(api: Api, environment: Environment) -> Inspection:
     release = releases.latest_release(api, environment.project, environment.name)
     wanted = history.settled(release)
     tags = planning.ownership_tags(environment.project, environment.name)
-    named = reads.read_deployments(api, {item.name for item in wanted.values()}, tags)
-    live = {key: item for key, item in named.items() if key in wanted or {*tags} <= {*item.spec["tags"]}}
+    live = reads.with_others(api, reads.read_deployments(api, tags=tags), wanted)
     policy = planning.Policy(adopt=True, prune=planning.Prune(only=frozenset()))
     plan = planning.make_plan(
         wanted.values(), wanted, live, project=environment.project, environment=environment.name, policy=policy

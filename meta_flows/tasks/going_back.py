@@ -19,6 +19,7 @@ from meta_flows.tasks.planning import (
     Proposal,
     missing_work_pools,
     observe,
+    observe_others,
     plan_changes,
     plan_work_pools,
 )
@@ -73,7 +74,7 @@ def propose_rollback(api: Api, environment: Environment, to: str | None) -> tupl
 
 def propose_release(api: Api, environment: Environment, chosen: Release) -> Proposal:
     """Plan to make a release the current one; what was released since goes, what took a place gives it back."""
-    observed = observe(api, environment, {item.name for item in chosen.deployments.values()})
+    observed = observe_others(api, observe(api, environment), chosen.deployments)
     successors = {item.replaces: item.name for item in observed.released.values() if item.replaces}
     desired = tuple(
         item.model_copy(update={"replaces": successors.get(item.name, item.replaces)})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefect import get_run_logger
+from prefect.futures import PrefectFuture
 
 from meta_flows import planning
 from meta_flows.configuration import Configured, Environment, deployment_name
@@ -133,9 +136,9 @@ def propose_deploy(
     configured: Configured,
     images: Images,
     wishes: Wishes,
-    earlier: Proposal | None = None,
+    observed: Observed,
 ) -> Proposal:
-    """Observe, render and plan a deploy.
+    """Render and plan a deploy.
 
     Args:
         api: Client of the server.
@@ -145,15 +148,13 @@ def propose_deploy(
         configured: The selected ones with their configuration.
         images: Their images.
         wishes: What was asked for beside them.
-        earlier: What was proposed before; it holds as long as the server is the same.
+        observed: What the server has that is ours.
 
     Raises:
         MetaFlowsError: MF510, another plan was asked for; MF514, nothing may be pruned under a guessed name; and what
             the steps raise.
     """
-    observed = observe(api, environment, configured_names(configured, environment))
-    if earlier and (earlier.observed, earlier.images) == (observed, images):
-        return earlier  # approval and all
+    observed = observe_others(api, observed, configured_keys(configured, environment))
     rendered = render_deployments(root, configured, environment, images, observed.released)
     stated = stated_work_pools(environment)
     pools = plan_work_pools(api, environment, stated, observed, rendered.deployments, adopt=wishes.adopt)
@@ -196,14 +197,45 @@ def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveDeplo
 
 
 @step("observe {environment.name}")
-def observe(api: Api, environment: Environment, names: Collection[str] = ()) -> Observed:
-    """Read everything that planning needs, in a handful of requests however many deployments there are."""
-    live = reads.read_deployments(api, names, planning.ownership_tags(environment.project, environment.name))
+def observe(api: Api, environment: Environment) -> Observed:
+    """Read what is ours and what was released, in a handful of requests however many deployments there are."""
+    live = reads.read_deployments(api, tags=planning.ownership_tags(environment.project, environment.name))
     release = releases.latest_release(api, environment.project, environment.name)
     named = {pool.name for pool in environment.work_pools.values()}
     pools = reads.read_work_pools(api, named.union(history.released_work_pools(release)))
     get_run_logger().info("%d deployments, last release %s", len(live), release.id if release else "none")
     return Observed(live, release, history.released(release), pools)
+
+
+@contextmanager
+def observing(api: Api, environment: Environment) -> Iterator[PrefectFuture[Observed]]:
+    """Observe while the repository is read: what the server needs for it is time of its own."""
+    future = observe.submit(api, environment)
+    import_module("prefect.utilities.schema_tools")  # needed next; it brings SQLAlchemy along, which takes 0.4 s
+    try:
+        yield future
+    finally:
+        future.wait()  # the client is closed next
+
+
+def observe_others(api: Api, observed: Observed, keys: Collection[str]) -> Observed:
+    """Add the deployments that stand where ours are wanted, whoever owns them."""
+    return observed._replace(live=reads.with_others(api, observed.live, keys))
+
+
+@step("observe {environment.name} again")
+def is_current(api: Api, environment: Environment, proposal: Proposal) -> bool:
+    """Whether a plan still holds: its environment has had no release since, and what it changes is as it was."""
+    plan, before = proposal.plan, proposal.observed
+    if releases.latest_release(api, environment.project, environment.name) != before.release:
+        return False
+    keys = {change.key for change in plan.pending}
+    now = reads.read_deployments(api, {key.partition("/")[2] for key in keys}) if keys else {}
+    if any(now.get(key) != before.live.get(key) for key in keys):
+        return False
+    used = {item.spec["work_pool_name"] for item in proposal.desired if item.key in keys}
+    pools = {name: reads.work_pool_spec(body) for name, body in before.work_pools.items() if name in used}
+    return reads.read_work_pool_specs(api, used) == pools
 
 
 @step("render deployments")
@@ -382,8 +414,10 @@ def _new_flows(api: Api, plan: Plan) -> tuple[str, ...]:
     return tuple(sorted(names - reads.read_flow_ids(api, names).keys())) if names else ()
 
 
-def configured_names(configured: Configured, environment: Environment) -> set[str]:
-    """The names of all deployments that are asked for."""
+def configured_keys(configured: Configured, environment: Environment) -> set[str]:
+    """The keys of all deployments that are asked for."""
     return {
-        deployment_name(item.configuration.slug, kind, environment) for item in configured.flows for kind in item.kinds
+        f"{item.flow.name}/{deployment_name(item.configuration.slug, kind, environment)}"
+        for item in configured.flows
+        for kind in item.kinds
     }

@@ -18,7 +18,14 @@ from meta_flows.prefect_api import Api
 from meta_flows.prefect_api import observe as reads
 from meta_flows.registration import META_FLOWS, Loaded, owner, render_meta_flow
 from meta_flows.tasks import step
-from meta_flows.tasks.planning import Proposal, missing_work_pools, observe, plan_changes, plan_work_pools
+from meta_flows.tasks.planning import (
+    Proposal,
+    missing_work_pools,
+    observe,
+    observe_others,
+    plan_changes,
+    plan_work_pools,
+)
 
 
 def propose_registration(api: Api, environment: Environment, wanted: tuple[Deployment, ...]) -> Proposal:
@@ -29,7 +36,7 @@ def propose_registration(api: Api, environment: Environment, wanted: tuple[Deplo
             MF523, somebody else has their names.
     """
     registry = owner(environment)
-    observed = observe(api, registry, {item.name for item in wanted})
+    observed = observe_others(api, observe(api, registry), {item.key for item in wanted})
     pools = {item.spec["work_pool_name"] for item in wanted} - {pool.name for pool in registry.work_pools.values()}
     for pool in pools - reads.read_work_pools(api, pools).keys():
         raise refuse("MF410", pool=pool, suggestion="")

@@ -94,19 +94,19 @@ def carry_out(
         keep_record: Whether it is a release of its own, and not the current one once more.
     """
     whole = whole and environment.on_failure == "rollback"
-    release = open_release(proposal, environment, root, restores)
+    release = open_release(api, proposal, environment, root, restores)
     applied: dict[str, Applied] = {}
     try:
         write = partial(apply_changes, api, stop_at_failure=whole, before_each=lock.ensure)
         plan = proposal.plan  # the release's has what one that was left unfinished made, too
-        applied |= write((*plan.work_pools, *(change for change in plan.changes if change.action != "delete")))
+        write((*plan.work_pools, *(change for change in plan.changes if change.action != "delete")), applied)
         verified = verify(api, proposal.desired, proposal.observed.live, release, applied, plan.work_pools)
         errors = verified.errors
         deletions = [change for change in plan.changes if change.action == "delete"]
         if _failed(applied, errors):
             applied |= dict.fromkeys((change.key for change in deletions), Applied("NotTried", ANOTHER_FAILED))
         else:
-            applied |= write(deletions)
+            write(deletions, applied)
         if not (whole and _failed(applied, errors)):
             live = {key: item for key, item in verified.live.items() if applied.get(key) != Applied("Deleted")}
             state: ReleaseState = "failed" if _failed(applied, errors) else "succeeded"
@@ -167,7 +167,7 @@ def undo(api: Api, release: Release, failed: Mapping[str, Applied] | None = None
     surplus = ""
     try:
         plan = history.undoing(release, *read_touched(api, release))
-        undone = apply_changes(api, (*plan.work_pools, *plan.changes), stop_at_failure=False)
+        apply_changes(api, (*plan.work_pools, *plan.changes), undone, stop_at_failure=False)
         surplus = Applied.of(remove_created(api, release, return_state=True)).error or ""
         live, pools = read_touched(api, release)
         plan = history.undoing(release, live, pools)
@@ -209,7 +209,9 @@ def remove_created(api: Api, release: Release) -> None:
 
 
 @step("open release")
-def open_release(proposal: Proposal, environment: Environment, root: Path, restores: Release | None) -> Release:
+def open_release(
+    api: Api, proposal: Proposal, environment: Environment, root: Path, restores: Release | None
+) -> Release:
     """Record on the server what is about to be done and what stood there before, ahead of the first write."""
     plan, observed = proposal.plan, proposal.observed
     touched = [change.key for change in plan.pending]
@@ -227,7 +229,7 @@ def open_release(proposal: Proposal, environment: Environment, root: Path, resto
     release = history.take_over(release, abandoned)
     releases.save_release(release)
     if abandoned:
-        releases.save_release(abandoned.model_copy(update={"state": "failed", "finished": release.started}))
+        releases.update_release(api, abandoned.model_copy(update={"state": "failed", "finished": release.started}))
     get_run_logger().info("Release %s: %d of %d deployments change", release.id, len(touched), len(plan.changes))
     return release
 
@@ -277,7 +279,7 @@ def close_release(
     closed = release.model_copy(update={"state": state, "finished": datetime.now(timezone.utc), "failures": failures})
     with speaking_plainly():
         if keep:
-            releases.save_release(closed)
+            releases.update_release(api, closed)
         else:
             releases.delete_release(api, closed)
         releases.forget_old_releases(api, release.project, release.environment)

@@ -50,6 +50,8 @@ def _undeclared(flow: FlowMetadata, wanted: frozenset[Wanted], declared: Declare
     What a distribution that is not installed here provides and requires is not known. As long as there is one, what is
     said is a warning; and one that no import is named after may provide what is not installed either.
     """
+    if not (declared.files and declared.complete):
+        return
     first: dict[str, ImportedModule] = {}
     for item in flow.imports:
         if not item.missing:
@@ -62,7 +64,7 @@ def _undeclared(flow: FlowMetadata, wanted: frozenset[Wanted], declared: Declare
         if not provided.isdisjoint(providers[head]):
             continue
         here = is_installed(head, partly=True)
-        if declared.files and declared.complete and (here or unknown <= named_after):
+        if here or unknown <= named_after:
             files = ", ".join(dict.fromkeys(declared.files))
             facts = {"module": head, "files": files, "distribution": " or ".join(providers[head])}
             error = problem("MF121", item.place, **facts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from prefect.utilities.schema_tools import validate
 from prefect.utilities.templating import PlaceholderType
 
 from meta_flows.configuration import ConfiguredFlow, Document, Template, placeholders
@@ -162,6 +161,8 @@ def spoiled(job_variables: Mapping[str, Any], before: Mapping[str, Any], after: 
 
 def _misfits(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Where values do not fit, and why; for what is missing nobody is to blame yet."""
+    from prefect.utilities.schema_tools import validate  # takes 0.4 s to import
+
     given = {key: value for key, value in values.items() if not _filled_in_later(value)}
     for error in validate(given, dict(schema), ignore_required=True, allow_none_with_default=True) if given else ():
         if not error.absolute_path:

@@ -1,6 +1,0 @@
-# -*- coding: latin-1 -*-
-from prefect import flow
-
-
-@flow(name="menu")
-def menu(dish: str = "crème") -> None: ...

@@ -1,5 +1,0 @@
-from prefect import flow
-
-
-@flow(name="menu")
-def menu(dish: str = "crème") -> None: ...

@@ -1,5 +1,0 @@
-from prefect import flow
-
-
-@flow(name="daily_report")
-def daily() -> None: ...

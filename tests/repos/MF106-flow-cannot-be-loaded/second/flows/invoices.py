@@ -1,7 +1,0 @@
-from prefect import flow
-
-from shared.rates import VAT
-
-
-@flow
-def invoices(vat: float = VAT) -> None: ...

@@ -1,3 +1,0 @@
-from decimal import Decimal
-
-VAT = Decimal("19 %")

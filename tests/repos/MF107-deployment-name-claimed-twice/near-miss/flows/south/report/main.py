@@ -1,5 +1,0 @@
-from prefect import flow
-
-
-@flow
-def south_report() -> None: ...

@@ -1,2 +1,0 @@
-def read() -> list[str]:
-    return []

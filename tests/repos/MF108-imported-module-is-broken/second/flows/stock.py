@@ -1,8 +1,0 @@
-from prefect import flow
-
-
-@flow
-def stock() -> None:
-    import warehouse
-
-    warehouse.count()

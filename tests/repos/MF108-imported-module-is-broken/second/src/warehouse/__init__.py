@@ -1,1 +1,0 @@
-from .shelves import count

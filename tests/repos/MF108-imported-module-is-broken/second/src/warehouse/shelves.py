@@ -1,3 +1,0 @@
-def count() -> int:
-    total = (1 + 2
-    return total

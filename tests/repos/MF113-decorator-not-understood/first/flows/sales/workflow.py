@@ -1,5 +1,0 @@
-from prefect import flow
-
-
-@flow(retry=3)
-def sales() -> None: ...

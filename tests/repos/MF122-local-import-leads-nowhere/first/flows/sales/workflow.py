@@ -1,8 +1,0 @@
-from prefect import flow
-
-from flows.shared import tabels
-
-
-@flow
-def sales() -> None:
-    tabels.read()

@@ -1,7 +1,0 @@
-import httpx
-from prefect import flow
-
-
-@flow
-def sales() -> None:
-    httpx.get("https://example.com/sales")

@@ -1,9 +1,0 @@
-# /// script
-# requires-python = ">=3.10"
-# dependencies = ["prefect", "polars 1.8"]
-# ///
-from prefect import flow
-
-
-@flow
-def tables() -> None: ...

@@ -1,9 +1,0 @@
-from prefect import flow
-
-
-@flow
-def import_orders() -> None: ...
-
-
-@flow
-def export_orders() -> None: ...

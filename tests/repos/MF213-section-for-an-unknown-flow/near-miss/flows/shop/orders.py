@@ -1,5 +1,0 @@
-from prefect import flow
-
-
-@flow(name="orders")
-def process_orders() -> None: ...

@@ -1,9 +1,0 @@
-from prefect import flow
-
-
-@flow
-def orders() -> None: ...
-
-
-@flow
-def stock() -> None: ...

@@ -1,5 +1,0 @@
-from prefect import flow
-
-
-@flow
-def sales(api_key: str = '') -> None: ...

@@ -1,8 +1,0 @@
-from prefect import flow
-
-
-@flow
-def orders() -> None:
-    import rates
-
-    print(rates.VAT)

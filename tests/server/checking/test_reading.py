@@ -1,0 +1,81 @@
+"""What looking costs: requests, however many deployments there are and however often they run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from meta_flows import prefect_api
+from meta_flows.connecting import connect
+from meta_flows.planning import ownership_tags
+from meta_flows.prefect_api import activity
+from meta_flows.prefect_api.observe import read_deployments
+from tests.deployed import Deployed
+from tests.system.faults.proxy import Proxy
+
+
+def requests(deployed: Deployed, *words: str) -> Counter[str]:
+    """The requests of a command."""
+    with Proxy(deployed.server.api_url) as proxy:
+        done = deployed.shop.meta_flows(*words, "--api-url", proxy.api_url)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return proxy.counts()
+
+
+def test_status_asks_each_question_once(deployed: Deployed) -> None:
+    deployed.run_ended("a", "COMPLETED")
+    asked = requests(deployed, "status", "--json")
+    assert asked.pop("GET /api/admin/version", 0) <= 2
+    assert {request: count for request, count in asked.items() if request.startswith("POST")} == {
+        "POST /api/block_documents/filter": 1,
+        "POST /api/deployments/filter": 1,
+        "POST /api/flows/filter": 1,
+        "POST /api/work_pools/filter": 1,
+        f"POST /api/work_pools/{deployed.shop.project}/queues/filter": 1,
+        "POST /api/flow_runs/filter": 3,
+    }
+    assert asked.total() <= 12
+
+
+@pytest.mark.system
+def test_a_deployment_that_runs_all_the_time_hides_no_other(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity, "PAGE", 4)
+    deployed.run_ended("b", "FAILED")
+    deployed.run_ended("b", "COMPLETED")
+    for _ in range(9):
+        deployed.run_ended("a", "COMPLETED")
+    with connect(root=deployed.shop.root) as target, prefect_api.client() as api:
+        live = read_deployments(api, tags=ownership_tags(target.project, target.name)).values()
+        found = {item.name[0]: activity.read_finished_runs(api, live).get(item.id, ()) for item in live}
+    assert {letter: [run.state for run in runs] for letter, runs in found.items()} == {
+        "a": ["Completed"] * 3,
+        "b": ["Completed", "Failed"],
+        "c": [],
+    }
+
+
+def test_status_says_how_everything_is_and_exits_0(deployed: Deployed) -> None:
+    deployed.run_ended("a", "FAILED")
+    deployed.change("b", description="Typed in the UI.")
+    deployed.server.delete(f"/deployments/{deployed.id('c')}")
+    done = deployed.shop.meta_flows("status", "--json")
+    rows = {item["name"][0]: item for item in json.loads(done.stdout)["deployments"]}
+    assert done.returncode == 0
+    assert {letter: row["state"] for letter, row in rows.items()} == {"a": "InSync", "b": "Drifted", "c": "Missing"}
+    assert rows["a"]["health"]["status"] == "Unhealthy" and rows["c"]["health"] is None
+    assert rows["a"]["health"]["last_run"]["state"] == "Failed"
+    shown = deployed.shop.meta_flows("status").stdout
+    assert "deployment" in shown and "Unhealthy: the last run failed at" in shown
+    assert f"/v2/deployments/deployment/{deployed.id('a')}" in shown
+
+
+def test_status_of_what_was_never_released_is_known_to_nobody(deployed: Deployed) -> None:
+    flow = deployed.server.post("/flows/", {"name": "by-hand"})["id"]
+    tags = [f"project:{deployed.shop.project}", "environment:development"]
+    deployed.server.post("/deployments/", {"flow_id": flow, "name": "x", "tags": tags})
+    rows = json.loads(deployed.shop.meta_flows("status", "--json").stdout)["deployments"]
+    assert {row["name"]: row["state"] for row in rows}["x"] == "Unreleased"

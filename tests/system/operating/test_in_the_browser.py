@@ -1,0 +1,174 @@
+"""A registered deploy-all as its operators use it: the Prefect UI in a real browser, and a real worker."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meta_flows.browser import BROWSERS
+from tests.desks import Desk, on_each_database
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Worker = subprocess.Popen[bytes]
+
+PATIENCE = 60_000
+"""Milliseconds that a page may take on a busy machine."""
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """An empty page of a browser."""
+    driver = pytest.importorskip("playwright.sync_api")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not program:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is here")
+    with driver.sync_playwright() as started:
+        arguments = ["--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+        browser = started.chromium.launch(executable_path=program, args=arguments)
+        opened = browser.new_page(viewport={"width": 1400, "height": 1400}, locale="en-US", reduced_motion="reduce")
+        opened.set_default_timeout(PATIENCE)
+        driver.expect.set_options(timeout=PATIENCE)
+        yield opened
+        browser.close()
+
+
+class Screen:
+    """The UI, and what an operator does there."""
+
+    def __init__(self, page: Page, desk: Desk) -> None:
+        self.page, self.desk = page, desk
+        self.url = f"{desk.server.api_url.removesuffix('/api')}/v2"
+
+    def open_form(self, name: str) -> None:
+        """Open the run form of a registered meta-flow, on the way that leads there from the list."""
+        found = self.desk.registered()[name]
+        self.page.goto(f"{self.url}/deployments?flowOrDeploymentName={found['name']}")
+        self.page.get_by_role("link", name=found["name"], exact=True).click()
+        self.page.get_by_role("button", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Custom run").click()
+        self.page.get_by_role("switch", name="Dry run").wait_for()
+
+    def choose(self, field: str, *options: str) -> list[str]:
+        """Choose from a field of several; all that it offers."""
+        self.page.get_by_role("button", name=f"Select {field}").click()
+        offered = self.page.get_by_role("option")
+        offered.first.wait_for()
+        texts = offered.all_inner_texts()
+        for option in options:
+            self.page.get_by_role("option", name=option, exact=True).click()
+        self.page.keyboard.press("Escape")
+        offered.first.wait_for(state="hidden")
+        return texts
+
+    def submit(self, button: str = "Submit", path: str = "/create_flow_run") -> str:
+        """Press a button until the server takes it, as SQLite may be busy (503); the id that it answers with."""
+        while True:
+            with self.page.expect_response(lambda response: response.url.endswith(path)) as caught:
+                # By key: the message of a refusal lies over the button, and stays for as long as the mouse is on it.
+                self.page.get_by_role("button", name=button, exact=True).press("Enter")
+            if caught.value.status != 503:
+                assert caught.value.ok, caught.value.text()
+                return str(caught.value.json().get("id", ""))
+
+    def deploy(self, **switches: bool) -> str:
+        """Run deploy-all from its form; the run's id."""
+        self.open_form("deploy-all-dev")
+        for name, on in switches.items():
+            self.page.get_by_role("switch", name=name.replace("_", " ").capitalize()).set_checked(on)
+        return self.submit()
+
+    def report(self, run: str) -> str:
+        """The text of a run's report, which the tab of its artifacts lists."""
+        self.page.goto(f"{self.url}/runs/flow-run/{run}?tab=Artifacts")
+        key = f"deploy-{self.desk.project}-development"
+        self.page.get_by_role("tabpanel").get_by_role("heading", name=key).wait_for()
+        written = {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}}
+        [artifact] = self.desk.server.post("/artifacts/filter", {"artifacts": written})
+        self.page.goto(f"{self.url}/artifacts/artifact/{artifact['id']}")
+        self.page.get_by_role("heading", name=": development").first.wait_for()
+        self.page.get_by_role("heading", name="Deployments", exact=True).first.wait_for()
+        return self.page.locator("main").text_content() or ""
+
+    def answer(self, run: str, approve: bool, name: str, reason: str) -> str:
+        """Answer the question of a suspended run; the text of its form."""
+        self.page.goto(f"{self.url}/runs/flow-run/{run}")
+        self.page.get_by_role("button", name="Open menu").first.click()
+        self.page.get_by_role("menuitem", name="Resume").click()
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_role("switch", name="Approve").wait_for()
+        dialog.get_by_text("development: ").first.wait_for()  # the plan is asked for by a request of its own
+        text = dialog.inner_text()
+        dialog.get_by_role("switch", name="Approve").set_checked(approve)
+        dialog.get_by_role("textbox", name="Your name").fill(name)
+        dialog.get_by_role("textbox", name="Reason").fill(reason)
+        self.submit("Resume", "/resume")
+        return text
+
+
+@pytest.fixture
+def screen(page: Page, desk: Desk) -> Screen:
+    return Screen(page, desk)
+
+
+@on_each_database
+def test_a_dry_run_ends_as_planned_with_the_plan_and_a_run_as_deployed(screen: Screen, worker: Worker) -> None:
+    desk = screen.desk
+    dry = screen.deploy(dry_run=True)
+    assert desk.settled(dry) == "Planned"
+    assert desk.live() == {}
+    report = screen.report(dry)
+    assert "Planned: development" in report
+    assert "3 to create" in report
+    for letter in "abc":
+        assert f"{letter}-python-dev" in report
+    run = screen.deploy()
+    assert desk.settled(run) == "Deployed"
+    assert len(desk.live()) == 3
+    assert "3 created" in screen.report(run)
+
+
+@on_each_database
+def test_a_plan_is_approved_and_rejected_in_the_form_that_shows_it(screen: Screen, worker: Worker) -> None:
+    desk = screen.desk
+    desk.write("environments/development.yaml", {"require_approval": True})
+    first = screen.deploy()
+    assert desk.settled(first) == "Suspended"
+    shown = screen.answer(first, approve=True, name="Ada", reason="looked at it")
+    assert "development: 3 to create" in shown
+    assert "a-python-dev" in shown
+    assert desk.settled(first) == "Deployed"
+    assert desk.release()["approval"] == "approved by Ada: looked at it"
+
+    desk.write("flows/a/deployment.yaml", {"parameters": {"count": 9}})
+    second = screen.deploy()
+    assert desk.settled(second) == "Suspended"
+    assert "parameters.count: 2 → 9" in screen.answer(second, approve=False, name="Bob", reason="not on a Friday")
+    assert desk.settled(second) == "Rejected"
+    assert desk.release()["approval"] == "rejected by Bob: not on a Friday"
+    assert desk.live()["a-python-dev"]["parameters"] == {"count": 2}
+
+
+def test_the_form_offers_what_there_is_and_keeps_its_environment(screen: Screen) -> None:
+    screen.desk.register()
+    screen.open_form("deploy-all-dev")
+    assert screen.choose("Flows", "a", "c") == ["a", "b", "c"]
+    assert screen.choose("Kinds", "python") == ["python"]
+    assert screen.choose("Environment") == ["development"]
+    text = screen.page.locator("main").inner_text()
+    for field in screen.desk.registered()["deploy-all-dev"]["parameter_openapi_schema"]["properties"].values():
+        assert field["title"] in text
+        assert field["description"] in text
+    assert not screen.page.get_by_role("switch", name="Dry run").is_checked()
+    run = screen.submit()
+    parameters = screen.desk.server.get(f"/flow_runs/{run}")["parameters"]
+    assert (parameters["environment"], parameters["flows"], parameters["kinds"]) == (
+        "development",
+        ["a", "c"],
+        ["python"],
+    )

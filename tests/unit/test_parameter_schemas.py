@@ -1,0 +1,118 @@
+"""Parameter schemas: what stock Prefect computes, whatever a flow's module does when it is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meta_flows import parameter_schemas as module
+from meta_flows.models import Place
+from meta_flows.parameter_schemas import Loaded, parameter_schemas
+from tests.trees import build_tree
+
+PLAIN = "from prefect import flow\n@flow\ndef main(count: int = 1): ...\n"
+CUSTOM = '''
+from datetime import date
+from enum import Enum
+from typing import Literal, Optional
+from prefect import flow
+from pydantic import BaseModel, Field
+from .policy import Policy
+
+class Colour(Enum):
+    RED = "red"
+
+@flow
+def main(policy: Policy, colours: list[Colour], day: Optional[date] = None, mode: Literal["a", "b"] = "a"):
+    """Does it.
+
+    Args:
+        policy: How to price.
+        day: Which day.
+    """
+'''
+POLICY = """
+from pydantic import BaseModel, Field
+class Policy(BaseModel):
+    rate: float = Field(ge=0, description="per item")
+"""
+STOCK = """
+import json, sys
+from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
+print(json.dumps(parameter_schema(load_flow_from_entrypoint(sys.argv[1])).model_dump(mode="json", exclude_unset=True)))
+"""
+
+
+def test_it_is_what_stock_prefect_computes_custom_types_included(tmp_path: Path) -> None:
+    custom = CUSTOM.replace("from .policy", "from policy")
+    build_tree(tmp_path, {"flows/a/workflow.py": custom, "flows/a/policy.py": POLICY})
+    entrypoint = "flows/a/workflow.py:main"
+    stock = subprocess.run([sys.executable, "-c", STOCK, entrypoint], cwd=tmp_path, capture_output=True, check=True)
+    found = parameter_schemas(tmp_path, {entrypoint: {}})
+    assert found == {entrypoint: Loaded(json.loads(stock.stdout))}
+    assert set(json.loads(stock.stdout)["properties"]) == {"policy", "colours", "day", "mode"}
+
+
+def test_two_flows_may_each_have_another_module_of_one_name(tmp_path: Path) -> None:
+    source = "from prefect import flow\nfrom helpers import Kind\n@flow\ndef main(kind: Kind): ...\n"
+    helpers = "from typing import Literal\nKind = Literal['{}']\n"
+    tree = {f"flows/{name}/workflow.py": source for name in "ab"}
+    build_tree(tmp_path, {**tree, **{f"flows/{name}/helpers.py": helpers.format(name) for name in "ab"}})
+    found = parameter_schemas(tmp_path, {"flows/a/workflow.py:main": {}, "flows/b/workflow.py:main": {}})
+    kinds = {key: loaded.schema["properties"]["kind"]["const"] for key, loaded in found.items() if loaded.schema}
+    assert kinds == {"flows/a/workflow.py:main": "a", "flows/b/workflow.py:main": "b"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        pytest.param("import os; os._exit(7)", "exit code 7", id="ends Python"),
+        pytest.param("raise SystemExit(3)", "exit code 3", id="asks Python to end"),
+        pytest.param("import time; time.sleep(1000)", "takes over 3 s", id="never ends"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_costs_its_own_flow_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, words: str
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 3.0)
+    build_tree(tmp_path, {"a.py": PLAIN, "b.py": f"{line}\n{PLAIN}", "c.py": PLAIN})
+    found = parameter_schemas(tmp_path, {"a.py:main": {}, "b.py:main": {}, "c.py:main": {}})
+    assert [loaded.schema is None for loaded in found.values()] == [False, True, False]
+    assert words in found["b.py:main"].reason
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("print('noise' * 10_000)", ""),
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("raise RuntimeError('at import')", "RuntimeError: at import"),
+    ],
+)
+def test_a_module_that_prints_or_fails_when_it_is_imported_has_a_schema_as_for_stock_prefect(
+    tmp_path: Path, line: str, reason: str
+) -> None:
+    build_tree(tmp_path, {"a.py": f"{line}\n{PLAIN}", "b.py": PLAIN})
+    found = parameter_schemas(tmp_path, {"a.py:main": {}, "b.py:main": {}})
+    assert all(loaded.schema for loaded in found.values())
+    place = Place(path="a.py", line=1) if reason else None
+    assert [(loaded.reason, loaded.place) for loaded in found.values()] == [(reason, place), ("", None)]
+
+
+def test_each_flow_is_imported_with_its_own_environment_variables(tmp_path: Path) -> None:
+    build_tree(tmp_path, dict.fromkeys(("a.py", "b.py"), f"import os\nos.environ['REGION']\n{PLAIN}"))
+    found = parameter_schemas(tmp_path, {"a.py:main": {"REGION": "north"}, "b.py:main": {}})
+    assert [loaded.reason for loaded in found.values()] == ["", "KeyError: 'REGION'"]
+
+
+def test_a_function_that_is_not_there_is_one_line_of_reason(tmp_path: Path) -> None:
+    build_tree(tmp_path, {"a.py": PLAIN})
+    schema, reason, _ = parameter_schemas(tmp_path, {"a.py:other": {}})["a.py:other"]
+    assert schema is None
+    assert "\n" not in reason
+    assert "other" in reason
