@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import sys
+from contextlib import suppress
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -71,8 +72,9 @@ def run() -> None:
     ended: list[int] = []
 
     def end() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(BrokenPipeError):
+                stream.flush()
         if ended:
             os._exit(ended[0])
 
@@ -96,6 +98,9 @@ def main(arguments: list[str] | None = None) -> None:
         code = _explain(MetaFlowsError([problem("MF901", detail=str(error))], exit_code=2), words)
     except MetaFlowsError as error:
         code = _explain(error, words)
+    except BrokenPipeError:  # whoever read stdout, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     except Exception as error:
         if {"--verbose", "-v"}.intersection(words):
             raise

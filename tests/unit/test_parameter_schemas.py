@@ -104,6 +104,34 @@ def test_a_module_that_prints_or_fails_when_it_is_imported_has_a_schema_as_for_s
     assert [(loaded.reason, loaded.place) for loaded in found.values()] == [(reason, place), ("", None)]
 
 
+FORK = """
+import json, sys
+from pathlib import Path
+from meta_flows.parameter_schemas import importing, parameter_schemas
+flows = {f"{name}.py:main": {} for name in "abcd"}
+with importing(fork=sys.argv[1] == "fork"):
+    both = [parameter_schemas(Path(), flows) for _ in range(2)]
+print(json.dumps(both[0]), both[0] == both[1])
+"""
+
+
+def test_an_importer_that_is_forked_from_a_command_finds_the_same_as_one_that_is_started(tmp_path: Path) -> None:
+    modules = {"a": PLAIN, "b": f"import os; os._exit(7)\n{PLAIN}", "c": f"raise SystemExit(3)\n{PLAIN}"}
+    noisy = f"import sys, threading\nthreading.Thread(target=threading.Event().wait).start()\nprint('noise')\n{PLAIN}"
+    build_tree(tmp_path, {f"{name}.py": source for name, source in {**modules, "d": noisy}.items()})
+
+    def found(way: str) -> str:
+        run = subprocess.run(
+            [sys.executable, "-c", FORK, way], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return run.stdout
+
+    assert found("fork") == found("start")
+    schemas, again = found("fork").rsplit(" ", 1)
+    assert [bool(schema) for schema, _, _ in json.loads(schemas).values()] == [True, False, False, True]
+    assert again == "True\n"
+
+
 def test_each_flow_is_imported_with_its_own_environment_variables(tmp_path: Path) -> None:
     build_tree(tmp_path, dict.fromkeys(("a.py", "b.py"), f"import os\nos.environ['REGION']\n{PLAIN}"))
     found = parameter_schemas(tmp_path, {"a.py:main": {"REGION": "north"}, "b.py:main": {}})
