@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = _explain(MetaFlowsError([problem("MF901", detail=str(error))], exit_code=2), words)
     except MetaFlowsError as error:
         code = _explain(error, words)
-    except BrokenPipeError:  # whoever read stdout, such as `head`, has enough
+    except BrokenPipeError:  # the reader of stdout, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:

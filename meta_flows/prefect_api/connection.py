@@ -131,8 +131,9 @@ def _links(api_url: str) -> dict[Any, str]:
 def _no_heartbeat() -> dict[Any, None]:
     """The setting that keeps runs from sending heartbeats: each would wait up to a second for that thread to end.
 
-    Heartbeats let an automation find runs whose process is gone. A run on a terminal is watched by who started it, and
-    one that was killed while it wrote is found by the next that takes the lock. Whoever wants them sets the frequency.
+    Heartbeats let an automation find runs whose process is gone. A run on a terminal is watched by the person who
+    started it, and the next run that takes the lock marks a killed writer as crashed. Set
+    `PREFECT_FLOWS_HEARTBEAT_FREQUENCY` to send them all the same.
     """
     frequency = getattr(settings, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", None)  # Prefect 3.4 has none
     chosen = frequency is None or "heartbeat_frequency" in get_current_settings().flows.model_fields_set

@@ -46,7 +46,7 @@ def read_all(api: Api, collection: str, **body: Any) -> Iterator[dict[str, Any]]
 
 
 def read_deployments(api: Api, names: Collection[str] = (), *, tags: Collection[str] = ()) -> dict[str, LiveDeployment]:
-    """The deployments of the given names whoever owns them, or those that carry all the tags, by key.
+    """Read the deployments of the given names, owned or not, or those that carry all the tags; by key.
 
     Two paged reads, however many there are: one of deployments, one of their flows, since a deployment knows its flow
     by id only.
@@ -57,9 +57,9 @@ def read_deployments(api: Api, names: Collection[str] = (), *, tags: Collection[
 
 
 def with_others(api: Api, ours: Mapping[str, LiveDeployment], keys: Collection[str]) -> dict[str, LiveDeployment]:
-    """Add whatever stands at some keys, whoever owns it, to the deployments that are ours.
+    """Add the deployments that exist at some keys, whatever project owns them, to the ones that are ours.
 
-    Two paged reads; none if all keys are ours.
+    Makes two paged reads; none if all keys are ours.
     """
     missing = {key for key in keys if key not in ours}
     found = read_deployments(api, {key.partition("/")[2] for key in missing}) if missing else {}

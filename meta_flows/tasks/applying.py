@@ -77,7 +77,7 @@ def apply_batch(count: int, write_all: Callable[[], None], applied: Mapping[str,
     Args:
         count: How many.
         write_all: Makes them.
-        applied: What became of each change, by key, once they are made.
+        applied: The outcome of each change by key, once they are made.
 
     Returns:
         A state that counts what was done, or names what failed.
@@ -161,7 +161,7 @@ def apply_changes(
     Args:
         api: Client of the server.
         changes: What to do; work pools before the deployments that need them.
-        applied: Is told what became of each, by key; so that is known also where this raises.
+        applied: Receives the outcome of each change by key, so that it is known even if this raises.
         stop_at_failure: Try nothing more once something has failed; otherwise only once the server does not answer.
         before_each: Called before each change that writes; what it raises ends everything.
     """

@@ -209,7 +209,7 @@ def observe(api: Api, environment: Environment) -> Observed:
 
 @contextmanager
 def observing(api: Api, environment: Environment) -> Iterator[PrefectFuture[Observed]]:
-    """Observe while the repository is read: what the server needs for it is time of its own."""
+    """Observe in the background, so that the server answers while the repository is read."""
     future = observe.submit(api, environment)
     import_module("prefect.utilities.schema_tools")  # needed next; it brings SQLAlchemy along, which takes 0.4 s
     try:
@@ -219,13 +219,13 @@ def observing(api: Api, environment: Environment) -> Iterator[PrefectFuture[Obse
 
 
 def observe_others(api: Api, observed: Observed, keys: Collection[str]) -> Observed:
-    """Add the deployments that stand where ours are wanted, whoever owns them."""
+    """Add the deployments that exist where ours are wanted, whatever project owns them."""
     return observed._replace(live=reads.with_others(api, observed.live, keys))
 
 
 @step("observe {environment.name} again")
 def is_current(api: Api, environment: Environment, proposal: Proposal) -> bool:
-    """Whether a plan still holds: its environment has had no release since, and what it changes is as it was."""
+    """Return whether a plan still holds: no release since, and everything that it changes is as it was."""
     plan, before = proposal.plan, proposal.observed
     if releases.latest_release(api, environment.project, environment.name) != before.release:
         return False
@@ -234,6 +234,7 @@ def is_current(api: Api, environment: Environment, proposal: Proposal) -> bool:
     if any(now.get(key) != before.live.get(key) for key in keys):
         return False
     used = {item.spec["work_pool_name"] for item in proposal.desired if item.key in keys}
+    used |= {change.name for change in plan.work_pools}
     pools = {name: reads.work_pool_spec(body) for name, body in before.work_pools.items() if name in used}
     return reads.read_work_pool_specs(api, used) == pools
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+import meta_flows.flows
 from tests.server.deploying.test_deploy import states
 from tests.shops import Shop
 
@@ -51,3 +56,52 @@ def test_a_saved_plan_goes_without_other_options(shop: Shop) -> None:
     assert "MF901" in shop.meta_flows("deploy", "--plan", "other.json").stderr
     assert "MF215" in shop.meta_flows("deploy", "--plan", "missing.json").stderr
     assert shop.live() == {}
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Let something happen between a deploy's plan and its lock."""
+    module = sys.modules[f"{meta_flows.flows.__name__}.deploy_all"]  # as an attribute, that is the flow
+    writing = module.writing
+
+    def happen(event: Callable[[], None]) -> None:
+        @contextmanager
+        def delayed(*arguments: Any) -> Iterator[Any]:
+            event()
+            with writing(*arguments) as lock:
+                yield lock
+
+        monkeypatch.setattr(module, "writing", delayed)
+
+    return happen
+
+
+def test_what_an_operator_adds_while_a_deploy_waits_for_the_lock_stays(
+    shop: Shop, meanwhile: Callable[[Callable[[], None]], None]
+) -> None:
+    """The plan that was made before would take it away."""
+    shop.write("environments/development.yaml", {"work_pools": {"python": {"name": shop.project}}})
+    shop.deploy()
+    deployment = shop.live()["a-python-dev"]
+    shop.write("flows/a/deployment.yaml", {"job_variables": {"env": {"REGION": "north"}}})
+
+    def add() -> None:
+        env = {"job_variables": {"env": {"BY_HAND": "1"}}, "work_pool_name": shop.project}
+        shop.server.patch(f"/deployments/{deployment['id']}", env)
+
+    meanwhile(add)
+    assert states(shop.deploy())["a-python-dev"] == "Updated"
+    assert shop.live()["a-python-dev"]["job_variables"]["env"].items() >= {"REGION": "north", "BY_HAND": "1"}.items()
+
+
+def test_a_work_pool_that_changes_while_a_deploy_waits_for_the_lock_is_compared_again(
+    shop: Shop, meanwhile: Callable[[Callable[[], None]], None]
+) -> None:
+    def state(**stated: Any) -> None:
+        shop.write("environments/development.yaml", {"work_pools": {"python": {"name": shop.project, **stated}}})
+
+    state(description="Before.")
+    shop.deploy()
+    state(description="After.")
+    meanwhile(lambda: shop.server.patch(f"/work_pools/{shop.project}", {"description": "After."}))
+    assert shop.deploy()["work_pools"] == []
