@@ -39,11 +39,11 @@ def test_status_asks_each_question_once(deployed: Deployed) -> None:
     assert asked.total() <= 12
 
 
-@pytest.mark.system
 def test_a_deployment_that_runs_all_the_time_hides_no_other(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(activity, "PAGE", 4)
+    monkeypatch.setattr(activity, "AT_A_TIME", 2)
     deployed.run_ended("b", "FAILED")
     deployed.run_ended("b", "COMPLETED")
     for _ in range(9):
