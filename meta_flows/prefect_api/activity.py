@@ -18,7 +18,7 @@ from meta_flows.verification import RUNS, Facts, ScheduleFacts
 HORIZON = timedelta(days=100)
 """How far ahead Prefect schedules runs, unless the server's settings say otherwise."""
 
-AT_A_TIME = 100
+AT_A_TIME = PAGE
 """How many deployments one request names at most."""
 
 Run = Mapping[str, Any]
@@ -160,10 +160,11 @@ def read_finished_runs(api: Api, deployments: Iterable[LiveDeployment]) -> dict[
 def _first_runs(
     api: Api, deployments: Collection[str], enough: Callable[[str, list[Run]], bool], sort: str, **found: Any
 ) -> dict[str, list[Run]]:
-    """The first runs of each deployment, by its id, in a request or two for every hundred: who has enough is done.
+    """Return the first runs of each deployment by its id, in a request or two for every 200 deployments.
 
-    One that runs every minute would else fill page after page before another one is heard of. No request names more
-    than a hundred deployments, so what all requests cost grows with their number and not with its square.
+    A deployment that has enough is not asked for again: one that runs every minute would else fill page after page
+    before another one is heard of. No request names more than 200, so that the cost of all requests grows with the
+    number of deployments and not with its square.
     """
     runs: dict[str, list[Run]] = {}
     ids = sorted(deployments)

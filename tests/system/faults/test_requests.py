@@ -9,7 +9,7 @@ from tests.system.faults.conftest import Lanes
 from tests.system.faults.proxy import Proxy
 from tests.system.faults.scene import DAILY, Scene
 
-PAGED = ("POST /api/deployments/filter", "POST /api/flows/filter")
+PAGED = ("POST /api/deployments/filter", "POST /api/flows/filter", "POST /api/flow_runs/filter")
 
 
 def scheduled_runs(scene: Scene) -> set[str]:
@@ -37,13 +37,13 @@ def unchanged_deploy(scene: Scene, count: int) -> Counter[str]:
     return scene.proxy.counts()
 
 
-def test_an_unchanged_deploy_writes_nothing_and_asks_no_more_for_210_deployments_than_for_30(
+def test_an_unchanged_deploy_writes_nothing_and_asks_for_210_deployments_what_it_asks_for_30_but_for_a_second_page(
     lanes: Lanes, tmp_path: Path
 ) -> None:
     server = lanes[0].scene.server
     with Proxy(server.api_url) as proxy:
         scene = Scene(tmp_path, server, proxy)
         few, many = unchanged_deploy(scene, 30), unchanged_deploy(scene, 210)
-    assert [few.pop(read) for read in PAGED] == [1, 1]
-    assert [many.pop(read) for read in PAGED] == [2, 2]
+    assert [few.pop(read) for read in PAGED] == [1, 1, 3]
+    assert [many.pop(read) for read in PAGED] == [2, 2, 5]  # only ten have a schedule, and so a next run
     assert many == few
