@@ -70,8 +70,10 @@ class Desk(Shop):
         return wait_until(lambda: state if (state := self.state(run)) not in OPEN else "", timeout=240)
 
     def answer(self, run: str, **fields: Any) -> None:
-        """Fill in the form of a suspended run."""
-        self.server.post(f"/flow_runs/{run}/resume", {"run_input": fields})
+        """Fill in the form of a suspended run, as slowly as a person: its process has ended by then."""
+        wait_until(lambda: not self.is_executed(run))
+        taken = self.server.post(f"/flow_runs/{run}/resume", {"run_input": fields})
+        assert taken["status"] == "ACCEPT", taken
 
     def is_executed(self, run: str) -> bool:
         """Whether any process of this machine executes a run."""

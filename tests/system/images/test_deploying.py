@@ -72,7 +72,7 @@ class Dock(Shop):
     def forget(self, *repositories: str) -> None:
         """Remove images from the engine."""
         for image in (image for repository in repositories for image in self.engine.images.list(repository)):
-            self.engine.images.remove(str(image.id), force=True)
+            self.engine.images.remove(str(image.id), force=True, noprune=True)  # others build on its layers
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_what_was_pushed_runs_by_its_digest_after_the_image_was_removed_here(
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     repository = f"{registry.address}/meta-flows-examples/rpa1"
     (image,) = engine.images.list(repository)
-    engine.images.remove(image.attrs["Id"], force=True)
+    engine.images.remove(image.attrs["Id"], force=True, noprune=True)
     assert not engine.images.list(repository)
 
     docker_worker(pool, server)
@@ -118,4 +118,4 @@ def test_what_was_pushed_runs_by_its_digest_after_the_image_was_removed_here(
     (pulled,) = engine.images.list(repository)
     assert pulled.tags == []  # it came by its digest
     wait_until(lambda: not engine.containers.list(filters={"ancestor": pulled.attrs["Id"]}))
-    engine.images.remove(pulled.attrs["Id"], force=True)
+    engine.images.remove(pulled.attrs["Id"], force=True, noprune=True)
