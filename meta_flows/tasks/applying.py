@@ -71,18 +71,17 @@ def apply_change(api: Api, change: Change | WorkPoolChange, flow_ids: Mapping[st
 
 
 @step("apply {count} changes")
-def apply_batch(count: int, write_all: Callable[[], None], applied: Mapping[str, Applied]) -> State[Any]:
+def apply_batch(count: int, write_all: Callable[[], Mapping[str, Applied]]) -> State[Any]:
     """Make many changes in one task run.
 
     Args:
         count: How many.
-        write_all: Makes them.
-        applied: The outcome of each change by key, once they are made.
+        write_all: Makes them, and returns the outcome of each by key.
 
     Returns:
         A state that counts what was done, or names what failed.
     """
-    write_all()
+    applied = write_all()
     failed = [f"{key}: {result.error}" for key, result in applied.items() if result.state == "Failed"]
     if failed:
         return Failed(message=f"{len(failed)} of {count} changes failed: {'; '.join(failed)}")
@@ -184,7 +183,7 @@ def apply_changes(
         get_run_logger().info("%s %s%s", DONE[change.action], change, fields and f": {fields}")
         return None
 
-    error = _failure(apply_batch(count, partial(write_all, in_batch), applied, return_state=True))
+    error = _failure(apply_batch(count, partial(write_all, in_batch), return_state=True))
     if error and not isinstance(error, FailedRun):
         raise error
 
@@ -204,7 +203,8 @@ def _apply_all(
     *,
     stop_at_failure: bool,
     before_each: Callable[[], None] | None,
-) -> None:
+) -> dict[str, Applied]:
+    """Make changes by a function for each; return their outcomes, and add them to those of earlier changes."""
     planned, stopped = tuple(planned), ""
     with progress("write deployments", sum(change.action != "unchanged" for change in planned)) as advance:
         for change in planned:
@@ -227,6 +227,7 @@ def _apply_all(
                 applied[change.key] = Applied(DONE[change.action])
             if applied[change.key].error and stop_at_failure:
                 stopped = stopped or ANOTHER_FAILED
+    return {change.key: applied[change.key] for change in planned}
 
 
 def _unreachable(error: BaseException) -> bool:

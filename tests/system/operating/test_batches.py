@@ -51,6 +51,17 @@ def test_many_changes_share_a_task_run_that_logs_each_and_counts_them(shop: Shop
     assert "Updated b-python-dev: description, parameters.count" in lines
 
 
+def test_deletions_are_a_batch_of_their_own_and_counted_by_themselves(shop: Shop) -> None:
+    shop.deploy()
+    for letter in "abc":
+        shop.remove(f"flows/{letter}")
+    for letter in "defg":
+        shop.add_flow(letter)
+    steps = task_runs(shop, shop.deploy("--prune", "--prune-limit", "1"))
+    assert steps["apply 4 changes"]["state"]["message"] == "4 created"
+    assert steps["apply 3 changes"]["state"]["message"] == "3 deleted"
+
+
 def test_a_change_that_fails_among_many_is_named_and_has_a_task_run_of_its_own(shop: Shop) -> None:
     shop.write("flows/b/deployment.yaml", {"ignore": ["MF414"], "job_variables": {"env": {"PORT": 8080}}})
     done = shop.meta_flows("deploy", "--json")
