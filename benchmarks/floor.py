@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -37,12 +38,11 @@ def measure_floor(server: Server, project: str) -> float:
         names = {flow["id"]: flow["name"] for flow in server.flows()}
         begun, created = time.monotonic(), []
         for flow_id, body in bodies:
-            flow = _post(api, "/flows/", {"name": PREFIX + names[flow_id]})["id"]
-            created.append(_post(api, "/deployments/", {**body, "flow_id": flow})["id"])
+            flow = _send(api, "POST", "/flows/", {"name": PREFIX + names[flow_id]}).json()["id"]
+            created.append(_send(api, "POST", "/deployments/", {**body, "flow_id": flow}).json()["id"])
         seconds = time.monotonic() - begun
         for deployment in created:
-            while api.delete(f"/deployments/{deployment}").status_code == httpx.codes.SERVICE_UNAVAILABLE:
-                pass
+            _send(api, "DELETE", f"/deployments/{deployment}")
     return seconds
 
 
@@ -61,8 +61,10 @@ def _body(found: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _post(api: httpx.Client, path: str, body: dict[str, Any]) -> Any:
-    """The answer to a POST, sent again at once while SQLite is locked."""
-    while (answer := api.post(path, json=body)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
-        pass
-    return answer.raise_for_status().json()
+def _send(api: httpx.Client, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    """The answer to a request, sent again at once while SQLite is locked and when an idle connection was closed."""
+    while True:
+        with suppress(httpx.ReadError, httpx.RemoteProtocolError):
+            answer = api.request(method, path, json=body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return answer

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from benchmarks.floor import measure_floor
 from benchmarks.repository import change_one_flow, write_repository
 from benchmarks.server import Database, Server, started_server
-from meta_flows.tasks.applying import SINGLE
+from meta_flows.tasks.shell import SINGLE
 
 Tool = Literal["stock", "meta-flows"]
 Phase = Literal["cold", "unchanged", "one changed"]

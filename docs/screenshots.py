@@ -126,7 +126,7 @@ def take(shown: Scene) -> None:
     page.goto(f"{shown.ui}/runs/flow-run/{run}?tab=TaskRuns")
     page.get_by_role("tabpanel").get_by_role("link").first.wait_for()
     shown.picture("run", 1200)
-    written = {"flow_run_id": {"any_": [run]}, "key": {"any_": [f"deploy-{PROJECT}-{ENVIRONMENT}"]}}
+    written = {"flow_run_id": {"any_": [run]}, "key": {"any_": [f"deploy--{PROJECT}--{ENVIRONMENT}"]}}
     [report] = shown.post("/artifacts/filter", artifacts=written)
     page.goto(f"{shown.ui}/artifacts/artifact/{report['id']}")
     page.get_by_role("heading", name="Deployments", exact=True).first.wait_for()

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 from prefect.settings import get_current_settings
 
 from meta_flows.errors import MetaFlowsError, problem, refuse
-from meta_flows.models import Change, LiveDeployment, ValidationError, kebab
+from meta_flows.models import Change, LiveResource, ValidationError, kebab
 from meta_flows.settings import settings
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, f
     return Seen(change.name, findings, picture if picture.exists() else None)
 
 
-def _not_displayed(page: Page, url: str, change: Change, live: LiveDeployment, picture: Path) -> list[str]:
+def _not_displayed(page: Page, url: str, change: Change, live: LiveResource, picture: Path) -> list[str]:
     """What a deployment's page does not show as it should be; a picture of it is taken on the way."""
     _open(page, f"{url}?tab=Description", lambda: page.get_by_text(live.id), picture)
     wrong = _settled(lambda: texts_not_displayed(page.locator("body").inner_text(), change.target, live.spec))

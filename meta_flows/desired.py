@@ -22,7 +22,7 @@ from meta_flows.configuration.secrets import masked
 from meta_flows.discovery import discover
 from meta_flows.errors import MetaFlowsError, outcome, problem
 from meta_flows.images import Context, Image, describe_image
-from meta_flows.models import Deployment, FlowMetadata, ValidationError
+from meta_flows.models import FlowMetadata, Resource, ValidationError
 from meta_flows.parameter_schemas import Loaded
 from meta_flows.rendering import render, version
 
@@ -53,7 +53,7 @@ class Images(NamedTuple):
 class Desired(NamedTuple):
     """The rendered deployments, what kept others from being rendered, and what is worth a look."""
 
-    deployments: tuple[Deployment, ...]
+    deployments: tuple[Resource, ...]
     refused: tuple[ValidationError, ...]
     warnings: tuple[ValidationError, ...] = ()
 
@@ -104,7 +104,7 @@ def render_all(
         schemas: Parameter schema of each new entrypoint, or why there is none.
     """
     checkout, template = sources.read_checkout(root), cache(partial(load_template, root))
-    deployments: list[Deployment] = []
+    deployments: list[Resource] = []
     refused: list[ValidationError] = []
     warnings: list[ValidationError] = []
     for item in configured.flows:

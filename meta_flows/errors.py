@@ -65,3 +65,10 @@ def outcome(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | 
         return function(*args, **kwargs)
     except MetaFlowsError as error:
         return error
+
+
+def error_summary(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, MetaFlowsError):
+        return "; ".join(item.message for item in error.errors)
+    return f"{type(error).__name__}: {error}"

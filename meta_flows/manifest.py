@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
-from meta_flows.models import Deployment
+from meta_flows.models import Resource
 
 AS_THEY_ARE = ("version", "description", "tags", "entrypoint", "parameters", "enforce_parameter_schema", "paused")
 
 
-def manifest(deployments: Iterable[Deployment], source: str) -> str:
+def manifest(deployments: Iterable[Resource], source: str) -> str:
     """The text of a file for `prefect deploy --all --prefect-file`.
 
     Args:
@@ -24,7 +24,7 @@ def manifest(deployments: Iterable[Deployment], source: str) -> str:
     return heading + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _entry(deployment: Deployment) -> dict[str, Any]:
+def _entry(deployment: Resource) -> dict[str, Any]:
     spec = deployment.spec
     work_pool = {
         "name": spec["work_pool_name"],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from meta_flows.earlier_versions import upgraded_plan, upgraded_release
 
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 """How a deployment runs: the name of a template file, `python` or `docker` among those shipped."""
@@ -178,54 +180,68 @@ class FlowMetadata(Model):
 Action = Literal["create", "update", "delete", "unchanged"]
 
 
-class _Named(Model):
-    """Something about one work pool or deployment."""
+class Ownership(NamedTuple):
+    """Whose resources they are."""
 
-    name: str
-
-    @property
-    def key(self) -> str:
-        """What identifies it on a server: a work pool's name, in which no slash is allowed."""
-        return self.name
-
-
-class _Keyed(_Named):
-    """Something about one deployment."""
-
-    flow_name: str
+    project: str
+    environment: str
 
     @property
-    def key(self) -> str:
-        """What identifies the deployment on a server: `flow/deployment`."""
-        return f"{self.flow_name}/{self.name}"
+    def tags(self) -> tuple[str, str]:
+        """The tags of what is ours; the server can filter by tags, not by labels."""
+        return f"project:{self.project}", f"environment:{self.environment}"
 
 
-class Deployment(_Keyed):
-    """One deployment that the repository asks for, rendered completely.
+class Identified(Model):
+    """Something about one resource.
 
     Attributes:
-        spec: The body of the deployment as the Prefect API has it, without ids; `schedules` is a mapping by slug.
+        type: Name of its resource type, a key of `meta_flows.resources.TYPES`.
+        flow_name: The flow of a deployment; empty for the other types.
+    """
+
+    type: str = "deployment"
+    name: str
+    flow_name: str = ""
+
+    @property
+    def key(self) -> str:
+        """What identifies it among the resources of its type: `flow/name` for a deployment, else its name."""
+        return f"{self.flow_name}/{self.name}" if self.flow_name else self.name
+
+    @property
+    def address(self) -> str:
+        """What identifies it among all resources of a server: `type/key`; no type has a slash in its name."""
+        return f"{self.type}/{self.key}"
+
+
+class Resource(Identified):
+    """One resource that the repository declares, rendered completely, or that a release has applied.
+
+    Attributes:
+        kind: How a deployment runs, or a work pool's type.
+        spec: Its body as the Prefect API has it, without ids; a deployment's `schedules` are a mapping by slug.
         replaces: Name of the deployment whose place it takes.
     """
 
-    kind: str
+    kind: str = ""
     spec: dict[str, Any]
     replaces: str | None = None
 
 
-class LiveDeployment(_Keyed):
-    """One deployment as the server has it.
+class LiveResource(Identified):
+    """One resource as the server has it.
 
     Attributes:
-        spec: Same shape as `Deployment.spec`, with every field the server returns that a spec can state.
-        schedule_ids: Id of each schedule by its key in `spec["schedules"]`.
-        updated: When it, or a schedule of it, was last written to, by whoever it was.
-        ready: Whether a worker has polled its queue lately.
+        spec: Same shape as `Resource.spec`, with every field the server returns that a spec can declare.
+        part_ids: Id of each part that is written to on its own, i.e. of a deployment's schedules, by its key.
+        updated: When it, or a part of it, was last written to, by whatever client.
+        ready: Whether a worker has polled it lately; not part of what it is.
     """
 
     id: str
     spec: dict[str, Any]
-    schedule_ids: dict[str, str] = Field(default_factory=dict)
+    part_ids: dict[str, str] = Field(default_factory=dict)
     updated: datetime | None = None
     ready: bool = False
 
@@ -244,73 +260,48 @@ class FieldChange(Model):
     drift: bool = False
 
 
-class AnyChange(_Named):
-    """What a plan does to something.
+class Change(Identified):
+    """What a plan does to one resource.
 
     Attributes:
         reason: Why it is deleted, or what it takes the place of.
         target: The complete spec to reach; never serialised, since it can hold what operators typed.
+        live: What it starts from; never serialised, either.
     """
 
     action: Action
+    kind: str = ""
     reason: str = ""
     fields: tuple[FieldChange, ...] = ()
     target: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
-
-
-class Change(_Keyed, AnyChange):
-    """What a plan does to one deployment.
-
-    Attributes:
-        live: The deployment it starts from; never serialised, either.
-    """
-
-    kind: str = ""
-    live: LiveDeployment | None = Field(default=None, exclude=True, repr=False)
+    live: LiveResource | None = Field(default=None, exclude=True, repr=False)
 
     def __str__(self) -> str:
-        return self.name
-
-
-class WorkPoolChange(AnyChange):
-    """What a plan does to one work pool: make one that is missing, or change what is stated of it.
-
-    Attributes:
-        live: The spec it starts from, its type, description, concurrency limit and base job template; never
-            serialised, either.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")  # earlier versions recorded new pools, and their template
-
-    action: Action = "create"
-    type: str
-    live: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
-
-    def __str__(self) -> str:
-        return f"work pool {self.name}"
+        return self.name if self.type == "deployment" else f"{self.type.replace('_', ' ')} {self.name}"
 
 
 class Plan(Model):
     """The changes that bring an environment's live state in line with the desired one.
 
     Attributes:
-        work_pools: What is done to work pools, before anything else.
+        changes: What is done to each resource, in the order in which it is done.
         flows: Flows that the server does not know yet.
         work_queues: Queues, as (pool, queue), that come into being with the first deployment that names them.
         digest: Hash over what would be changed and from what; another live state gives another digest.
-        refused: Why deployments were left out of it, e.g. because somebody else owns them.
+        refused: Why resources were left out of it, e.g. because another project owns them.
         kept: Why deployments that the repository no longer has are not deleted.
     """
 
     project: str
     environment: str
-    work_pools: tuple[WorkPoolChange, ...] = ()
-    work_queues: tuple[tuple[str, str], ...] = ()
-    flows: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
+    flows: tuple[str, ...] = ()
+    work_queues: tuple[tuple[str, str], ...] = ()
     refused: tuple[ValidationError, ...] = ()
     kept: tuple[str, ...] = ()
     digest: str = ""
+
+    _upgrade = model_validator(mode="before")(upgraded_plan)
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -320,7 +311,7 @@ class Plan(Model):
     @property
     def in_sync(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.pending and not self.work_pools
+        return not self.pending
 
 
 ReleaseState = Literal["applying", "succeeded", "failed", "rolled-back", "incomplete", "rejected"]
@@ -333,15 +324,15 @@ class Release(Model):
         id: Sorts by time.
         by: The meta-flow that made it.
         state: `applying` and `incomplete` are unfinished: a deploy that was killed, and one that could not be undone.
-        deployments: What is released once it has succeeded, by key: every deployment of the environment.
-        previous: What was released before it of the deployments that it changes; None for what was not.
-        preimages: What was live of those deployments before the first write; None for those it creates.
-        work_pools: What is stated of each work pool that is ours: one that we made, or stated something of.
-        previous_work_pools: The same before it.
-        work_pool_preimages: What was live of the work pools that it changes.
-        failures: Why each deployment or work pool that was not changed as planned was not, by key.
+        all_or_nothing: Whether a failure undoes all of it; otherwise what succeeded stays.
+        resources: What is released once it has succeeded, by address: every resource of the environment.
+        previous: What was released before it of the resources for which that differs; None for what was not.
+        preimages: What was live of the resources that it changes, before the first write; None for those it creates.
+        written: The complete specs that are written to resources that there were before, by address, so that an undo
+            can tell them from what others have written since; None in records of earlier versions.
+        failures: Why each resource that was not changed as planned was not, by address.
         restores: Id of the release that this one made current again.
-        approval: Who approved or rejected it, and why, where somebody was asked.
+        approval: Who approved or rejected it, and why, where that was asked.
         flow_run_id: The meta-flow's run.
         dirty: Whether the checkout had uncommitted changes; None outside a git checkout.
     """
@@ -351,6 +342,7 @@ class Release(Model):
     environment: str
     by: str = "deploy-all"
     state: ReleaseState = "applying"
+    all_or_nothing: bool = True
     started: datetime
     finished: datetime | None = None
     author: str = ""
@@ -360,18 +352,23 @@ class Release(Model):
     restores: str | None = None
     approval: str | None = None
     plan: Plan
-    deployments: dict[str, Deployment] = Field(default_factory=dict)
-    previous: dict[str, Deployment | None] = Field(default_factory=dict)
-    preimages: dict[str, LiveDeployment | None] = Field(default_factory=dict)
-    work_pools: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    previous_work_pools: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    work_pool_preimages: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    resources: dict[str, Resource] = Field(default_factory=dict)
+    previous: dict[str, Resource | None] = Field(default_factory=dict)
+    preimages: dict[str, LiveResource | None] = Field(default_factory=dict)
+    written: dict[str, tuple[dict[str, Any], ...]] | None = None
     failures: dict[str, str] = Field(default_factory=dict)
+
+    _upgrade = model_validator(mode="before")(upgraded_release)
 
     @property
     def unfinished(self) -> bool:
         """Whether what is live may be neither what it put there nor what was there before."""
         return self.state in ("applying", "incomplete")
+
+    @property
+    def to_undo(self) -> bool:
+        """Whether what it left half done is to be undone."""
+        return self.unfinished and self.all_or_nothing
 
 
 class FinishedRun(Model):
@@ -403,41 +400,28 @@ class Health(Model):
     last_run: FinishedRun | None = None
 
 
-class _Outcome(_Named):
-    """What became of something in one run of a meta-flow.
+class Outcome(Identified):
+    """One row of a report: how one resource ended in one run of a meta-flow.
 
     Attributes:
+        kind: How a deployment runs, or a work pool's type.
         state: Name of its task run's state, e.g. `Created` or `Failed`; in a dry run `ToCreate` and the like.
-        link: Its page in the Prefect UI; None while it does not exist.
-    """
-
-    state: str
-    fields: tuple[FieldChange, ...] = ()
-    link: str | None = None
-    error: str | None = None
-
-
-class Outcome(_Keyed, _Outcome):
-    """What became of one deployment in one run of a meta-flow.
-
-    Attributes:
         reason: Why it is deleted, or what it takes the place of.
+        link: Its page in the Prefect UI; None while it does not exist.
         updated: When it was last written to before.
-        schedules: Its schedules in words, by slug.
-        health: How it does; None where nobody looked, e.g. in a plan.
+        schedules: A deployment's schedules in words, by slug.
+        health: A deployment's health; None where it was not read, e.g. in a plan.
     """
 
     kind: str
+    state: str
     reason: str = ""
+    fields: tuple[FieldChange, ...] = ()
+    link: str | None = None
+    error: str | None = None
     updated: datetime | None = None
     schedules: dict[str, str] = Field(default_factory=dict)
     health: Health | None = None
-
-
-class WorkPoolOutcome(_Outcome):
-    """What became of one work pool that was to be made or changed."""
-
-    type: str
 
 
 class DeployResult(Model):
@@ -446,6 +430,7 @@ class DeployResult(Model):
     Attributes:
         state: Name of the run's final state, e.g. `InSync`, `Deployed`, `RolledBack`; a key of `reporting.RESULTS`.
         message: Counts, in words.
+        outcomes: A row for each deployment, and for each other resource that is changed.
         refused: What was left out or failed, and why.
         warnings: What rules say that refuses nothing.
         notes: What is worth knowing and refuses nothing.
@@ -457,7 +442,6 @@ class DeployResult(Model):
     state: str
     message: str
     outcomes: tuple[Outcome, ...] = ()
-    work_pools: tuple[WorkPoolOutcome, ...] = ()
     refused: tuple[ValidationError, ...] = ()
     warnings: tuple[ValidationError, ...] = ()
     notes: tuple[str, ...] = ()

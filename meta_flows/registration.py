@@ -11,8 +11,7 @@ import prefect
 from meta_flows import capabilities, sources
 from meta_flows.configuration import Environment, GitSource, Schedule
 from meta_flows.errors import refuse
-from meta_flows.models import Deployment
-from meta_flows.planning import ownership_tags
+from meta_flows.models import Resource
 from meta_flows.rendering import render_schedule
 
 META_FLOWS = ("deploy_all", "clean_deployments", "reconcile", "rollback", "check_ui", "validate")
@@ -66,7 +65,7 @@ def render_meta_flow(
     *,
     version: str,
     choices: Mapping[str, Sequence[str]],
-) -> Deployment:
+) -> Resource:
     """The deployment of one meta-flow for an environment.
 
     Two runs of one never overlap, and the second waits: to cancel the first would end one that was just approved.
@@ -96,7 +95,7 @@ def render_meta_flow(
         "version": version,
         "description": loaded.description,
         "entrypoint": f"meta_flows.flows.{function}",
-        "tags": [TAG, *ownership_tags(owner(environment).project, environment.name)],
+        "tags": [TAG, *owner(environment).ownership.tags],
         "parameters": {"environment": environment.name, **own},
         "parameter_openapi_schema": form(loaded.schema, environment.name, choices),
         "enforce_parameter_schema": True,
@@ -107,9 +106,7 @@ def render_meta_flow(
         "concurrency_options": {"collision_strategy": "ENQUEUE"},
         "schedules": {schedule.slug: render_schedule(schedule, environment)} if schedule else {},
     }
-    return Deployment(
-        flow_name=loaded.name, name=deployment_name(loaded.name, environment), kind="meta-flow", spec=spec
-    )
+    return Resource(flow_name=loaded.name, name=deployment_name(loaded.name, environment), kind="meta-flow", spec=spec)
 
 
 def form(schema: Mapping[str, Any], environment: str, choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:

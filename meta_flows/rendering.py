@@ -24,8 +24,8 @@ from meta_flows.configuration.environment import ResourceLimits
 from meta_flows.configuration.quantities import cpu_count, memory_bytes
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
 from meta_flows.images import Image
-from meta_flows.models import Deployment, FlowMetadata, Place, kebab
-from meta_flows.planning import PRUNE_TAG, ownership_tags
+from meta_flows.models import FlowMetadata, Place, Resource, kebab
+from meta_flows.planning import PRUNE_TAG
 from meta_flows.sources import PullSteps
 
 VERSION_LENGTH = 12
@@ -50,7 +50,7 @@ def render(
     pull_steps: PullSteps,
     schema: Mapping[str, Any],
     image: Image | None = None,
-) -> Deployment:
+) -> Resource:
     """Render one deployment; block and variable references stay as they are, for the run to resolve.
 
     Args:
@@ -92,7 +92,7 @@ def render(
         filled["job_variables"] = _mounted(_stated(filled["job_variables"]), root, environment.source, place)
     limit = configuration.concurrency_limit
     schedules = configuration.schedules if options.scheduled else ()
-    ownership = ownership_tags(environment.project, environment.name)
+    ownership = environment.ownership.tags
     prune = [] if configuration.prune is None else [f"{PRUNE_TAG}{str(configuration.prune).lower()}"]
     spec: dict[str, Any] = {
         "version": version(flow),
@@ -115,7 +115,7 @@ def render(
     }
     spec.update({key: value for key, value in optional.items() if value is not None})
     _refuse_secrets(spec, configuration.document, flow.place)
-    return Deployment(
+    return Resource(
         flow_name=flow.name,
         name=deployment_name(configuration.slug, kind, environment),
         kind=kind,

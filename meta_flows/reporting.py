@@ -9,13 +9,12 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
-from meta_flows.models import AnyChange, DeployResult, FieldChange, Health, Outcome, ValidationError, WorkPoolOutcome
-
-DONE = {"create": "Created", "update": "Updated", "delete": "Deleted", "unchanged": "Unchanged"}
-"""What became of a deployment, by what was planned; the name of its task run's state."""
+from meta_flows.engine import DONE
+from meta_flows.models import Change, DeployResult, FieldChange, Health, Outcome, ValidationError
+from meta_flows.resources import TYPES
 
 PLANNED = {"create": "ToCreate", "update": "ToUpdate", "delete": "ToDelete", "unchanged": "Unchanged"}
-"""The same of a plan that is not carried out."""
+"""The state of a change that is not carried out, by its action."""
 
 OUTCOMES = {
     "Failed": ("failed", "red"),
@@ -84,11 +83,6 @@ HEALTH = {"Unhealthy": "red", "Degraded": "yellow", "Unknown": "dim", "Healthy":
 """How a deployment can do, and its colour."""
 
 
-def called(key: str) -> str:
-    """What stands under a key of a release, e.g. `deployment 'sales/sales-python-dev'`."""
-    return f"deployment '{key}'" if "/" in key else f"work pool '{key}'"
-
-
 def health_in_words(health: Health | None) -> str:
     """How a deployment does and why, e.g. `Degraded: an operator has paused the deployment`."""
     if health is None:
@@ -116,33 +110,45 @@ def schedule_in_words(schedule: Mapping[str, Any]) -> str:
     return words if schedule.get("active", True) else f"{words} (paused)"
 
 
-def counts_in_words(outcomes: Iterable[Outcome], refused: int, work_pools: Iterable[WorkPoolOutcome] = ()) -> str:
+def deployments(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The rows of deployments."""
+    return [outcome for outcome in outcomes if outcome.type == "deployment"]
+
+
+def others(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The rows of all other resources: only what changes has one."""
+    return [outcome for outcome in outcomes if outcome.type != "deployment"]
+
+
+def titled(outcome: Outcome) -> str:
+    """What a row is about: a deployment's name, or the type and name of another resource."""
+    return outcome.name if outcome.type == "deployment" else f"{TYPES[outcome.type].title} {outcome.name}"
+
+
+def counts_in_words(outcomes: Iterable[Outcome], refused: int) -> str:
     """How many of each, e.g. `2 created, 1 unchanged, 1 refused, work pool dev-python created`."""
-    counted: dict[str, int] = {}
-    for outcome in outcomes:
-        counted[outcome.state] = counted.get(outcome.state, 0) + 1
+    rows = tuple(outcomes)
+    counted = Counter(outcome.state for outcome in deployments(rows))
     words = [f"{counted[state]} {text}" for state, (text, _) in OUTCOMES.items() if state in counted]
     words += [f"{refused} refused"] if refused else []
-    words += [f"work pool {pool.name} {OUTCOMES[pool.state][0]}" for pool in work_pools]
+    words += [f"{titled(outcome)} {OUTCOMES[outcome.state][0]}" for outcome in others(rows)]
     return ", ".join(words) or "nothing there"
 
 
-def changes_by_action(changes: Iterable[AnyChange]) -> str:
+def changes_by_action(changes: Iterable[Change]) -> str:
     """How many of each a plan has, e.g. `2 create, 1 unchanged`."""
     counted = Counter[str](change.action for change in changes)
     return ", ".join(f"{counted[action]} {action}" for action in DONE if counted[action]) or "nothing"
 
 
 def changes_in_words(result: DeployResult) -> Iterator[tuple[str, list[str]]]:
-    """Each work pool and deployment that is changed, and its fields; drift of a deployment says since when."""
-    for pool in result.work_pools:
-        if pool.fields:
-            yield f"work pool {pool.name}", [field_in_words(field) for field in pool.fields]
+    """Each resource that is changed, and its fields; drift of a deployment says since when."""
     for outcome in result.outcomes:
-        if outcome.fields and outcome.state not in (DONE["create"], PLANNED["create"]):
+        created = outcome.type == "deployment" and outcome.state in (DONE["create"], PLANNED["create"])
+        if outcome.fields and not created:
             since = f" (last written to {outcome.updated:%Y-%m-%d %H:%M:%S}Z)" if outcome.updated else ""
             drifted = any(field.drift for field in outcome.fields)
-            yield outcome.name + (since if drifted else ""), [field_in_words(field) for field in outcome.fields]
+            yield titled(outcome) + (since if drifted else ""), [field_in_words(field) for field in outcome.fields]
 
 
 def field_in_words(change: FieldChange, width: int = 80) -> str:
@@ -179,7 +185,7 @@ _BORDERS = {"green": "#2e7d32", "yellow": "#b26a00", "red": "#c62828"}
 
 def _picture(outcomes: Iterable[Outcome]) -> list[str]:
     """Which flows' deployments were changed, as a diagram that the Prefect UI draws."""
-    changed = [outcome for outcome in by_severity(outcomes) if OUTCOMES[outcome.state][1] in _BORDERS]
+    changed = [outcome for outcome in by_severity(deployments(outcomes)) if OUTCOMES[outcome.state][1] in _BORDERS]
     flows = {name: f"f{index}" for index, name in enumerate(dict.fromkeys(item.flow_name for item in changed))}
     if len(changed) not in PICTURED or len(flows) == len(changed):  # a row of pairs says no more than the table
         return []
@@ -194,14 +200,11 @@ def _picture(outcomes: Iterable[Outcome]) -> list[str]:
 def question(result: DeployResult) -> str:
     """What a plan does, for the narrow form that asks whether it may be carried out."""
     lines = [f"**{result.environment}: {result.message}**", ""]
-    for pool in result.work_pools:
-        lines += [f"- {OUTCOMES[pool.state][0]}: **work pool {pool.name}**"]
-        lines += [f"    - `{field_in_words(item)}`" for item in pool.fields]
-    for outcome in by_severity(result.outcomes):
+    for outcome in (*others(result.outcomes), *by_severity(deployments(result.outcomes))):
         if outcome.state != PLANNED["unchanged"]:
             reason = f" ({outcome.reason})" if outcome.reason else ""
-            lines += [f"- {OUTCOMES[outcome.state][0]}: **{outcome.name}**{reason}"]
-            created = outcome.state == PLANNED["create"]
+            lines += [f"- {OUTCOMES[outcome.state][0]}: **{titled(outcome)}**{reason}"]
+            created = outcome.type == "deployment" and outcome.state == PLANNED["create"]
             details = (
                 outcome.schedules.values() if created else [f"`{field_in_words(item)}`" for item in outcome.fields]
             )
@@ -298,18 +301,17 @@ def markdown(result: DeployResult) -> str:
     for title, findings in ((refused, result.refused), ("Warnings", result.warnings)):
         if findings:
             lines += [f"## {title}", "", *_findings(findings), ""]
-    if result.work_pools:
-        lines += ["## Work pools", "", "| work pool | type | change |", "| --- | --- | --- |"]
-        for pool in result.work_pools:
-            name = f"[{pool.name}]({pool.link})" if pool.link else pool.name
-            lines += [f"| {name} | {pool.type} | {pool.state} |"]
+    for name, rows in groupby(others(result.outcomes), key=lambda outcome: outcome.type):
+        title = TYPES[name].title
+        lines += [f"## {title.capitalize()}s", "", f"| {title} | type | change |", "| --- | --- | --- |"]
+        lines += [f"| {_linked(outcome)} | {outcome.kind} | {outcome.state} |" for outcome in rows]
         lines += [""]
-    if result.outcomes:
+    if shown := deployments(result.outcomes):
         cells = _standing_cells if result.state in ("Verified", "NotVerified") else _change_cells
-        rows = [cells(outcome) for outcome in by_severity(result.outcomes)]
-        columns = [column for column in rows[0] if any(row[column] for row in rows)]
+        table = [cells(outcome) for outcome in by_severity(shown)]
+        columns = [column for column in table[0] if any(row[column] for row in table)]
         lines += ["## Deployments", "", f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
-        lines += [f"| {' | '.join(row[column] for column in columns)} |" for row in rows]
+        lines += [f"| {' | '.join(row[column] for column in columns)} |" for row in table]
         lines += [""]
     changed = list(changes_in_words(result))
     if changed:

@@ -141,7 +141,7 @@ def worker(desk: Desk) -> Iterator[subprocess.Popen[bytes]]:
 def outcomes(result: dict[str, Any]) -> list[dict[str, Any]]:
     """What became of each deployment, in one environment or in all."""
     several = [result] if "outcomes" in result else result.values()
-    return [outcome for each in several for outcome in each["outcomes"]]
+    return [row for each in several for row in each["outcomes"] if row["type"] == "deployment"]
 
 
 def refused(desk: Desk, name: str, parameters: dict[str, Any]) -> str:

@@ -27,8 +27,8 @@ def status(*, environment: EnvironmentName = None, api_url: ApiUrl = None, commo
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.client() as api:
-        found = inspect(api, target)
+    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.connected_store() as store:
+        found = inspect(store, target)
         rows = outcomes(found)
     release = found.release.id if found.release else None
     if common.json:

@@ -18,12 +18,11 @@ from meta_flows.commands.output import err, health_text, out, print_errors, prin
 from meta_flows.commands.remote import run_registered
 from meta_flows.configuration import environment_names, load_environment
 from meta_flows.connecting import connect
-from meta_flows.errors import MetaFlowsError, refuse
+from meta_flows.errors import MetaFlowsError, error_summary, refuse
 from meta_flows.flows import clean_deployments, deploy_all, reconcile, register, rollback
 from meta_flows.models import DeployResult, Model, Outcome, Plan
 from meta_flows.parameter_schemas import importing
-from meta_flows.prefect_api.connection import plain_reason
-from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment
+from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment, deployments, others, titled
 from meta_flows.tasks.progress import watching
 from meta_flows.tasks.report import result_of
 
@@ -311,7 +310,7 @@ def run_meta_flow(
         return ended
     if isinstance(ended, MetaFlowsError):
         raise ended
-    raise RuntimeError(plain_reason(ended)) from ended
+    raise RuntimeError(error_summary(ended)) from ended
 
 
 def conclude(
@@ -345,13 +344,13 @@ def _changes(outcomes: Iterable[Outcome]) -> Table:
 
 def show(result: DeployResult, tabulated: Callable[[Iterable[Outcome]], Table] = _changes) -> None:
     """Print a result for people."""
-    pools = table("work pool", "type", "change", "link")
-    for pool in result.work_pools:
-        pools.add_row(pool.name, pool.type, Text(pool.state, style=OUTCOMES[pool.state][1]), pool.link or "")
-    if result.work_pools:
-        print_table(pools)
-    if result.outcomes:
-        print_table(tabulated(result.outcomes))
+    if rest := others(result.outcomes):
+        shown = table("resource", "type", "change", "link")
+        for row in rest:
+            shown.add_row(titled(row), row.kind, Text(row.state, style=OUTCOMES[row.state][1]), row.link or "")
+        print_table(shown)
+    if rows := deployments(result.outcomes):
+        print_table(tabulated(rows))
     for title, fields in changes_in_words(result):
         out.print(Text(f"\n{title}", style="bold"))
         for field in fields:

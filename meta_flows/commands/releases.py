@@ -10,16 +10,14 @@ from prefect.variables import Variable
 from rich.prompt import Confirm
 from rich.text import Text
 
-from meta_flows import prefect_api
+from meta_flows import engine, prefect_api
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag
 from meta_flows.commands.output import err, out, print_json, print_table, table
 from meta_flows.connecting import connect
 from meta_flows.errors import refuse
 from meta_flows.models import Release
-from meta_flows.prefect_api import lock
-from meta_flows.prefect_api.releases import read_releases
 from meta_flows.reporting import changes_by_action
-from meta_flows.tasks.reconciling import switch
+from meta_flows.tasks.reconciling import legacy_switch, switch
 
 TOLD = {"id", "state", "by", "author", "started", "finished", "restores", "approval", "failures"}
 
@@ -34,8 +32,8 @@ def releases(*, environment: EnvironmentName = None, api_url: ApiUrl = None, com
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.client() as api:
-        found = [_summary(name, release) for name, release in read_releases(api, target.project, target.name)]
+    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.connected_store() as store:
+        found = [_summary(name, release) for name, release in store.read_releases(target.ownership)]
     if common.json:
         print_json({"environment": target.name, "releases": found})
         return 0
@@ -61,7 +59,7 @@ def _summary(name: str, release: Release | None) -> dict[str, Any]:
     return {
         **release.model_dump(include=TOLD),
         "commit": commit,
-        "changes": changes_by_action((*release.plan.work_pools, *release.plan.changes)),
+        "changes": changes_by_action(release.plan.changes),
         "run": url_for("flow-run", obj_id=release.flow_run_id) if release.flow_run_id else None,
     }
 
@@ -81,16 +79,15 @@ def unlock(
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.client() as api:
-        limit_id, holders = lock.read_lock(api, target.project, target.name)
-        held = limit_id is not None
-        if limit_id is not None:
-            err.print(Text(f"{target.name} is being written to by {lock.describe(holders)}"))
+    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.connected_store() as store:
+        held, holders = engine.read_lock(store, target.ownership)
+        if held:
+            err.print(Text(f"{target.name} is being written to by {engine.described_writers(holders)}"))
             if not yes and not (err.is_terminal and Confirm.ask("Is it gone for good?", console=err, default=False)):
                 raise refuse("MF901", detail="unlocking needs a yes: on a terminal, or with --yes")
-            lock.free(api, limit_id)
+            engine.free(store, target.ownership)
     if common.json:
-        print_json({"environment": target.name, "unlocked": held, "holders": [run["name"] for run in holders]})
+        print_json({"environment": target.name, "unlocked": held, "holders": [run.name for run in holders]})
     else:
         out.print(f"{target.name} {'is unlocked' if held else 'was not locked'}")
     return 0
@@ -113,6 +110,8 @@ def suspend(
     """
     with connect(environment, root=common.root, api_url=api_url) as target:
         Variable.set(switch(target), not resume, overwrite=True)
+        if resume:
+            Variable.unset(legacy_switch(target))
     if common.json:
         print_json({"environment": target.name, "suspended": not resume})
     else:

@@ -23,10 +23,9 @@ from meta_flows.commands.running import trigger
 from meta_flows.configuration import Environment, Selection, configure
 from meta_flows.discovery import discover
 from meta_flows.errors import MetaFlowsError, refuse
-from meta_flows.models import DeployResult, LiveDeployment
-from meta_flows.planning import ownership_tags
+from meta_flows.models import DeployResult, LiveResource
 from meta_flows.prefect_api import Api, runs
-from meta_flows.prefect_api.observe import read_deployment
+from meta_flows.prefect_api.reads import read_deployment
 from meta_flows.registration import deployment_name, owner
 from meta_flows.reporting import RESULTS
 
@@ -64,11 +63,11 @@ def run_registered(
     )
 
 
-def _registered(api: Api, flow: str, target: Environment) -> LiveDeployment:
+def _registered(api: Api, flow: str, target: Environment) -> LiveResource:
     """The deployment of a meta-flow for an environment, if it is this project's."""
     key = f"{flow}/{deployment_name(flow, target)}"
     found = read_deployment(api, *key.split("/"))
-    if found is None or not {*ownership_tags(owner(target).project, target.name)} <= {*found.spec["tags"]}:
+    if found is None or not {*owner(target).ownership.tags} <= {*found.spec["tags"]}:
         raise refuse("MF531", key=key, project=target.project, environment=target.name, url=api.api_url)
     return found
 
@@ -81,7 +80,7 @@ def _slugs(root: Path, target: Environment, globs: Sequence[str]) -> list[str]:
     return sorted({item.configuration.slug for item in configured.flows})
 
 
-def _ensure_offered(deployment: LiveDeployment, slugs: Sequence[str]) -> None:
+def _ensure_offered(deployment: LiveResource, slugs: Sequence[str]) -> None:
     """Refuse flows that the registered form does not have."""
     schema = deployment.spec["parameter_openapi_schema"] or {}
     offered = schema.get("properties", {}).get("flows", {}).get("items", {}).get("enum", slugs)

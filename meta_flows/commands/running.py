@@ -11,16 +11,16 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.urls import url_for
 from rich.text import Text
 
-from meta_flows import planning, prefect_api, processes
+from meta_flows import prefect_api, processes
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flows, Parameters, parsed_parameters
 from meta_flows.commands.output import err, out, print_json, print_log
 from meta_flows.configuration import load_environment
 from meta_flows.connecting import connect
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
-from meta_flows.models import LiveDeployment
+from meta_flows.models import LiveResource
 from meta_flows.prefect_api import runs
 from meta_flows.prefect_api.connection import answers, choose_server
-from meta_flows.prefect_api.observe import has_live_worker, read_deployments
+from meta_flows.prefect_api.reads import has_live_worker, read_owned_deployments
 
 
 def run(
@@ -37,7 +37,7 @@ def run(
     """Trigger a deployment of this project, follow its run to the end, and print the end of its log."""
     parameters = parsed_parameters(parameter)
     with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.client() as api:
-        owned = read_deployments(api, tags=planning.ownership_tags(target.project, target.name))
+        owned = read_owned_deployments(api, target.ownership)
         wanted = (flow, f"{flow}-{kind}-{target.short_name}")
         found = [
             item
@@ -64,7 +64,7 @@ def run(
     return 0 if completed else 1
 
 
-def trigger(api: prefect_api.Api, deployment: LiveDeployment, parameters: Mapping[str, Any]) -> FlowRun:
+def trigger(api: prefect_api.Api, deployment: LiveResource, parameters: Mapping[str, Any]) -> FlowRun:
     """Start a run, and say where it is and whether anybody is there to take it."""
     started, pool = runs.start_run(api, deployment, parameters), deployment.spec["work_pool_name"]
     err.print(f"{deployment.name}: run {started.name}\n{url_for('flow-run', obj_id=started.id)}")
@@ -73,7 +73,7 @@ def trigger(api: prefect_api.Api, deployment: LiveDeployment, parameters: Mappin
     return started
 
 
-def _check_parameters(deployment: LiveDeployment, parameters: Mapping[str, Any]) -> None:
+def _check_parameters(deployment: LiveResource, parameters: Mapping[str, Any]) -> None:
     """Refuse what the server would accept and the run would fail on."""
     known = sorted((deployment.spec["parameter_openapi_schema"] or {}).get("properties", {}))
     name, listed = deployment.name, ", ".join(known) or "none"

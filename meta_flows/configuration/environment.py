@@ -18,7 +18,7 @@ from meta_flows.configuration.secrets import looks_secret
 from meta_flows.configuration.sections import BUILT_IN, Resolved, Section
 from meta_flows.configuration.templates import template_kinds
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
-from meta_flows.models import Kind, Place, Slug, ValidationError, kebab
+from meta_flows.models import Kind, Ownership, Place, Slug, ValidationError, kebab
 from meta_flows.settings import Settings
 
 SHORT_NAMES = {"development": "dev", "staging": "staging", "production": "prod"}
@@ -219,6 +219,11 @@ class Environment(Resolved):
         """Where a work pool is stated."""
         kinds = (kind for kind, pool in self.work_pools.items() if pool.name == name)
         return next((self.document.place(("work_pools", kind)) for kind in kinds), None)
+
+    @property
+    def ownership(self) -> Ownership:
+        """Whose the resources of this environment are."""
+        return Ownership(self.project, self.name)
 
     @property
     def project_stated(self) -> bool:

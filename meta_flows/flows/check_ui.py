@@ -41,8 +41,8 @@ def check_ui(
     root = (root or Path()).resolve()
     target = enter_environment(root, environment)
     folder = screenshots or root / "build" / "screenshots" / target.name
-    with prefect_api.client() as api:
-        found = await_runs(api, target, wait)
+    with prefect_api.connected_store() as store:
+        found = await_runs(store, target, wait)
         settings = check_settings()
         seen = open_ui(target, found, folder) if browser and not settings else []
         result = report_check(target, found, settings, seen, folder)

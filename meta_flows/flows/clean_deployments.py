@@ -1,16 +1,17 @@
 """`clean_deployments`: delete an environment's deployments, ours and no others."""
 
+from functools import partial
 from pathlib import Path
 
 from prefect import flow
 
-from meta_flows import prefect_api
 from meta_flows.models import DeployResult
+from meta_flows.proposals import propose_clean
 from meta_flows.tasks.approval import approve, confirm_deletion
-from meta_flows.tasks.going_back import propose_clean
 from meta_flows.tasks.preparation import enter_environment, run_name
-from meta_flows.tasks.releasing import carry_out, writing
+from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
+from meta_flows.tasks.shell import connected
 
 
 @flow(name="clean-deployments", flow_run_name=run_name("clean"), validate_parameters=True)
@@ -44,16 +45,13 @@ def clean_deployments(
     """
     root = (root or Path()).resolve()
     target = enter_environment(root, environment)
-    carried = None
-    with prefect_api.client() as api:
-        proposal = propose_clean(api, target, pattern)
+    ended = None
+    with connected(target) as (context, _):
+        propose = partial(propose_clean, context, pattern)
+        proposal = propose()
         if proposal.worth_doing and not dry_run:
             confirm_deletion(target, proposal, confirm)
-            proposal = approve(target, proposal, root, approved)
-        if proposal.worth_doing and not dry_run:
-            with writing(api, target) as lock:
-                proposal = approve(target, propose_clean(api, target, pattern), root, approved)
-                if proposal.worth_doing:
-                    carried = carry_out(api, target, proposal, lock, root=root, whole=False)
-        result = report("Cleaned", proposal, carried)
+            ask = partial(approve, context, root, approved)
+            proposal, ended = carry_out(context, proposal, ask, lambda _: propose(), root)
+        result = report("Cleaned", proposal, ended)
     return final_state(result)

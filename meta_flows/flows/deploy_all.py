@@ -1,20 +1,22 @@
 """`deploy_all`: bring an environment's deployments in line with the repository."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
-from meta_flows import prefect_api
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
+from meta_flows.proposals import Wishes
 from meta_flows.tasks.approval import approve
-from meta_flows.tasks.building import BUILDERS, build_images, find_images, prepare
+from meta_flows.tasks.building import BUILDERS, find_images, prepare_images
 from meta_flows.tasks.health import look_at_health
-from meta_flows.tasks.planning import Wishes, is_current, observe, observing, propose_deploy
+from meta_flows.tasks.planning import observing, propose_again, propose_deploy
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, run_name
-from meta_flows.tasks.releasing import carry_out, writing
+from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
+from meta_flows.tasks.shell import connected
 from meta_flows.tasks.validating import validate_flows
 
 
@@ -67,25 +69,19 @@ def deploy_all(
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
 
     target = enter_environment(root, environment)
-    carried = None
-    with prefect_api.client() as api, observing(api, target) as observed:
+    ended = None
+    with connected(target) as (context, api), observing(context) as observed:
         discovered = discover_flows(root)
         configured = configure_flows(root, discovered, target, selection, parameters or {}, allow_none=bool(prune))
         configured = validate_flows(root, discovered, configured, target, selection)
         images = find_images(root, configured, target)
         wishes = Wishes(adopt, prune, prune_limit, selection.partial, plan_digest)
-        proposal = propose_deploy(api, root, target, discovered, configured, images, wishes, observed.result())
+        propose = partial(propose_deploy, context, api, root, discovered, configured, wishes)
+        proposal = propose(images, observed.result())
         if not dry_run:
-            proposal = approve(target, proposal, root, approved)
-        if proposal.worth_doing and not dry_run:
-            images = build_images(root, target, images)
-            prepare(target, proposal.desired, root)
-            with writing(api, target) as lock:  # after waiting for another writer things may have changed
-                if images != proposal.images or not is_current(api, target, proposal):
-                    now = observe(api, target)
-                    proposal = propose_deploy(api, root, target, discovered, configured, images, wishes, now)
-                    proposal = approve(target, proposal, root, approved)
-                if proposal.worth_doing:
-                    carried = carry_out(api, target, proposal, lock, root=root)
-        result = report("Deployed", proposal, carried, health=look_at_health(api, proposal, carried))
+            ask = partial(approve, context, root, approved)
+            again = partial(propose_again, context, propose)
+            build = partial(prepare_images, root, target)
+            proposal, ended = carry_out(context, proposal, ask, again, root, prepare=build)
+        result = report("Deployed", proposal, ended, health=look_at_health(api, proposal, ended))
     return final_state(result)

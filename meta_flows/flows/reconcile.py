@@ -1,19 +1,21 @@
 """`reconcile`: find what is no longer as it was released, and bring it back."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from prefect import flow
 
-from meta_flows import prefect_api
 from meta_flows.flows.deploy_all import deploy_all
 from meta_flows.models import DeployResult
-from meta_flows.tasks.going_back import propose_repair, propose_undoing
+from meta_flows.proposals import propose_repair
+from meta_flows.tasks.approval import unasked
 from meta_flows.tasks.health import look_at_health
 from meta_flows.tasks.preparation import enter_environment
 from meta_flows.tasks.reconciling import check_out_branch, is_suspended, spread_out, suspended
-from meta_flows.tasks.releasing import carry_out, undo, writing
+from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import as_it_ended, final_state, report
+from meta_flows.tasks.shell import connected
 
 
 @flow(name="reconcile", flow_run_name="reconcile {environment}", validate_parameters=True)
@@ -52,19 +54,12 @@ def reconcile(
         with check_out_branch(target, root) as checkout:
             return as_it_ended(deploy_all(environment=target.name, root=checkout, return_state=True))
 
-    carried = None
-    with prefect_api.client() as api:
-        proposal = propose_repair(api, target)
-        if policy == "repair" and proposal.worth_doing:
-            with writing(api, target) as lock:
-                proposal = propose_repair(api, target)
-                release = proposal.observed.release
-                if release and release.unfinished:
-                    proposal = propose_undoing(api, release)
-                    carried = undo(api, release)
-                elif proposal.worth_doing:
-                    carried = carry_out(api, target, proposal, lock, root=root, keep_record=False)
-        result = report(
-            "Repaired", proposal, carried, health=look_at_health(api, proposal, carried), unwritten="Drifted"
-        )
+    ended = None
+    with connected(target) as (context, api):
+        proposal = propose_repair(context)
+        if policy == "repair":
+            again = partial(propose_repair, context, locked=True)
+            proposal, ended = carry_out(context, proposal, unasked, lambda _: again(), root)
+        health = look_at_health(api, proposal, ended)
+        result = report("Repaired", proposal, ended, health=health, unwritten="Drifted")
     return final_state(result)

@@ -1,16 +1,18 @@
 """`register`: put the meta-flows themselves on the server, to be run from the Prefect UI and by schedule."""
 
+from functools import partial
 from pathlib import Path
 
 from prefect import flow
 
-from meta_flows import prefect_api
 from meta_flows.models import DeployResult
 from meta_flows.registration import owner
+from meta_flows.tasks.approval import unasked
 from meta_flows.tasks.preparation import enter_environment
 from meta_flows.tasks.registering import propose_registration, render_meta_flows
-from meta_flows.tasks.releasing import carry_out, writing
+from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
+from meta_flows.tasks.shell import connected
 
 
 @flow(name="register", flow_run_name="register meta-flows for {environment}", validate_parameters=True)
@@ -34,13 +36,11 @@ def register(environment: str = "development", dry_run: bool = False, root: Path
     root = (root or Path()).resolve()
     target = enter_environment(root, environment)
     wanted = render_meta_flows(root, target)
-    carried = None
-    with prefect_api.client() as api:
-        proposal = propose_registration(api, target, wanted)
-        if proposal.worth_doing and not dry_run:
-            with writing(api, owner(target)) as lock:
-                proposal = propose_registration(api, target, wanted)
-                if proposal.worth_doing:
-                    carried = carry_out(api, owner(target), proposal, lock, root=root)
-        result = report("Registered", proposal, carried)
+    ended = None
+    with connected(owner(target)) as (context, api):
+        propose = partial(propose_registration, context, api, wanted)
+        proposal = propose()
+        if not dry_run:
+            proposal, ended = carry_out(context, proposal, unasked, lambda _: propose(), root)
+        result = report("Registered", proposal, ended)
     return final_state(result)

@@ -1,17 +1,18 @@
 """`rollback`: make an earlier release the current one, or undo one that was cut short."""
 
+from functools import partial
 from pathlib import Path
 
 from prefect import flow
 
-from meta_flows import prefect_api
 from meta_flows.models import DeployResult
+from meta_flows.proposals import propose_rollback
 from meta_flows.tasks.approval import approve
-from meta_flows.tasks.going_back import propose_rollback
 from meta_flows.tasks.health import look_at_health
 from meta_flows.tasks.preparation import enter_environment, run_name
-from meta_flows.tasks.releasing import carry_out, undo, writing
+from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
+from meta_flows.tasks.shell import connected
 
 
 @flow(name="rollback", flow_run_name=run_name("roll back"), validate_parameters=True)
@@ -25,8 +26,8 @@ def rollback(
     """Bring an environment's deployments back to what an earlier release made of them.
 
     A release that was killed half-way, or that could not be taken back, is undone first of all: everything that it
-    touched becomes what it was before, to the last field; nobody needs to approve that. Otherwise the earlier release
-    becomes the current one, as if it were deployed again: what operators did beside it stays.
+    wrote becomes what it was before, to the last field, and that needs no approval. Otherwise the earlier release
+    becomes the current one, as if it were deployed again. What operators did beside it stays in both cases.
 
     Args:
         environment: Environment to roll back, by its long or short name.
@@ -44,19 +45,12 @@ def rollback(
     """
     root = (root or Path()).resolve()
     target = enter_environment(root, environment)
-    carried = None
-    with prefect_api.client() as api:
-        release, proposal = propose_rollback(api, target, to)
-        if not dry_run and not release.unfinished:
-            proposal = approve(target, proposal, root, approved)
-        if proposal.worth_doing and not dry_run:
-            with writing(api, target) as lock:  # after waiting for a deploy another release may be the one to undo
-                release, proposal = propose_rollback(api, target, to)
-                if release.unfinished:
-                    carried = undo(api, release)
-                else:
-                    proposal = approve(target, proposal, root, approved)
-                    if proposal.worth_doing:
-                        carried = carry_out(api, target, proposal, lock, root=root, restores=release)
-        result = report("Restored", proposal, carried, health=look_at_health(api, proposal, carried))
+    ended = None
+    with connected(target) as (context, api):
+        propose = partial(propose_rollback, context, to)
+        proposal = propose()
+        if not dry_run:
+            ask = partial(approve, context, root, approved)
+            proposal, ended = carry_out(context, proposal, ask, lambda _: propose(), root)
+        result = report("Restored", proposal, ended, health=look_at_health(api, proposal, ended))
     return final_state(result)

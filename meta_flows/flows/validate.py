@@ -4,21 +4,14 @@ from pathlib import Path
 
 from prefect import flow
 
-from meta_flows import prefect_api
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
+from meta_flows.proposals import environment_pools, observe_others, plan_pools
 from meta_flows.tasks.building import BUILDERS, find_images
-from meta_flows.tasks.planning import (
-    check_plan,
-    configured_keys,
-    observe_others,
-    observing,
-    plan_work_pools,
-    render_deployments,
-    stated_work_pools,
-)
+from meta_flows.tasks.planning import check_plan, configured_addresses, observing, render_deployments
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment
 from meta_flows.tasks.report import final_state
+from meta_flows.tasks.shell import connected
 from meta_flows.tasks.validating import check_deployments, report_validation, validate_flows
 
 
@@ -52,14 +45,14 @@ def validate(
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
 
     target = enter_environment(root, environment)
-    with prefect_api.client() as api, observing(api, target) as ours:
+    with connected(target) as (context, api), observing(context) as ours:
         discovered = discover_flows(root)
         configured = configure_flows(root, discovered, target, selection, {}, allow_none=False)
         configured = validate_flows(root, discovered, configured, target, selection)
         images = find_images(root, configured, target)
-        observed = observe_others(api, ours.result(), configured_keys(configured, target))
+        observed = observe_others(context, ours.result(), configured_addresses(configured, target))
         rendered = render_deployments(root, configured, target, images, {} if import_flows else observed.released)
-        pools = plan_work_pools(api, target, stated_work_pools(target), observed, rendered.deployments)
-        checked = check_deployments(api, root, configured, rendered, observed.work_pools, pools.changes, target)
-        checked = check_plan(api, checked, observed, target, pools)
+        pools = plan_pools(context, environment_pools(target), observed, rendered.deployments)
+        checked = check_deployments(api, root, configured, rendered, observed.live, pools.changes, target)
+        checked = check_plan(context, checked, observed, pools)
     return final_state(report_validation(target, configured, checked, import_flows=import_flows))

@@ -5,15 +5,15 @@ released state at hand, "we no longer state this" (take it away) can be told fro
 and drift, which is live differing from released, can be named.
 
 `merge` combines the three into the spec to reach, `difference` lists what that changes in the live one, `make_plan`
-does both for every deployment, `work_pool_changes` for the work pools that they need. `history` reads the same from
-the record of releases, and plans the way back.
+does both for every resource of every type. `history` reads the same from the record of releases, and plans the way
+back.
 """
 
 from meta_flows.planning.differences import difference
-from meta_flows.planning.merging import Spec, merge
-from meta_flows.planning.plans import Policy, digest, make_plan, ownership_tags
+from meta_flows.planning.merging import merge
+from meta_flows.planning.plans import Policy, digest, make_plan
 from meta_flows.planning.surplus import PRUNE_TAG, Prune, clean
-from meta_flows.planning.work_pools import work_pool_changes
+from meta_flows.resources import Spec
 
 __all__ = [
     "PRUNE_TAG",
@@ -25,6 +25,4 @@ __all__ = [
     "digest",
     "make_plan",
     "merge",
-    "ownership_tags",
-    "work_pool_changes",
 ]

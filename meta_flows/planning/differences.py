@@ -7,40 +7,43 @@ from typing import Any
 
 from meta_flows.configuration.secrets import masked
 from meta_flows.models import FieldChange
-from meta_flows.planning.merging import SETS, Spec, is_merged, join
+from meta_flows.planning.merging import ABSENT
+from meta_flows.resources import ResourceType, Spec, join
 
-ABSENT = object()
 
+def difference(
+    resource_type: ResourceType, live: Spec, target: Spec, released: Spec | None = None
+) -> tuple[FieldChange, ...]:
+    """Return the fields in which `target` differs from `live`, in the order of their paths, secrets masked.
 
-def difference(live: Spec, target: Spec, released: Spec | None = None) -> tuple[FieldChange, ...]:
-    """The fields in which `target` differs from `live`, in the order of their paths, secrets masked.
-
-    A field counts as drift where the last release stated another value than the live one.
+    A field counts as drift where the last release declared another value than the live one.
     """
-    return tuple(_changes(live, target, {} if released is None else released, ""))
+    return tuple(_changes(resource_type, live, target, released or {}, ""))
 
 
-def _changes(live: Spec, target: Spec, released: Spec, path: str) -> Iterator[FieldChange]:
+def _changes(resource_type: ResourceType, live: Spec, target: Spec, released: Spec, path: str) -> Iterator[FieldChange]:
     for key in sorted({*live, *target}):
         inner = join(path, key)
         old, new, stated = (spec.get(key, ABSENT) for spec in (live, target, released))
         if old == new or (new is ABSENT and not path):
             continue
-        if is_merged(inner) and isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _changes(old, new, stated if isinstance(stated, Mapping) else {}, inner)
+        if resource_type.is_merged(inner) and isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changes(resource_type, old, new, stated if isinstance(stated, Mapping) else {}, inner)
             continue
         yield FieldChange(
             path=inner,
             old=masked(inner, None if old is ABSENT else old),
             new=masked(inner, None if new is ABSENT else new),
-            drift=stated is not ABSENT and _drifted(stated, old, inner),
+            drift=stated is not ABSENT and _drifted(resource_type, stated, old, inner),
         )
 
 
-def _drifted(released: Any, live: Any, path: str) -> bool:
+def _drifted(resource_type: ResourceType, released: Any, live: Any, path: str) -> bool:
     """Whether something that was released is not so any more; what others added beside it does not count."""
-    if path in SETS:
+    if path in resource_type.sets:
         return live is ABSENT or not set(released) <= set(live)
-    if is_merged(path) and isinstance(released, Mapping) and isinstance(live, Mapping):
-        return any(_drifted(value, live.get(key, ABSENT), join(path, key)) for key, value in released.items())
+    if resource_type.is_merged(path) and isinstance(released, Mapping) and isinstance(live, Mapping):
+        return any(
+            _drifted(resource_type, value, live.get(key, ABSENT), join(path, key)) for key, value in released.items()
+        )
     return bool(released != live)

@@ -3,60 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from meta_flows.models import Change, Deployment, LiveDeployment, Plan, Release, WorkPoolChange
+from meta_flows.models import Change, LiveResource, Ownership, Plan, Release, Resource
 from meta_flows.planning.differences import difference
-from meta_flows.planning.merging import Spec, either
-from meta_flows.planning.schedules import matched, unmatched
+from meta_flows.planning.merging import reverted, union
+from meta_flows.resources import TYPES, described
 
 
-def released(release: Release | None) -> dict[str, Deployment]:
-    """What is released, by key; of what was left unfinished, all that either release states is ours."""
+def released(release: Release | None) -> dict[str, Resource]:
+    """What is released, by address; of what was left unfinished, all that either release declares is ours."""
     if release is None:
         return {}
     if release.state == "rolled-back":
         return before(release)
-    deployments = dict(release.deployments)
-    for key in release.previous if release.unfinished else release.failures:
-        earlier, now = release.previous.get(key), deployments.get(key)
-        both = [item for item in (earlier, now) if item]
+    resources = dict(release.resources)
+    for address in _uncertain(release):
+        both = [item for item in (release.previous.get(address), resources.get(address)) if item]
         if both:
-            spec = either(both[0].spec, both[-1].spec)
-            deployments[key] = both[-1].model_copy(update={"spec": spec})
-    return deployments
+            spec = union(TYPES[both[0].type], both[0].spec, both[-1].spec)
+            resources[address] = both[-1].model_copy(update={"spec": spec})
+    return resources
 
 
-def released_work_pools(release: Release | None) -> dict[str, Spec]:
-    """What is stated of the work pools that are ours, by name; of what is uncertain, all that either release states."""
-    if release is None:
+def confirmed(release: Release | None) -> dict[str, Resource]:
+    """Of what is released, that of which it is certain that it was put on the server, by address."""
+    if release is None or release.to_undo:
         return {}
-    earlier = release.previous_work_pools
+    uncertain = _uncertain(release)
+    return {address: item for address, item in released(release).items() if address not in uncertain}
+
+
+def _uncertain(release: Release) -> Iterable[str]:
+    """Addresses of what may be neither as it was before a release nor as that wanted it."""
     if release.state == "rolled-back":
-        return {**earlier}
-    uncertain = release.work_pools if release.unfinished else release.failures
-    return {
-        name: either(earlier.get(name, {}), spec) if name in uncertain else spec
-        for name, spec in release.work_pools.items()
-    }
+        return ()
+    return release.previous if release.unfinished else release.failures
 
 
-def settled(release: Release | None) -> dict[str, Deployment]:
-    """Of what is released, that of which it is certain that it was put on the server, by key."""
-    if release is None or release.unfinished:
-        return {}
-    return {key: item for key, item in released(release).items() if key not in release.failures}
-
-
-def settled_work_pools(release: Release | None) -> dict[str, Spec]:
-    """The same of the work pools of which it is certain."""
-    failed = release.failures if release else {}
-    return {name: spec for name, spec in released_work_pools(release).items() if name not in failed}
-
-
-def before(release: Release) -> dict[str, Deployment]:
-    """What was released before a release, by key."""
-    unchanged = {key: item for key, item in release.deployments.items() if key not in release.previous}
-    return {**unchanged, **{key: item for key, item in release.previous.items() if item}}
+def before(release: Release) -> dict[str, Resource]:
+    """What was released before a release, by address."""
+    unchanged = {at: item for at, item in release.resources.items() if at not in release.previous}
+    return {**unchanged, **{at: item for at, item in release.previous.items() if item}}
 
 
 def predecessor(succeeded: Sequence[Release]) -> Release | None:
@@ -76,71 +64,118 @@ def predecessor(succeeded: Sequence[Release]) -> Release | None:
     return origin(older[0]) if older else None
 
 
-def undoing(release: Release, live: Mapping[str, LiveDeployment], work_pools: Mapping[str, Spec]) -> Plan:
-    """The plan from what is live back to what was there before a release, every field of it.
+def opened(record: Release, plan: Plan, resources: Mapping[str, Resource], earlier: Mapping[str, Resource]) -> Release:
+    """Complete the record of a release that is about to be applied.
 
-    Work pools that it made are not among it: others may use them by now.
+    Args:
+        record: Who does it, when, and from which code.
+        plan: What is done.
+        resources: What is released once it has succeeded.
+        earlier: What was released before.
     """
-    changes = [_back(key, image, live.get(key), release) for key, image in sorted(release.preimages.items())]
-    pools = [_pool_back(name, image, work_pools.get(name)) for name, image in release.work_pool_preimages.items()]
-    return Plan(
-        project=release.project,
-        environment=release.environment,
-        work_pools=tuple(change for change in pools if change.fields),
-        changes=tuple(change for change in changes if change is not None),
+    pending = {change.address: change for change in plan.pending}
+    differing = {at for at in {**resources, **earlier} if resources.get(at) != earlier.get(at)}
+    return record.model_copy(
+        update={
+            "plan": plan,
+            "resources": dict(resources),
+            "previous": {at: earlier.get(at) for at in sorted(differing | pending.keys())},
+            "preimages": {at: change.live for at, change in pending.items()},
+            "written": {at: (change.target,) for at, change in pending.items() if change.action == "update"},
+        }
     )
 
 
-def _pool_back(name: str, image: Spec, now: Spec | None) -> WorkPoolChange:
-    return WorkPoolChange(
-        name=name,
-        type=image["type"],
-        action="create" if now is None else "update",
-        fields=difference(now or {}, image),
-        target=dict(image),
-        live=None if now is None else dict(now),
-    )
+class Undo(NamedTuple):
+    """How to undo a release.
+
+    Attributes:
+        plan: What is to be done.
+        kept: What stays although the release touched it, since another client has changed it meanwhile.
+    """
+
+    plan: Plan
+    kept: tuple[str, ...]
 
 
-def _back(key: str, image: LiveDeployment | None, now: LiveDeployment | None, release: Release) -> Change | None:
-    kind = next((change.kind for change in release.plan.changes if change.key == key), "")
+def undo_plan(release: Release, live: Mapping[str, LiveResource]) -> Undo:
+    """Plan the way back from a release: what it wrote becomes what it was before, what others wrote since stays.
+
+    Of what it created, types that others may use by now are not deleted here, but by `Store.remove_unused`.
+
+    Args:
+        release: The release.
+        live: What is live of the resources that it touched, by address.
+    """
+    changes: list[Change] = []
+    kept: list[str] = []
+    for address, image in sorted(release.preimages.items()):
+        change, others = _way_back(address, image, live.get(address), release)
+        changes += [change] if change else []
+        kept += [f"{described(address)} keeps what another client changed meanwhile: {others}"] if others else []
+    order = list(TYPES)
+    changes.sort(key=lambda change: order.index(change.type))
+    plan = Plan(project=release.project, environment=release.environment, changes=tuple(changes))
+    return Undo(plan, tuple(kept))
+
+
+def _way_back(
+    address: str, image: LiveResource | None, now: LiveResource | None, release: Release
+) -> tuple[Change | None, str]:
+    """What to do about one resource, and what of it stays because another client has changed it."""
+    model = image or now
+    if model is None or (image is None and not TYPES[model.type].prunable):
+        return None, ""
+    resource_type = TYPES[model.type]
+    if now and not resource_type.owns(now, Ownership(release.project, release.environment), (address,)):
+        foreign = image is None or bool(difference(resource_type, now.spec, image.spec))
+        return None, "its owner" if foreign else ""
+    kind = next((change.kind for change in release.plan.changes if change.address == address), "")
+    of = {"type": model.type, "flow_name": model.flow_name, "name": model.name, "kind": kind}
     if image is None:
-        if now is None:
-            return None
-        return Change(action="delete", flow_name=now.flow_name, name=now.name, kind=kind, reason="undone", live=now)
-    if now:
-        now = matched(unmatched(now, image.schedule_ids), image.spec["schedules"])
-    fields = difference(now.spec if now else {}, image.spec)
-    return Change(
-        action="create" if now is None else "update" if fields else "unchanged",
-        flow_name=image.flow_name,
-        name=image.name,
-        kind=kind,
-        reason="restored" if now is None or fields else "",
-        fields=fields,
-        target=image.spec,
-        live=now,
-    )
+        return Change(**of, action="delete", reason="undone", live=now), ""
+    if now is None:
+        if address in (release.written or {}):
+            return None, "it was deleted"
+        fields = difference(resource_type, {}, image.spec)
+        return Change(**of, action="create", reason="restored", fields=fields, target=image.spec), ""
+    now = resource_type.original(now, image)
+    target, others = reverted(resource_type, _written(release, address, image, now), image.spec, now.spec)
+    fields = difference(resource_type, now.spec, target)
+    action, reason = ("update", "restored") if fields else ("unchanged", "")
+    return Change(**of, action=action, reason=reason, fields=fields, target=target, live=now), ", ".join(others)
 
 
-def take_over(release: Release, abandoned: Release | None) -> Release:
-    """A release that, where it fails, goes back to what stood before one that was left unfinished."""
-    if abandoned is None:
+def _written(release: Release, address: str, image: LiveResource, now: LiveResource) -> Sequence[Mapping[str, object]]:
+    """What a release may have written to a resource that there was before."""
+    if release.written is None or now.id != image.id:  # recorded by an earlier version; created again by us
+        return (now.spec,)
+    return release.written.get(address, ())
+
+
+def inherit_preimages(release: Release, abandoned: Release | None) -> Release:
+    """Let a release that fails go back to what stood before one that was left unfinished."""
+    if abandoned is None or not abandoned.to_undo:
         return release
     plan = release.plan.model_copy(
         update={
             "flows": _union(abandoned.plan.flows, release.plan.flows),
-            "work_pools": _union(abandoned.plan.work_pools, release.plan.work_pools),
             "work_queues": _union(abandoned.plan.work_queues, release.plan.work_queues),
         }
     )
+    deleted = {change.address for change in release.plan.changes if change.action == "delete"}
+    written = None
+    if release.written is not None and abandoned.written is not None:
+        both = {**abandoned.written, **release.written}
+        written = {
+            at: (*abandoned.written.get(at, ()), *release.written.get(at, ())) for at in both if at not in deleted
+        }
     return release.model_copy(
         update={
             "plan": plan,
             "preimages": {**release.preimages, **abandoned.preimages},
             "previous": {**release.previous, **abandoned.previous},
-            "work_pool_preimages": {**release.work_pool_preimages, **abandoned.work_pool_preimages},
-            "previous_work_pools": abandoned.previous_work_pools,
+            "written": written,
         }
     )
 

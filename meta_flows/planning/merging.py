@@ -1,86 +1,44 @@
-"""The three-way merge of specs: the repository's word wins, what it does not state stays as it is."""
+"""Three-way merges of specs: the repository's word wins, what it does not declare stays as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-Spec = Mapping[str, Any]
+from meta_flows.resources import ResourceType, Spec, join
 
-MERGED_BY_KEY = (
-    "",
-    "parameters",
-    "job_variables",
-    "job_variables.env",
-    "job_variables.labels",
-    "schedules",
-    "schedules.*",
-    "schedules.*.parameters",
-)
-"""Mappings whose keys are separate decisions, each the repository's or an operator's; all others are one value."""
-
-MERGED_THROUGHOUT = "base_job_template"
-"""A work pool's template: separate decisions all the way down."""
-
-SETS = ("tags",)
-"""Lists whose order says nothing and whose members are separate decisions."""
-
-RESET: Mapping[str, Any] = {
-    "description": None,
-    "concurrency_limit": None,
-    "concurrency_options": None,
-    "work_queue_name": "default",
-    "paused": False,
-    "schedules.*.active": True,
-    "schedules.*.max_scheduled_runs": None,
-}
-"""What a field becomes when the repository stops stating it; other keys are taken out instead."""
+ABSENT = object()
 
 
-def is_merged(path: str) -> bool:
-    """Whether the mapping at a dotted path is merged key by key."""
-    return path.partition(".")[0] == MERGED_THROUGHOUT or _pattern(path, MERGED_BY_KEY) is not None
-
-
-def _pattern(path: str, patterns: Iterable[str]) -> str | None:
-    depth = path.count(".")
-    return next((item for item in patterns if item.count(".") == depth and fnmatchcase(path, item)), None)
-
-
-def join(path: str, key: str) -> str:
-    """The dotted path of a key within the mapping at `path`."""
-    return f"{path}.{key}" if path else key
-
-
-def merge(desired: Spec, released: Spec, live: Spec, path: str = "") -> dict[str, Any]:
-    """The spec to reach.
+def merge(resource_type: ResourceType, desired: Spec, released: Spec, live: Spec, path: str = "") -> dict[str, Any]:
+    """Return the spec to reach.
 
     Args:
-        desired: What the repository states now.
-        released: What it stated at the last release; empty for a deployment that was never released.
-        live: What the server has; empty for a deployment to be created.
+        resource_type: Whose rules apply.
+        desired: What the repository declares now.
+        released: What it declared at the last release; empty for a resource that was never released.
+        live: What the server has; empty for a resource to be created.
         path: Where in the spec these three stand; the root by default.
     """
     target: dict[str, Any] = {}
     for key in sorted({*live, *desired, *released}):
         inner = join(path, key)
         if key in desired:
-            target[key] = _merged_value(desired[key], released.get(key), live.get(key), inner)
+            target[key] = _merged_value(resource_type, desired[key], released.get(key), live.get(key), inner)
         elif key in released:
-            if reset := _pattern(inner, RESET):
-                target[key] = RESET[reset]
+            if reset := resource_type.reset(inner):
+                target[key] = resource_type.resets[reset]
         else:
             target[key] = live[key]
     return target
 
 
-def _merged_value(desired: Any, released: Any, live: Any, path: str) -> Any:
-    if path in SETS:
+def _merged_value(resource_type: ResourceType, desired: Any, released: Any, live: Any, path: str) -> Any:
+    if path in resource_type.sets:
         others = sorted(set(live or ()) - set(released or ()) - set(desired))
         return live if live is not None and set(live) == {*desired, *others} else [*desired, *others]
-    if is_merged(path) and isinstance(desired, Mapping):
-        return merge(desired, _mapping(released), _mapping(live), path)
+    if resource_type.is_merged(path) and isinstance(desired, Mapping):
+        return merge(resource_type, desired, _mapping(released), _mapping(live), path)
     return desired
 
 
@@ -88,19 +46,78 @@ def _mapping(value: Any) -> Spec:
     return value if isinstance(value, Mapping) else {}
 
 
-def either(first: Spec, second: Spec, path: str = "") -> dict[str, Any]:
-    """Everything that one of two specs states, the second's value where both do.
+def union(resource_type: ResourceType, first: Spec, second: Spec, path: str = "") -> dict[str, Any]:
+    """Return everything that one of two specs declares, the second's value where both do.
 
-    What a deploy that was cut short left behind is between two released specs: a field that either of them states is
+    What a deploy that was cut short left behind is between two released specs: a field that either of them declares is
     ours, not an operator's.
     """
     both = dict(first)
     for key, value in second.items():
         inner = join(path, key)
-        if inner in SETS:
+        if inner in resource_type.sets:
             both[key] = list(dict.fromkeys((*first.get(key, ()), *value)))
-        elif is_merged(inner) and isinstance(value, Mapping):
-            both[key] = either(_mapping(first.get(key)), value, inner)
+        elif resource_type.is_merged(inner) and isinstance(value, Mapping):
+            both[key] = union(resource_type, _mapping(first.get(key)), value, inner)
         else:
             both[key] = value
     return both
+
+
+def reverted(
+    resource_type: ResourceType, written: Sequence[Spec], before: Spec, live: Spec
+) -> tuple[dict[str, Any], list[str]]:
+    """Undo writes, field by field: what is still as it was written becomes what it was before.
+
+    Args:
+        resource_type: Whose rules apply.
+        written: What was written, or was to be; several where one release went on from another.
+        before: What was live before.
+        live: What is live now.
+
+    Returns:
+        The spec to reach, and the paths of the fields that are neither: another client has changed them since.
+    """
+    changed_by_others: list[str] = []
+    target = _reverted(resource_type, written, before, live, "", changed_by_others)
+    if any(target.get(key) != live.get(key) for key in resource_type.coupled):
+        target |= {key: before[key] for key in resource_type.coupled if key in before}
+        changed_by_others = [path for path in changed_by_others if path not in resource_type.coupled]
+    return target, changed_by_others
+
+
+def _reverted(
+    resource_type: ResourceType, written: Sequence[Spec], before: Spec, live: Spec, path: str, others: list[str]
+) -> dict[str, Any]:
+    target: dict[str, Any] = {}
+    for key in sorted({*before, *live, *(key for spec in written for key in spec)}):
+        inner = join(path, key)
+        ours = [spec.get(key, ABSENT) for spec in written]
+        earlier, now = before.get(key, ABSENT), live.get(key, ABSENT)
+        if resource_type.is_merged(inner) and isinstance(earlier, Mapping) and isinstance(now, Mapping):
+            mappings = [item for item in ours if isinstance(item, Mapping)]
+            target[key] = _reverted(resource_type, mappings, earlier, now, inner, others)
+            continue
+        value = now
+        if any(_is_as_written(resource_type, item, now, inner) for item in ours):
+            value = earlier
+        elif inner in resource_type.sets and isinstance(now, list) and isinstance(earlier, list):
+            added = {member for item in ours for member in item} - {*earlier}
+            value = [*(member for member in now if member not in added), *(m for m in earlier if m not in now)]
+        elif now != earlier:
+            others.append(inner)
+        if value is not ABSENT:
+            target[key] = value
+    return target
+
+
+def _is_as_written(resource_type: ResourceType, written: Any, now: Any, path: str) -> bool:
+    """Whether a value is as it was written; what the server has added to it does not count."""
+    if resource_type.is_merged(path) and isinstance(written, Mapping) and isinstance(now, Mapping):
+        return all(
+            _is_as_written(resource_type, value, now.get(key, ABSENT), join(path, key))
+            for key, value in written.items()
+        )
+    if path in resource_type.sets and isinstance(written, list) and isinstance(now, list):
+        return {*written} == {*now}
+    return bool(written == now)

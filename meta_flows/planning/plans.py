@@ -1,86 +1,97 @@
-"""From desired, released and live deployments to a plan."""
+"""From desired, released and live resources to a plan."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from meta_flows.errors import problem
-from meta_flows.models import Change, Deployment, LiveDeployment, Plan, ValidationError
+from meta_flows.models import Change, LiveResource, Ownership, Place, Plan, Resource, ValidationError
 from meta_flows.planning.differences import difference
-from meta_flows.planning.merging import Spec, merge
-from meta_flows.planning.schedules import matched
+from meta_flows.planning.merging import merge
 from meta_flows.planning.surplus import Prune, deletions
+from meta_flows.resources import TYPES, Spec
 
-Live = Mapping[str, LiveDeployment]
-Released = Mapping[str, Deployment]
-
-
-def ownership_tags(project: str, environment: str) -> tuple[str, str]:
-    """The tags that make a deployment ours to change; the server can filter by tags, not by labels."""
-    return f"project:{project}", f"environment:{environment}"
+Live = Mapping[str, LiveResource]
+Released = Mapping[str, Resource]
+Defaults = Callable[[str], Spec]
+"""The base job template of a type of work pool."""
 
 
 class Policy(NamedTuple):
     """What a plan may do beside creating and updating what is ours.
 
     Attributes:
-        adopt: Take over a deployment of the same flow and name that is not ours.
-        prune: What to do about deployments that nobody asks for any more.
+        adopt: Take over a resource of the same name that is not ours.
+        prune: What to do about resources that are no longer declared.
     """
 
     adopt: bool = False
     prune: Prune = Prune()
 
 
+def no_default(pool_type: str) -> Spec:
+    """Stand for defaults where no plan needs one: only work pools have a template."""
+    raise LookupError(pool_type)
+
+
 def make_plan(
-    desired: Iterable[Deployment],
+    desired: Iterable[Resource],
     released: Released,
     live: Live,
+    ownership: Ownership,
     *,
-    project: str,
-    environment: str,
     policy: Policy = Policy(),  # noqa: B008  # a tuple
+    default: Defaults = no_default,
+    places: Mapping[str, Place] = {},  # read only
 ) -> Plan:
-    """Decide what to do about each deployment.
+    """Decide what to do about each resource.
 
     Args:
-        desired: What the repository asks for.
-        released: What the last release put on the server, by deployment key.
-        live: What the server has, by deployment key.
-        project: Name in the ownership tag.
-        environment: Long name of the environment.
+        desired: What the repository declares.
+        released: What the last release put on the server, by address.
+        live: What the server has, by address.
+        ownership: Whose we are.
         policy: What the plan may do besides.
+        default: Base job templates.
+        places: Where resources are declared, by address.
+
+    Returns:
+        The plan: every desired resource in the order of the types, and then what is deleted.
 
     Raises:
         MetaFlowsError: MF513, more than the stated share would be deleted.
     """
-    owner = set(ownership_tags(project, environment))
-    owned = {key: item for key, item in live.items() if owner <= set(item.spec["tags"])}
-    wanted = {deployment.key: deployment for deployment in desired}
+    owned = {at: item for at, item in live.items() if TYPES[item.type].owns(item, ownership, released)}
+    wanted = {item.address: item for item in desired}
     replaced: dict[str, str] = {}
     changes: list[Change] = []
     refused: list[ValidationError] = []
-    for deployment in sorted(wanted.values(), key=lambda item: item.name):
-        existing = live.get(deployment.key)
-        predecessor = _predecessor(deployment, owned)
-        if existing is not None and deployment.key not in owned and not policy.adopt:
-            refused.append(problem("MF501", key=deployment.key, project=project))
-        elif predecessor and predecessor.key in wanted:
-            refused.append(problem("MF515", key=deployment.key, replaced=predecessor.key))
+    for item in sorted(wanted.values(), key=lambda item: (list(TYPES).index(item.type), item.name)):
+        existing = live.get(item.address)
+        predecessor = _predecessor(item, owned)
+        change = _change(item, released, existing, predecessor, default)
+        foreign = existing is not None and item.address not in owned and not policy.adopt
+        if foreign and (TYPES[item.type].tagged or change.action != "unchanged"):
+            facts = {"key": item.key, "pool": item.name, "project": ownership.project}
+            facts["fields"] = ", ".join(field.path for field in change.fields)
+            refused.append(problem(TYPES[item.type].unowned, places.get(item.address), **facts))
+        elif predecessor and predecessor.address in wanted:
+            refused.append(problem("MF515", key=item.key, replaced=predecessor.key))
         else:
             if predecessor:
-                replaced[predecessor.key] = deployment.name
-            changes.append(_change(deployment, released, existing, predecessor))
-    surplus = {key: item for key, item in owned.items() if key not in wanted}
-    deleted, kept = deletions(surplus, replaced, of=len(owned), prune=policy.prune)
-    kinds = {key: item.kind for key, item in released.items()}
-    changes += [change.model_copy(update={"kind": kinds.get(change.key, "")}) for change in deleted]
+                replaced[predecessor.address] = item.name
+            changes.append(change)
+    surplus = {at: item for at, item in owned.items() if at not in wanted and TYPES[item.type].prunable}
+    prunable = sum(TYPES[item.type].prunable for item in owned.values())
+    deleted, kept = deletions(surplus, replaced, of=prunable, prune=policy.prune)
+    kinds = {at: item.kind for at, item in released.items()}
+    changes += [change.model_copy(update={"kind": kinds.get(change.address, "")}) for change in deleted]
     return Plan(
-        project=project,
-        environment=environment,
+        project=ownership.project,
+        environment=ownership.environment,
         changes=tuple(changes),
         refused=tuple(refused),
         kept=kept,
@@ -88,37 +99,44 @@ def make_plan(
     )
 
 
-def _predecessor(deployment: Deployment, owned: Live) -> LiveDeployment | None:
-    """The owned deployment whose place this one takes: another name, or the same name of a flow that was renamed."""
-    others = (item for key, item in sorted(owned.items()) if key != deployment.key)
-    return next((item for item in others if item.name == deployment.replaces), None)
+def _predecessor(item: Resource, owned: Live) -> LiveResource | None:
+    """The owned resource whose place this one takes: another name, or the same name of a flow that was renamed."""
+    others = (other for at, other in sorted(owned.items()) if at != item.address and other.type == item.type)
+    return next((other for other in others if other.name == item.replaces), None)
 
 
 def _change(
-    deployment: Deployment, released: Released, existing: LiveDeployment | None, predecessor: LiveDeployment | None
+    item: Resource,
+    released: Released,
+    existing: LiveResource | None,
+    predecessor: LiveResource | None,
+    default: Defaults,
 ) -> Change:
-    """What to do about one deployment; one that takes another's place begins as that one is, pauses included."""
+    """What to do about one resource; one that takes another's place begins as that one is, pauses included."""
+    kind = TYPES[item.type]
 
-    def released_spec(model: LiveDeployment | None) -> Spec:
-        return released[model.key].spec if model and model.key in released else {}
+    def released_spec(model: LiveResource | None) -> Spec:
+        return released[model.address].spec if model and model.address in released else {}
 
     model = existing or predecessor
     stated = released_spec(model)
-    before = matched(model, deployment.spec["schedules"]) if model else None
-    start: Spec = before.spec if before else {}
-    if existing and predecessor and not start["schedules"]:  # cut short after it was created, before it got them
-        successor = matched(predecessor, deployment.spec["schedules"])
-        taken_over = merge(deployment.spec, released_spec(predecessor), successor.spec)
-        start = {**start, "schedules": taken_over["schedules"]}
-    target = merge(deployment.spec, stated, start)
+    before = kind.aligned(model, item.spec) if model else None
+    declared = kind.prepared(item.spec, stated, before.spec if before else None, default)
+    start = declared.start
+    if existing and predecessor:
+        successor = kind.aligned(predecessor, item.spec)
+        start = kind.resumed(start, merge(kind, item.spec, released_spec(predecessor), successor.spec))
+    target = merge(kind, declared.desired, stated, start)
     live = before if existing else None
-    last = released.get(deployment.key)
-    fields = difference(live.spec if live else {}, target, last.spec if last else {})
+    last = released.get(item.address)
+    unborn = {} if model else declared.start  # what it takes over from another counts as new
+    fields = difference(kind, live.spec if live else unborn, target, last.spec if last else {})
     return Change(
+        type=item.type,
         action="create" if live is None else "update" if fields else "unchanged",
-        flow_name=deployment.flow_name,
-        name=deployment.name,
-        kind=deployment.kind,
+        flow_name=item.flow_name,
+        name=item.name,
+        kind=item.kind,
         reason=f"replaces {predecessor.name}" if predecessor and not existing else "",
         fields=fields,
         target=target,

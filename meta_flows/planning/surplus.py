@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from meta_flows.errors import refuse
-from meta_flows.models import Change, LiveDeployment
+from meta_flows.models import Change, LiveResource
 
 PRUNE_TAG = "prune:"
 """Beginning of the tag by which a deployment says itself whether it may be pruned: `prune:false`."""
@@ -18,7 +18,7 @@ class Prune(NamedTuple):
     Attributes:
         wanted: Whether to delete at all; a deployment's own tag goes before.
         limit: Largest share of all owned deployments that may go.
-        only: Keys of the only deployments that may go; None for all.
+        only: Addresses of the only deployments that may go; None for all.
         hindrance: Why what is not asked for may still be in the repository; nothing is deleted then.
         present: Entrypoints that are in the repository although nobody asks for them now.
     """
@@ -31,20 +31,20 @@ class Prune(NamedTuple):
 
 
 def deletions(
-    surplus: Mapping[str, LiveDeployment], replaced: Mapping[str, str], *, of: int, prune: Prune
+    surplus: Mapping[str, LiveResource], replaced: Mapping[str, str], *, of: int, prune: Prune
 ) -> tuple[list[Change], tuple[str, ...]]:
     """The deletions of a plan, and why the others of the surplus stay.
 
     Args:
         surplus: Owned deployments that are not desired, by key.
-        replaced: Name of the deployment that takes the place of each, by key; these go whatever the policy says.
+        replaced: Name of the deployment that takes the place of each, by address; these go whatever the policy says.
         of: How many owned deployments there are.
         prune: The policy.
 
     Raises:
         MetaFlowsError: MF513, more than the stated share would go.
     """
-    gone: list[LiveDeployment] = []
+    gone: list[LiveResource] = []
     kept: dict[str, list[str]] = {}
     for key, live in sorted(surplus.items()):
         if key not in replaced:
@@ -63,13 +63,13 @@ def deletions(
     )
 
 
-def _judged(live: LiveDeployment, prune: Prune) -> tuple[bool, str]:
+def _judged(live: LiveResource, prune: Prune) -> tuple[bool, str]:
     """Whether a deployment goes, and why not where somebody wants to know that."""
     own_word = next((tag.removeprefix(PRUNE_TAG) for tag in live.spec["tags"] if tag.startswith(PRUNE_TAG)), None)
     hindrances = {
         "its tag says prune:false": own_word == "false",
         prune.hindrance: bool(prune.hindrance),
-        "it was never released": prune.only is not None and live.key not in prune.only,
+        "it was never released": prune.only is not None and live.address not in prune.only,
         "its flow is ignored": live.spec["entrypoint"] in prune.present,
     }
     hindrance = next((why for why, holds in hindrances.items() if holds), "")
@@ -78,10 +78,10 @@ def _judged(live: LiveDeployment, prune: Prune) -> tuple[bool, str]:
     return False, "" if hindrance else "--prune deletes it"
 
 
-def _deletion(live: LiveDeployment, reason: str) -> Change:
-    return Change(action="delete", flow_name=live.flow_name, name=live.name, reason=reason, live=live)
+def _deletion(live: LiveResource, reason: str) -> Change:
+    return Change(type=live.type, action="delete", flow_name=live.flow_name, name=live.name, reason=reason, live=live)
 
 
-def clean(owned: Mapping[str, LiveDeployment]) -> list[Change]:
+def clean(owned: Mapping[str, LiveResource]) -> list[Change]:
     """The deletion of each of these deployments, because somebody asked for it."""
     return [_deletion(live, "") for _, live in sorted(owned.items())]

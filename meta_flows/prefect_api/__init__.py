@@ -1,9 +1,9 @@
-"""The only code that talks to the Prefect API: `observe` reads, `apply` writes, `releases` keeps the record of both.
+"""The only code that talks to the Prefect API.
 
-Bodies are the API's own JSON. The client's models would fill in defaults that nobody stated, and parsing them costs
-more than the requests do.
+`store` is the engine's view of a server, `reads` whatever else is read of one, `connection` which server it is.
 """
 
-from meta_flows.prefect_api.connection import Api, client, plain_reason, speaking_plainly
+from meta_flows.prefect_api.connection import Api, client, speaking_plainly
+from meta_flows.prefect_api.store import PrefectStore, connected_store
 
-__all__ = ["Api", "client", "plain_reason", "speaking_plainly"]
+__all__ = ["Api", "PrefectStore", "client", "connected_store", "speaking_plainly"]

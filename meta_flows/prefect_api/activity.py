@@ -9,9 +9,10 @@ from typing import Any
 import pydantic
 from prefect.exceptions import PrefectHTTPStatusError
 
-from meta_flows.models import Deployment, FinishedRun, LiveDeployment
+from meta_flows.models import FinishedRun, LiveResource, Resource
 from meta_flows.prefect_api.connection import Api
-from meta_flows.prefect_api.observe import PAGE, read_paused_queues, read_work_pools
+from meta_flows.prefect_api.reads import read_paused_queues, read_work_pools
+from meta_flows.resources.resource_type import PAGE
 from meta_flows.validation.schedules import follow
 from meta_flows.verification import RUNS, Facts, ScheduleFacts
 
@@ -24,7 +25,7 @@ AT_A_TIME = PAGE
 Run = Mapping[str, Any]
 
 
-def read_facts(api: Api, live: Mapping[str, LiveDeployment], released: Mapping[str, Deployment]) -> dict[str, Facts]:
+def read_facts(api: Api, live: Mapping[str, LiveResource], released: Mapping[str, Resource]) -> dict[str, Facts]:
     """What is to be known of some deployments, by key.
 
     Args:
@@ -41,7 +42,7 @@ def read_facts(api: Api, live: Mapping[str, LiveDeployment], released: Mapping[s
     late, finished = read_late_runs(api, live.values()), read_finished_runs(api, live.values())
     next_runs = read_next_runs(api, live.values(), now)
     complete = all(
-        item.schedule_ids[slug] in next_runs
+        item.part_ids[slug] in next_runs
         for item in live.values()
         for slug, schedule in item.spec["schedules"].items()
         if schedule["active"] and not item.spec["paused"]
@@ -67,11 +68,11 @@ def read_facts(api: Api, live: Mapping[str, LiveDeployment], released: Mapping[s
 
 
 def _schedules(
-    live: LiveDeployment, released: Deployment | None, next_runs: Mapping[str, datetime], end: datetime
+    live: LiveResource, released: Resource | None, next_runs: Mapping[str, datetime], end: datetime
 ) -> Iterable[ScheduleFacts]:
     stated = released.spec["schedules"] if released else {}
     for slug, schedule in live.spec["schedules"].items():
-        next_run = next_runs.get(live.schedule_ids[slug])
+        next_run = next_runs.get(live.part_ids[slug])
         yield ScheduleFacts(
             slug=slug,
             active=schedule["active"],
@@ -97,10 +98,10 @@ def read_horizon(api: Api) -> timedelta:
         return HORIZON
 
 
-def read_next_runs(api: Api, deployments: Collection[LiveDeployment], now: datetime) -> dict[str, datetime]:
+def read_next_runs(api: Api, deployments: Collection[LiveResource], now: datetime) -> dict[str, datetime]:
     """When the next run of each active schedule starts, by the schedule's id, as far as one is scheduled."""
     wanted = {
-        item.id: {item.schedule_ids[slug] for slug, schedule in item.spec["schedules"].items() if schedule["active"]}
+        item.id: {item.part_ids[slug] for slug, schedule in item.spec["schedules"].items() if schedule["active"]}
         for item in deployments
         if not item.spec["paused"]
     }
@@ -121,7 +122,7 @@ def _schedule_of(run: Run) -> str:
     return str((run["created_by"] or {}).get("id"))
 
 
-def read_late_runs(api: Api, deployments: Iterable[LiveDeployment]) -> dict[str, datetime]:
+def read_late_runs(api: Api, deployments: Iterable[LiveResource]) -> dict[str, datetime]:
     """Since when the oldest late run of each deployment waits, by the deployment's id."""
     runs = _first_runs(
         api,
@@ -133,7 +134,7 @@ def read_late_runs(api: Api, deployments: Iterable[LiveDeployment]) -> dict[str,
     return {key: _moment(found[0]["next_scheduled_start_time"]) for key, found in runs.items()}
 
 
-def read_finished_runs(api: Api, deployments: Iterable[LiveDeployment]) -> dict[str, tuple[FinishedRun, ...]]:
+def read_finished_runs(api: Api, deployments: Iterable[LiveResource]) -> dict[str, tuple[FinishedRun, ...]]:
     """The newest runs of each deployment that ended by themselves, by the deployment's id."""
     runs = _first_runs(
         api,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import ssl
@@ -24,13 +25,19 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
-from meta_flows.errors import MetaFlowsError, refuse
+from meta_flows.errors import refuse
 
 Api = SyncPrefectClient
 """A client of the server in use."""
 
 SENDING = 10
 """How long to wait for logs and events to arrive, in seconds."""
+
+logger = logging.getLogger("meta_flows")
+
+RETRIES = 4
+"""How often Prefect's client tries a request again in our local runs: after 2, 4, 8 and 16 s, so for half a minute. By
+default it tries five times in a minute, and a run of whose server nothing is left takes twice that to end."""
 
 TRANSIENT_STATUSES = frozenset({408, 429, 502, 503, 504})
 
@@ -100,7 +107,7 @@ def connected(api_url: str) -> Iterator[None]:
     """
     with speaking_plainly(api_url):
         ensure_no_older(api_url, check(api_url))
-        updates = {PREFECT_API_URL: api_url, **_links(api_url), **_no_heartbeat()}
+        updates = {PREFECT_API_URL: api_url, **_links(api_url), **_no_heartbeat(), **_retries()}
         with temporary_settings(updates=updates):  # once: each takes 0.1 s
             token = _connected_to.set(api_url)
             try:
@@ -138,6 +145,12 @@ def _no_heartbeat() -> dict[Any, None]:
     frequency = getattr(settings, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", None)  # Prefect 3.4 has none
     chosen = frequency is None or "heartbeat_frequency" in get_current_settings().flows.model_fields_set
     return {} if chosen else {frequency: None}
+
+
+def _retries() -> dict[Any, int]:
+    """The setting of how often requests are tried again, unless the user has set it."""
+    chosen = "max_retries" in get_current_settings().client.model_fields_set
+    return {} if chosen else {settings.PREFECT_CLIENT_MAX_RETRIES: RETRIES}
 
 
 def check(api_url: str) -> str:
@@ -235,16 +248,41 @@ def _tls_context(certificates: str, insecure: bool) -> ssl.SSLContext:
     return context
 
 
-class _QuickRetry(httpx.HTTPTransport):
-    """Tries again soon when the server's SQLite is locked.
+class Transport(httpx.HTTPTransport):
+    """Tries again soon when the server's SQLite is locked, and says so when a server does not answer.
 
     SQLite refuses a write at once (503) if another one came in between, which the events of our own task runs do all
     the time. Prefect's client would wait for two seconds, and does so after these tries.
+
+    Attributes:
+        hurried: Whether the server has been given up on once: then each request is tried once, and briefly. Prefect's
+            client would try each again for half a minute and more.
     """
 
     PAUSES_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4)
+    BRIEFLY_SECONDS = 5.0
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.hurried = False
+        self._warned = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and once more where a locked database is the reason that it was refused."""
+        if self.hurried:
+            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.BRIEFLY_SECONDS)
+        try:
+            response = self._answer(request)
+        except httpx.TransportError as error:
+            self._failed(str(error) or type(error).__name__, error)
+            raise
+        if response.status_code in TRANSIENT_STATUSES:
+            self._failed(f"HTTP {response.status_code}")
+        else:
+            self._warned = False
+        return response
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
         for pause in self.PAUSES_SECONDS:
             response = super().handle_request(request)
             if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
@@ -253,16 +291,47 @@ class _QuickRetry(httpx.HTTPTransport):
             time.sleep(pause)
         return super().handle_request(request)
 
+    def _failed(self, detail: str, cause: Exception | None = None) -> None:
+        if self.hurried:
+            raise refuse("MF401", url=str(get_current_settings().api.url), detail=detail) from cause
+        if not self._warned:
+            self._warned = True
+            logger.warning("The Prefect server does not answer (%s); trying again for up to a minute", detail)
+
 
 @contextmanager
-def client() -> Iterator[Api]:
+def client(transport: Transport | None = None) -> Iterator[Api]:
     """A client of the connected server; requests that it refuses become errors of ours."""
+    transport = transport or Transport(verify=certificates())
     with (
         linking(str(get_current_settings().api.url)),
         speaking_plainly(),
-        get_client(sync_client=True, httpx_settings={"transport": _QuickRetry(verify=certificates())}) as api,
+        get_client(sync_client=True, httpx_settings={"transport": transport}) as api,
     ):
         yield api
+
+
+def request(api: Api, method: str, path: str, body: Any = None) -> Any:
+    """Make one request and return the JSON of the answer; None for an empty one, and for a DELETE of what is gone.
+
+    Raises:
+        MetaFlowsError: MF401, the server did not answer; MF402, it rejected our key; MF404, it refused the request, or
+            what answered is no Prefect API.
+    """
+    with speaking_plainly():
+        try:
+            response = api.request(method, path, json=body)  # type: ignore[arg-type]  # it types only its own routes
+        except httpx.HTTPStatusError as error:
+            if method == "DELETE" and error.response.status_code == httpx.codes.NOT_FOUND:
+                return None
+            raise
+    if not response.content:
+        return None
+    try:
+        return response.json()
+    except ValueError as error:
+        detail = f"the answer is not JSON: {response.text[:100]!r}"
+        raise refuse("MF404", request=f"{method} {path}", detail=detail) from error
 
 
 @contextmanager
@@ -283,13 +352,6 @@ def speaking_plainly(server: str | None = None) -> Iterator[None]:
         raise refuse("MF402", url=api_url, detail="the key holds what no header may hold") from error
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise refuse("MF401", url=api_url, detail=str(error) or type(error).__name__) from error
-
-
-def plain_reason(error: Any) -> str:
-    """What went wrong, in one line."""
-    if isinstance(error, MetaFlowsError):
-        return "; ".join(item.message for item in error.errors)
-    return f"{type(error).__name__}: {error}"
 
 
 def _detail(response: httpx.Response) -> str:

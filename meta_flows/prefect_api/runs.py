@@ -14,9 +14,10 @@ from prefect.client.schemas.sorting import LogSort
 from prefect.states import Cancelling
 
 from meta_flows.errors import refuse
-from meta_flows.models import LiveDeployment
+from meta_flows.models import LiveResource
 from meta_flows.prefect_api.connection import Api
-from meta_flows.prefect_api.observe import PAGE, has_live_worker
+from meta_flows.prefect_api.reads import has_live_worker
+from meta_flows.resources.resource_type import PAGE
 
 POLL_SECONDS = 0.5
 LAST_LOGS_SECONDS = 10
@@ -24,7 +25,7 @@ LATE_LINES = 50
 """How many lines are read again: those of several processes do not arrive in the order in which they were written."""
 
 
-def start_run(api: Api, deployment: LiveDeployment, parameters: Mapping[str, Any]) -> FlowRun:
+def start_run(api: Api, deployment: LiveResource, parameters: Mapping[str, Any]) -> FlowRun:
     """Trigger a deployment as a person would from the UI."""
     return api.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters))  # type: ignore[arg-type]
 

@@ -18,8 +18,8 @@ from meta_flows import prefect_api
 from meta_flows.configuration import Environment
 from meta_flows.errors import refuse
 from meta_flows.models import Plan
+from meta_flows.proposals import Context, Proposal
 from meta_flows.reporting import question
-from meta_flows.tasks.planning import Proposal
 from meta_flows.tasks.releasing import record_rejection
 from meta_flows.tasks.report import sum_up
 
@@ -48,17 +48,22 @@ class Confirmation(RunInput):
     environment: str = Field("", title="Environment", description="Its name, to delete what is listed for good.")
 
 
-def approve(environment: Environment, proposal: Proposal, root: Path, approved: str | None) -> Proposal:
+def unasked(proposal: Proposal) -> Proposal:
+    """A proposal that needs no approval."""
+    return proposal
+
+
+def approve(context: Context, root: Path, approved: str | None, proposal: Proposal) -> Proposal:
     """Let somebody approve what is proposed, where the environment wants that.
 
     A run of a deployment is suspended: a worker starts it anew once the form is answered, and then the answer counts
     for the very same plan only. Another plan is another question.
 
     Args:
-        environment: Where it goes.
-        proposal: What is proposed.
+        context: Where it goes.
         root: The repository.
         approved: Digest of the plan that was approved already, or `any`; counts only where there is no form.
+        proposal: What is proposed.
 
     Returns:
         The same with the answer; rejected, it is recorded and not worth doing any more.
@@ -66,7 +71,8 @@ def approve(environment: Environment, proposal: Proposal, root: Path, approved: 
     Raises:
         MetaFlowsError: MF508, there is nobody to ask; MF510, another plan was approved.
     """
-    if not environment.require_approval or not proposal.worth_doing or proposal.approval:
+    environment = context.environment
+    if not environment.require_approval or not proposal.worth_doing or proposal.approval or proposal.undoes:
         return proposal
     if not deployment.id:
         if not approved:
@@ -77,7 +83,7 @@ def approve(environment: Environment, proposal: Proposal, root: Path, approved: 
     answer = _ask(Approval, environment, proposal.plan, question(sum_up("Planned", proposal)))
     get_run_logger().info("The plan was %s", answer)
     if not answer.approve:
-        record_rejection(proposal, root, str(answer))
+        record_rejection(context, proposal, root, str(answer))
     return proposal._replace(approval=str(answer), rejected=not answer.approve)
 
 

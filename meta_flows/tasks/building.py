@@ -19,9 +19,11 @@ from prefect.utilities.urls import url_for
 
 from meta_flows.configuration import Configured, Environment, LocalSource
 from meta_flows.desired import Images, describe_images
+from meta_flows.engine import joined
 from meta_flows.errors import MetaFlowsError, outcome, refuse
 from meta_flows.images import Image
-from meta_flows.models import Deployment, DeployResult
+from meta_flows.models import DeployResult, Resource
+from meta_flows.proposals import Proposal
 from meta_flows.reporting import markdown
 from meta_flows.tasks import step
 from meta_flows.tasks.progress import progress
@@ -77,6 +79,15 @@ def find_images(root: Path, configured: Configured, environment: Environment, *,
     return Images(_with(described, found), missing=missing, notes=notes)
 
 
+def prepare_images(root: Path, environment: Environment, proposal: Proposal) -> Proposal:
+    """Build what images a proposal lacks, and what else its containers need on this machine."""
+    images = proposal.images
+    if images.missing:
+        proposal = proposal._replace(images=build_images(root, environment, images), outdated=True)
+    prepare(environment, proposal.desired, root)
+    return proposal
+
+
 def build_images(root: Path, environment: Environment, images: Images, *, push: bool = True) -> Images:
     """Build what is missing, and push it where the environment has a registry; what fails refuses its flows only.
 
@@ -84,9 +95,6 @@ def build_images(root: Path, environment: Environment, images: Images, *, push: 
     """
     missing = [image for name, image in _by_name(images.of.values()).items() if name in images.missing]
     made: dict[str, Made | MetaFlowsError] = {}
-
-    def build(image: Image) -> PrefectFuture[Made]:
-        return build_image.submit(root, image, environment.docker.build_backend, push)
 
     for batch in (missing[:1], missing[1:]):
         made |= _outcomes(
@@ -176,13 +184,13 @@ def report_images(
         run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
         ui_url=get_current_settings().ui_url,
     )
-    key = f"images-{environment.project}-{environment.name}"
+    key = joined("images", *environment.ownership)
     create_markdown_artifact(markdown(result), key=key, description=result.message)
     return result
 
 
 @step("prepare networks and folders")
-def prepare_engine(deployments: Iterable[Deployment], root: Path) -> None:
+def prepare_engine(deployments: Iterable[Resource], root: Path) -> None:
     """Make what containers of this machine are going to need: their networks, and folders for what they write."""
     variables = [item.spec["job_variables"] for item in deployments]
     networks = {name for each in variables for name in each.get("networks", ())}
@@ -197,7 +205,7 @@ def prepare_engine(deployments: Iterable[Deployment], root: Path) -> None:
                 get_run_logger().info("Network %s was created", name)
 
 
-def prepare(environment: Environment, deployments: Iterable[Deployment], root: Path) -> None:
+def prepare(environment: Environment, deployments: Iterable[Resource], root: Path) -> None:
     """`prepare_engine`, where containers run on this machine: with a local source."""
     in_containers = [item for item in deployments if "image" in item.spec["job_variables"]]
     if in_containers and isinstance(environment.source, LocalSource):

@@ -19,11 +19,11 @@ from prefect.utilities.urls import url_for
 from meta_flows import planning
 from meta_flows.browser import Seen, look_at
 from meta_flows.configuration import Environment
+from meta_flows.engine import joined
 from meta_flows.errors import MetaFlowsError, problem
-from meta_flows.models import Change, DeployResult, LiveDeployment, Outcome, Release, ValidationError
+from meta_flows.models import Change, DeployResult, LiveResource, Outcome, Release, ValidationError
 from meta_flows.planning import history
-from meta_flows.prefect_api import Api, releases
-from meta_flows.prefect_api import observe as reads
+from meta_flows.prefect_api import PrefectStore
 from meta_flows.prefect_api.activity import read_facts
 from meta_flows.prefect_api.ui import check_ui
 from meta_flows.reporting import counts_in_words, markdown, schedule_in_words
@@ -44,45 +44,44 @@ class Inspection(NamedTuple):
     Attributes:
         release: The newest release, if there is any.
         changes: What would bring each deployment back to how it was released.
-        live: Those that are on the server, by key.
-        facts: What is known of them, by key.
+        live: Those that are on the server, by address.
+        facts: What is known of them, by address.
     """
 
     release: Release | None
     changes: tuple[Change, ...]
-    live: Mapping[str, LiveDeployment]
+    live: Mapping[str, LiveResource]
     facts: Mapping[str, Facts]
 
     @property
     def unscheduled(self) -> list[str]:
         """The schedules that should have a run and have none."""
-        return [f"{slug} of {key.partition('/')[2]}" for key, facts in self.facts.items() for slug in facts.unscheduled]
+        return [f"{slug} of {at.rpartition('/')[2]}" for at, facts in self.facts.items() for slug in facts.unscheduled]
 
 
-def inspect(api: Api, environment: Environment) -> Inspection:
+def inspect(store: PrefectStore, environment: Environment) -> Inspection:
     """Compare with the release, and read how everything does, in some ten requests however many deployments."""
-    release = releases.latest_release(api, environment.project, environment.name)
-    wanted = history.settled(release)
-    tags = planning.ownership_tags(environment.project, environment.name)
-    live = reads.with_others(api, reads.read_deployments(api, tags=tags), wanted)
+    release = store.latest_release(environment.ownership)
+    wanted = {at: item for at, item in history.confirmed(release).items() if item.type == "deployment"}
+    live = store.read_owned(environment.ownership)
+    if missing := wanted.keys() - live.keys():
+        live |= store.read(missing)
     policy = planning.Policy(adopt=True, prune=planning.Prune(only=frozenset()))
-    plan = planning.make_plan(
-        wanted.values(), wanted, live, project=environment.project, environment=environment.name, policy=policy
-    )
-    return Inspection(release, plan.changes, live, read_facts(api, live, wanted))
+    plan = planning.make_plan(wanted.values(), wanted, live, environment.ownership, policy=policy)
+    return Inspection(release, plan.changes, live, read_facts(store.api, live, wanted))
 
 
 def outcomes(found: Inspection) -> tuple[Outcome, ...]:
     """What each deployment is, and how it does."""
     now = datetime.now(timezone.utc)
-    compared = {change.key: change for change in found.changes}
+    compared = {change.address: change for change in found.changes}
     return tuple(
-        _outcome(compared.get(key), found.live.get(key), found.facts.get(key), now)
-        for key in sorted({*compared, *found.live}, key=lambda key: key.partition("/")[2])
+        _outcome(compared.get(at), found.live.get(at), found.facts.get(at), now)
+        for at in sorted({*compared, *found.live}, key=lambda at: at.rpartition("/")[2])
     )
 
 
-def _outcome(change: Change | None, live: LiveDeployment | None, facts: Facts | None, now: datetime) -> Outcome:
+def _outcome(change: Change | None, live: LiveResource | None, facts: Facts | None, now: datetime) -> Outcome:
     of = change or live
     assert of  # noqa: S101  # each key is from one of them
     spec = live.spec if live else change.target if change else {}
@@ -100,13 +99,13 @@ def _outcome(change: Change | None, live: LiveDeployment | None, facts: Facts | 
 
 
 @step("inspect {environment.name}")
-def await_runs(api: Api, environment: Environment, wait: float) -> Inspection:
+def await_runs(store: PrefectStore, environment: Environment, wait: float) -> Inspection:
     """Inspect an environment; where runs are not scheduled that should be, give the scheduler time to do it."""
     deadline = time.monotonic() + wait
-    found = inspect(api, environment)
+    found = inspect(store, environment)
     while found.unscheduled and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-        found = inspect(api, environment)
+        found = inspect(store, environment)
     get_run_logger().info("%s", counts_in_words(outcomes(found), 0))
     return found
 
@@ -122,7 +121,7 @@ def check_settings() -> tuple[ValidationError, ...]:
 @step("open the UI in a browser")
 def open_ui(environment: Environment, found: Inspection, folder: Path) -> list[Seen]:
     """Look at the page of each deployment; what is wrong with the browser is a finding, too."""
-    tags = planning.ownership_tags(environment.project, environment.name)
+    tags = environment.ownership.tags
     try:
         seen = look_at(found.changes, tags, str(get_current_settings().ui_url), folder)
     except MetaFlowsError as error:
@@ -164,7 +163,7 @@ def report_check(
         run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
         ui_url=get_current_settings().ui_url,
     )
-    key = f"check-ui-{environment.project}-{environment.name}"
+    key = joined("check-ui", *environment.ownership)
     create_markdown_artifact(markdown(result) + _pictures(seen), key=key, description=result.message)
     return result
 

@@ -10,14 +10,14 @@ from typing import Any
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
+from meta_flows.engine import ApplyResult
 from meta_flows.models import Change, DeployResult, Plan
-from meta_flows.tasks.releasing import Carried
 
 CHANGED = {"Created": "created", "Updated": "updated", "Deleted": "deleted"}
 """Last part of a deployment's event, by what became of it; what was taken back has none."""
 
 
-def emit_events(result: DeployResult, plan: Plan, carried: Carried | None) -> None:
+def emit_events(result: DeployResult, plan: Plan, carried: ApplyResult | None) -> None:
     """Tell what a meta-flow found and did.
 
     `meta-flows.release.*`, `meta-flows.drift.found` and `meta-flows.drift.repaired` are about the environment,
@@ -25,7 +25,7 @@ def emit_events(result: DeployResult, plan: Plan, carried: Carried | None) -> No
     """
     summary = {"state": result.state, "message": result.message, "release": result.release}
     if result.state in ("Drifted", "Repaired"):
-        drift = {change.key: [field.path for field in change.fields] for change in (*plan.work_pools, *plan.pending)}
+        drift = {change.key: [field.path for field in change.fields] for change in plan.pending}
         _emit(plan, "drift.found" if result.state == "Drifted" else "drift.repaired", {**summary, "drift": drift})
     elif carried:
         _emit(plan, f"release.{carried.release.state}", {**summary, "restores": carried.release.restores})
@@ -34,9 +34,10 @@ def emit_events(result: DeployResult, plan: Plan, carried: Carried | None) -> No
     if carried is None:
         return
     for change in plan.pending:
-        live = carried.live.get(change.key) or change.live
-        changed = CHANGED.get(carried.applied[change.key].state)
-        if changed and live:
+        live = carried.live.get(change.address) or change.live
+        ended = carried.results.get(change.address)
+        changed = CHANGED.get(ended.state) if ended else None
+        if changed and live and change.type == "deployment":
             _emit_change(plan, change, live.id, changed, carried.release.id)
 
 

@@ -19,6 +19,7 @@ from prefect.variables import Variable
 
 from meta_flows import sources
 from meta_flows.configuration import Environment, GitSource
+from meta_flows.engine import joined
 from meta_flows.errors import refuse
 from meta_flows.models import DeployResult
 from meta_flows.tasks import step
@@ -29,6 +30,11 @@ SCHEDULED = "auto-scheduled"
 
 def switch(environment: Environment) -> str:
     """Name of the Prefect variable that suspends reconciliation while it is true."""
+    return joined("reconcile-suspended", *environment.ownership)
+
+
+def legacy_switch(environment: Environment) -> str:
+    """The name that it had before, which could be another project's too; honoured for one version."""
     return f"reconcile-suspended-{environment.project}-{environment.name}"
 
 
@@ -45,7 +51,7 @@ def spread_out(jitter: float) -> None:
 @step("is {environment.name} suspended?")
 def is_suspended(environment: Environment) -> bool:
     """Whether an operator has switched reconciliation off."""
-    return bool(Variable.get(switch(environment), default=False))
+    return any(bool(Variable.get(name, default=False)) for name in (switch(environment), legacy_switch(environment)))
 
 
 def suspended(environment: Environment) -> DeployResult:

@@ -15,23 +15,14 @@ from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 from prefect.utilities.urls import url_for
 
+from meta_flows.engine import DONE, ApplyResult, Result, joined
 from meta_flows.errors import MetaFlowsError, problem
-from meta_flows.models import (
-    Change,
-    DeployResult,
-    Health,
-    LiveDeployment,
-    Outcome,
-    ValidationError,
-    WorkPoolChange,
-    WorkPoolOutcome,
-)
-from meta_flows.reporting import DONE, FAILED, PLANNED, called, counts_in_words, markdown, schedule_in_words
+from meta_flows.models import Change, DeployResult, Health, LiveResource, Outcome, ValidationError
+from meta_flows.proposals import Proposal
+from meta_flows.reporting import FAILED, PLANNED, counts_in_words, markdown, schedule_in_words
+from meta_flows.resources import described
 from meta_flows.tasks import step
-from meta_flows.tasks.applying import Applied
 from meta_flows.tasks.events import emit_events
-from meta_flows.tasks.planning import Proposal
-from meta_flows.tasks.releasing import Carried
 
 
 class DeployError(MetaFlowsError):
@@ -49,7 +40,7 @@ class DeployError(MetaFlowsError):
 def report(
     name: str,
     proposal: Proposal,
-    carried: Carried | None = None,
+    carried: ApplyResult | None = None,
     *,
     health: Mapping[str, Health] | None = None,
     unwritten: str = "Planned",
@@ -60,12 +51,12 @@ def report(
         name: How the run ends if it did something and nothing failed; a key of `reporting.RESULTS`.
         proposal: What was to be done.
         carried: What was done; None where nothing was written.
-        health: How the deployments do, by key.
+        health: Health of the deployments, by address.
         unwritten: How it ends if there was something to do and nothing was written.
     """
     result = sum_up(name if carried else unwritten, proposal, carried, health or {})
     plan = proposal.plan
-    key = f"deploy-{plan.project}-{plan.environment}"
+    key = joined("deploy", plan.project, plan.environment)
     create_markdown_artifact(markdown(result), key=key, description=result.message)
     emit_events(result, plan, carried)
     get_run_logger().info("%s: %s", result.state, result.message)
@@ -73,7 +64,10 @@ def report(
 
 
 def sum_up(
-    ending: str, proposal: Proposal, carried: Carried | None = None, health: Mapping[str, Health] = MappingProxyType({})
+    ending: str,
+    proposal: Proposal,
+    carried: ApplyResult | None = None,
+    health: Mapping[str, Health] = MappingProxyType({}),
 ) -> DeployResult:
     """The result of what was planned and done.
 
@@ -81,31 +75,27 @@ def sum_up(
         ending: How the run ends if nothing failed, was rejected or was in sync before; a key of `reporting.RESULTS`.
         proposal: What was to be done.
         carried: What was done.
-        health: How the deployments do, by key.
+        health: Health of the deployments, by address.
     """
     plan = proposal.plan
-    applied = carried.applied if carried else {}
+    results = carried.results if carried else {}
     before = proposal.observed.live
     now = carried.live if carried else before
     outcomes = tuple(
         _outcome(
-            change, applied.get(change.key), (before if change.action == "unchanged" else now).get(change.key)
-        ).model_copy(update={"health": health.get(change.key)})
+            change, results.get(change.address), (before if change.action == "unchanged" else now).get(change.address)
+        ).model_copy(update={"health": health.get(change.address)})
         for change in plan.changes
     )
-    pools = tuple(_pool_outcome(change, applied.get(change.key)) for change in plan.work_pools)
     failures = tuple(
-        problem("MF503", what=called(item.key), detail=item.error)
-        for item in (*pools, *outcomes)
-        if item.state == "Failed"
+        problem("MF503", what=described(item.address), detail=item.error) for item in outcomes if item.state == "Failed"
     )
     errors = (*failures, *(carried.errors if carried else ()), *proposal.refused)
     return DeployResult(
         environment=plan.environment,
         state=carried.ending if carried and carried.ending else _ending(ending, proposal, errors),
-        message=counts_in_words(outcomes, len(proposal.refused), pools),
+        message=counts_in_words(outcomes, len(proposal.refused)),
         outcomes=outcomes,
-        work_pools=pools,
         refused=errors,
         warnings=proposal.warnings,
         notes=(
@@ -164,31 +154,27 @@ def _ending(ending: str, proposal: Proposal, errors: tuple[ValidationError, ...]
     return "Incomplete" if errors else "InSync" if proposal.plan.in_sync else ending
 
 
-def _pool_outcome(change: WorkPoolChange, applied: Applied | None) -> WorkPoolOutcome:
-    state = applied.state if applied else PLANNED[change.action]
-    there = change.live is not None or state == DONE["create"]
-    return WorkPoolOutcome(
-        name=change.name,
-        type=change.type,
-        state=state,
-        fields=change.fields,
-        link=url_for("work-pool", obj_id=change.name) if there else None,
-        error=applied.error if applied else None,
-    )
-
-
-def _outcome(change: Change, applied: Applied | None, live: LiveDeployment | None) -> Outcome:
-    error = applied.error if applied else None
+def _outcome(change: Change, result: Result | None, live: LiveResource | None) -> Outcome:
+    error = result.error if result else None
+    state = result.state if result else PLANNED[change.action]
     spec = live.spec if live and not error else change.target or (change.live.spec if change.live else {})
     return Outcome(
+        type=change.type,
         flow_name=change.flow_name,
         name=change.name,
         kind=change.kind,
-        state=applied.state if applied else PLANNED[change.action],
-        reason="" if applied and applied.state == "NotRestored" else change.reason,
+        state=state,
+        reason="" if state == "NotRestored" else change.reason,
         fields=change.fields,
         updated=change.live.updated if change.live else None,
-        link=url_for("deployment", obj_id=live.id) if live else None,
-        schedules={slug: schedule_in_words(item) for slug, item in sorted(spec["schedules"].items())},
+        link=_link(change, live, state),
+        schedules={slug: schedule_in_words(item) for slug, item in sorted(spec.get("schedules", {}).items())},
         error=error,
     )
+
+
+def _link(change: Change, live: LiveResource | None, state: str) -> str | None:
+    """The page of a resource in the Prefect UI, if it exists; a work pool's page goes by its name."""
+    if change.type == "deployment":
+        return url_for("deployment", obj_id=live.id) if live else None
+    return url_for("work-pool", obj_id=change.name) if change.live or state == DONE["create"] else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -16,14 +15,13 @@ from prefect.utilities.urls import url_for
 from meta_flows import validation
 from meta_flows.configuration import Configured, Environment, Selection, load_template
 from meta_flows.desired import Desired, as_error
-from meta_flows.models import Deployment, DeployResult, FlowMetadata, WorkPoolChange
-from meta_flows.prefect_api import Api
-from meta_flows.prefect_api import observe as reads
+from meta_flows.engine import joined
+from meta_flows.models import Change, DeployResult, FlowMetadata, LiveResource, Resource
+from meta_flows.prefect_api import Api, reads
 from meta_flows.reporting import markdown
+from meta_flows.resources.work_pool import live_work_pool
 from meta_flows.tasks import step
 from meta_flows.validation import Pool, Reference, Surroundings
-
-WorkPools = Mapping[str, Mapping[str, Any]]
 
 
 @step("validate flows")
@@ -50,8 +48,8 @@ def check_deployments(
     root: Path,
     configured: Configured,
     rendered: Desired,
-    work_pools: WorkPools,
-    pool_changes: Iterable[WorkPoolChange],
+    live: Mapping[str, LiveResource],
+    pool_changes: Iterable[Change],
     environment: Environment,
 ) -> Desired:
     """Apply the rules that compare deployments with what the server has: pools, job variables, blocks, variables.
@@ -61,11 +59,11 @@ def check_deployments(
         root: The repository.
         configured: The flows.
         rendered: Their deployments.
-        work_pools: The work pools that are known to exist.
+        live: The resources that are known to exist, by address.
         pool_changes: What is made of them before the deployments are written.
         environment: Where it goes.
     """
-    surroundings = _surroundings(api, rendered.deployments, work_pools, pool_changes)
+    surroundings = _surroundings(api, rendered.deployments, live, pool_changes)
     kept, found = validation.check_deployments(
         configured, rendered.deployments, environment, surroundings, cache(partial(load_template, root))
     )
@@ -78,23 +76,24 @@ def check_deployments(
 
 
 def _surroundings(
-    api: Api, deployments: Collection[Deployment], work_pools: WorkPools, pool_changes: Iterable[WorkPoolChange]
+    api: Api, deployments: Collection[Resource], live: Mapping[str, LiveResource], pool_changes: Iterable[Change]
 ) -> Surroundings:
     """What the server has of all that deployments refer to, in one request for each sort of it."""
     used = {item.spec["work_pool_name"] for item in deployments}
-    live = {**work_pools, **(reads.read_work_pools(api, others) if (others := used - work_pools.keys()) else {})}
-    paused = reads.read_paused_queues(api, used & live.keys())
+    known = {item.name: item for item in live.values() if item.type == "work_pool" and item.name in used}
+    if others := used - known.keys():
+        known |= {body["name"]: live_work_pool(body) for body in reads.read_work_pools(api, others).values()}
+    paused = reads.read_paused_queues(api, known)
     pools = {
         name: Pool(
-            variables=body["base_job_template"].get("variables", {}),
-            limit=body["concurrency_limit"],
+            variables=pool.spec["base_job_template"].get("variables", {}),
+            limit=pool.spec["concurrency_limit"],
             paused=frozenset(
-                {queue for pool, queue in paused if pool == name} | ({None} if body["is_paused"] else set())
+                {queue for of, queue in paused if of == name} | ({None} if pool.spec["is_paused"] else set())
             ),
-            polled=body["status"] != "NOT_READY",
+            polled=pool.ready,
         )
-        for name, body in live.items()
-        if name in used
+        for name, pool in known.items()
     }
     for change in pool_changes:
         pools[change.name] = pools.get(change.name, Pool({}))._replace(
@@ -135,6 +134,6 @@ def report_validation(
         run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
         ui_url=get_current_settings().ui_url,
     )
-    key = f"validation-{environment.project}-{environment.name}"
+    key = joined("validation", *environment.ownership)
     create_markdown_artifact(markdown(result), key=key, description=result.message)
     return result

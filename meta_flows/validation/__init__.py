@@ -21,7 +21,7 @@ from meta_flows.configuration import (
 from meta_flows.discovery import loose_ends
 from meta_flows.errors import MetaFlowsError, outcome, problem
 from meta_flows.images import Context
-from meta_flows.models import Deployment, FlowMetadata, ValidationError, ValidationResult
+from meta_flows.models import FlowMetadata, Resource, ValidationError, ValidationResult
 from meta_flows.validation.dependencies import check_dependencies
 from meta_flows.validation.deployments import Pool, Reference, Surroundings, references, spoiled
 from meta_flows.validation.deployments import check as check_deployment
@@ -103,11 +103,11 @@ def check_configured(
 
 def check_deployments(
     configured: Configured,
-    deployments: Iterable[Deployment],
+    deployments: Iterable[Resource],
     environment: Environment,
     surroundings: Surroundings | None = None,
     template: Callable[[str], Template] | None = None,
-) -> tuple[tuple[Deployment, ...], ValidationResult]:
+) -> tuple[tuple[Resource, ...], ValidationResult]:
     """The rendered deployments without those of flows that a rule refuses, and all that the rules say.
 
     Args:

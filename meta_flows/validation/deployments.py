@@ -11,7 +11,7 @@ from meta_flows.configuration import ConfiguredFlow, Document, Template, placeho
 from meta_flows.configuration.documents import KeyPath
 from meta_flows.configuration.secrets import masked
 from meta_flows.errors import did_you_mean, problem
-from meta_flows.models import Deployment, Place, ValidationError
+from meta_flows.models import Place, Resource, ValidationError
 
 LONGEST_SHOWN = 200
 
@@ -51,7 +51,7 @@ class Surroundings(NamedTuple):
     existing: Collection[Reference]
 
 
-def references(deployments: Iterable[Deployment]) -> set[Reference]:
+def references(deployments: Iterable[Resource]) -> set[Reference]:
     """The blocks and variables that the server fills in when a run starts."""
     found = set[Reference]()
     for deployment in deployments:
@@ -66,7 +66,7 @@ def references(deployments: Iterable[Deployment]) -> set[Reference]:
 
 def check(
     item: ConfiguredFlow,
-    deployment: Deployment,
+    deployment: Resource,
     surroundings: Surroundings | None,
     template: Template | None = None,
 ) -> Iterator[ValidationError]:
@@ -83,7 +83,7 @@ def check(
         yield from _surroundings(item, deployment, surroundings, template)
 
 
-def _parameters(item: ConfiguredFlow, deployment: Deployment) -> Iterator[ValidationError]:
+def _parameters(item: ConfiguredFlow, deployment: Resource) -> Iterator[ValidationError]:
     """Parameters of the deployment and of its schedules against the flow's schema, the missing ones too."""
     spec, document = deployment.spec, item.configuration.document
     schema = spec["parameter_openapi_schema"]
@@ -105,7 +105,7 @@ def _parameters(item: ConfiguredFlow, deployment: Deployment) -> Iterator[Valida
 
 
 def _surroundings(
-    item: ConfiguredFlow, deployment: Deployment, surroundings: Surroundings, template: Template | None
+    item: ConfiguredFlow, deployment: Resource, surroundings: Surroundings, template: Template | None
 ) -> Iterator[ValidationError]:
     """The work pool, its job variables, and everything that is referred to."""
     name, queue = deployment.spec["work_pool_name"], deployment.spec.get("work_queue_name")
@@ -131,7 +131,7 @@ def _surroundings(
 
 
 def _job_variables(
-    item: ConfiguredFlow, deployment: Deployment, pool_name: str, pool: Pool, template: Template | None
+    item: ConfiguredFlow, deployment: Resource, pool_name: str, pool: Pool, template: Template | None
 ) -> Iterator[ValidationError]:
     stated, known = deployment.spec["job_variables"], pool.variables.get("properties", {})
     if not pool.variables:
@@ -192,7 +192,7 @@ def _filled_in_later(value: Any) -> bool:
     return isinstance(value, Mapping) and "__prefect_kind" in value
 
 
-def _run_time_parts(deployment: Deployment) -> dict[str, Any]:
+def _run_time_parts(deployment: Resource) -> dict[str, Any]:
     return {key: deployment.spec[key] for key in ("job_variables", "pull_steps")}
 
 

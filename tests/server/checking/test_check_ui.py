@@ -28,7 +28,7 @@ def test_what_is_as_released_and_does_well_is_verified(deployed: Deployed) -> No
     assert result["message"] == "3 in sync; 3 healthy"
     assert [item["state"] for item in result["outcomes"]] == ["InSync"] * 3
     assert all(item["health"]["next_run"] for item in result["outcomes"])
-    report = artifact(deployed.server, f"check-ui-{deployed.shop.project}-development")
+    report = artifact(deployed.server, f"check-ui--{deployed.shop.project}--development")
     assert report.startswith("# Verified: development")
     assert "| deployment | sync | health | schedule | next run |" in report
 
@@ -156,7 +156,7 @@ def test_a_deploy_says_how_what_it_deployed_does(deployed: Deployed) -> None:
     assert changed["state"] == "Deployed"
     assert changed["outcomes"][1]["health"]["status"] in ("Unknown", "Healthy")  # it waits for no scheduler
     assert "| Unhealthy: the last run failed at " in artifact(
-        deployed.server, f"deploy-{deployed.shop.project}-development"
+        deployed.server, f"deploy--{deployed.shop.project}--development"
     )
     planned = deployed.shop.meta_flows("plan")
     assert "health" in planned.stdout  # nothing is to be changed, so it is how things are

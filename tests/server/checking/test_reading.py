@@ -9,9 +9,8 @@ import pytest
 
 from meta_flows import prefect_api
 from meta_flows.connecting import connect
-from meta_flows.planning import ownership_tags
 from meta_flows.prefect_api import activity
-from meta_flows.prefect_api.observe import read_deployments
+from meta_flows.prefect_api.reads import read_owned_deployments
 from tests.deployed import Deployed
 from tests.system.faults.proxy import Proxy
 
@@ -49,7 +48,7 @@ def test_a_deployment_that_runs_all_the_time_hides_no_other(
     for _ in range(9):
         deployed.run_ended("a", "COMPLETED")
     with connect(root=deployed.shop.root) as target, prefect_api.client() as api:
-        live = read_deployments(api, tags=ownership_tags(target.project, target.name)).values()
+        live = read_owned_deployments(api, target.ownership).values()
         found = {item.name[0]: activity.read_finished_runs(api, live).get(item.id, ()) for item in live}
     assert {letter: [run.state for run in runs] for letter, runs in found.items()} == {
         "a": ["Completed"] * 3,

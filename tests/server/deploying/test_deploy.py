@@ -10,7 +10,7 @@ from tests.waiting import wait_until
 
 
 def states(result: dict[str, Any]) -> dict[str, str]:
-    return {outcome["name"]: outcome["state"] for outcome in result["outcomes"]}
+    return {row["name"]: row["state"] for row in result["outcomes"] if row["type"] == "deployment"}
 
 
 def test_a_first_deploy_creates_every_deployment_as_the_files_say(shop: Shop) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from meta_flows.prefect_api import lock
+from meta_flows.engine import Timing, deploy_lock, lock
+from meta_flows.models import Ownership
 from tests.servers import Server, started_server
 from tests.shops import Shop
 from tests.system.operating.test_from_the_ui import Triggered
@@ -23,13 +24,12 @@ LEASE_SECONDS = 60
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A holder that shows no sign of life counts as dead after a second or two, and not after a minute."""
-    for name, seconds in {"NAMELESS_SECONDS": 1, "SILENT_SECONDS": 2, "POLL_SECONDS": 0.1}.items():
-        monkeypatch.setattr(lock, name, seconds)
+    monkeypatch.setattr(lock, "TIMING", Timing(nameless=1, silent=2, poll=0.1))
 
 
 def take_slot(shop: Shop, environment: str = "development", lease: float = 3600) -> None:
     """Take the lock as a deploy does, and never give it back."""
-    name = f"deploy-{shop.project}-{environment}"
+    name = deploy_lock(Ownership(shop.project, environment))
     with suppress(httpx.HTTPStatusError):  # an earlier deploy has made it
         shop.server.post("/v2/concurrency_limits/", {"name": name, "limit": 1})
     slot = {"names": [name], "slots": 1, "mode": "concurrency", "lease_duration": lease}
@@ -107,7 +107,9 @@ def test_a_run_that_was_killed_while_it_wrote_is_no_writer_when_it_begins_anew(s
 def test_what_writes_nothing_does_not_wait(shop: Shop) -> None:
     shop.write("environments/development.yaml", {"lock_wait": 0})
     shop.deploy()
-    shop.server.post("/v2/concurrency_limits/increment", {"names": [f"deploy-{shop.project}-development"], "slots": 1})
+    shop.server.post(
+        "/v2/concurrency_limits/increment", {"names": [deploy_lock(Ownership(shop.project, "development"))], "slots": 1}
+    )
     add_writer(shop)
     assert shop.deploy()["state"] == "InSync"
     shop.write("flows/a/deployment.yaml", {"description": "new"})
@@ -128,7 +130,9 @@ def test_reconcile_leaves_a_deploy_that_is_under_way_alone_and_does_not_wait_for
     writer = add_writer(shop)
     before = shop.live()
     result = json.loads(shop.meta_flows("reconcile", "--json").stdout)
-    assert (result["state"], result["notes"]) == ("InSync", ["a deploy is under way"])
+    (note,) = result["notes"]
+    assert result["state"] == "InSync"
+    assert note.startswith(f"a deploy is under way by run '{writer['name']}'")
     assert shop.live() == before
     assert state(shop, writer) == "Running"
 

@@ -33,6 +33,11 @@ def pool(shop: Shop) -> dict[str, Any]:
     return found
 
 
+def pools(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of work pools in a result."""
+    return [item for item in result["outcomes"] if item["type"] == "work_pool"]
+
+
 def default_of(shop: Shop, variable: str) -> Any:
     return pool(shop)["base_job_template"]["variables"]["properties"][variable].get("default")
 
@@ -64,14 +69,14 @@ def test_a_stated_pool_is_made_changed_by_file_and_otherwise_left_alone(pooled: 
     deployment = pooled.live()["a-python-dev"]["id"]
     runs = wait_until(lambda: pooled.server.scheduled_runs(deployment))
     result = pooled.deploy()
-    assert (result["state"], result["work_pools"], result["release"]) == ("InSync", [], None)
+    assert (result["state"], pools(result), result["release"]) == ("InSync", [], None)
     assert pool(pooled) == made
 
     state(pooled, **streaming(True, description="Ours.", concurrency_limit=4))
     result = pooled.deploy()
     assert result["state"] == "Deployed"
-    (changed,) = result["work_pools"]
-    assert (changed["name"], changed["type"], changed["state"]) == (pooled.project, "process", "Updated")
+    (changed,) = pools(result)
+    assert (changed["name"], changed["kind"], changed["state"]) == (pooled.project, "process", "Updated")
     assert {field["path"]: [field["old"], field["new"]] for field in changed["fields"]} == {
         "description": [None, "Ours."],
         "concurrency_limit": [None, 4],
@@ -91,7 +96,7 @@ def test_what_was_changed_by_hand_is_drift_and_repaired_and_what_nobody_states_s
     pooled.server.patch(f"/work_pools/{pooled.project}", {"is_paused": True, "concurrency_limit": 7})
     reported = reconcile(pooled, "--policy", "report")
     assert reported["state"] == "Drifted"
-    (drifted,) = reported["work_pools"]
+    (drifted,) = pools(reported)
     assert drifted["fields"] == [{"path": STREAM, "old": True, "new": False, "drift": True}]
     assert default_of(pooled, "stream_output") is True
 
@@ -112,7 +117,7 @@ def test_a_deleted_pool_is_made_again_as_it_was_released(pooled: Shop) -> None:
     state(pooled, **streaming(True))
     pooled.server.delete(f"/work_pools/{pooled.project}")
     result = reconcile(pooled)
-    assert (result["state"], result["work_pools"][0]["state"]) == ("Repaired", "Created")
+    assert (result["state"], pools(result)[0]["state"]) == ("Repaired", "Created")
     assert default_of(pooled, "stream_output") is False
     assert pooled.live()["a-python-dev"]["work_pool_name"] == pooled.project
 
@@ -122,7 +127,9 @@ def test_a_plan_file_knows_work_pools_and_holds_for_the_pool_that_it_was_made_fo
     state(pooled, **streaming(True))
     assert pooled.meta_flows("plan", "--out", "plan.json", "--markdown", "plan.md").returncode == 0
     plan = json.loads((pooled.root / "plan.json").read_text())["plan"]
-    assert [(item["action"], item["fields"][0]["path"]) for item in plan["work_pools"]] == [("update", STREAM)]
+    assert [(item["action"], item["fields"][0]["path"]) for item in plan["changes"] if item["type"] == "work_pool"] == [
+        ("update", STREAM)
+    ]
     assert f"{STREAM}: false → true" in (pooled.root / "plan.md").read_text()
     pooled.server.patch(f"/work_pools/{pooled.project}", {"concurrency_limit": 7})
     stale = pooled.meta_flows("deploy", "--plan", "plan.json")
@@ -140,7 +147,7 @@ def test_a_failed_deploy_takes_the_change_of_a_pool_back(pooled: Shop) -> None:
     done = pooled.meta_flows("deploy", "--json")
     result = json.loads(done.stdout)
     assert (done.returncode, result["state"]) == (1, "RolledBack")
-    assert [item["state"] for item in result["work_pools"]] == ["RolledBack"]
+    assert [item["state"] for item in pools(result)] == ["RolledBack"]
     assert {**pool(pooled), "updated": None} == {**before, "updated": None}
 
 
@@ -150,7 +157,7 @@ def test_a_pool_that_a_failed_deploy_made_goes_again(shop: Shop) -> None:
     shop.write("flows/a/deployment.yaml", {"ignore": ["MF414"], "job_variables": {"env": {"PORT": 8080}}})
     done = shop.meta_flows("deploy", "--flow", "a", "--json")
     result = json.loads(done.stdout)
-    assert (result["state"], [item["state"] for item in result["work_pools"]]) == ("RolledBack", ["RolledBack"])
+    assert (result["state"], [item["state"] for item in pools(result)]) == ("RolledBack", ["RolledBack"])
     assert httpx.get(f"{shop.server.api_url}/work_pools/{shop.project}").status_code == httpx.codes.NOT_FOUND
 
 
@@ -186,7 +193,7 @@ def test_a_rollback_brings_back_the_template_of_that_release(pooled: Shop) -> No
     patch_variable(pooled, "by_hand", type="string")
     done = pooled.meta_flows("rollback", "--json")
     assert done.returncode == 0, done.stderr
-    assert [item["state"] for item in json.loads(done.stdout)["work_pools"]] == ["Updated"]
+    assert [item["state"] for item in pools(json.loads(done.stdout))] == ["Updated"]
     assert (default_of(pooled, "stream_output"), pool(pooled)["concurrency_limit"]) == (False, None)
     assert "by_hand" in pool(pooled)["base_job_template"]["variables"]["properties"]
     assert reconcile(pooled)["state"] == "InSync"
@@ -194,7 +201,7 @@ def test_a_rollback_brings_back_the_template_of_that_release(pooled: Shop) -> No
 
 def test_what_is_no_longer_stated_goes_back_to_the_template_of_the_type(pooled: Shop) -> None:
     state(pooled)
-    (changed,) = pooled.deploy()["work_pools"]
+    (changed,) = pools(pooled.deploy())
     assert [(field["path"], field["new"]) for field in changed["fields"]] == [(STREAM, True)]
     assert pool(pooled)["base_job_template"] == ProcessWorker.get_default_base_job_template()
 
@@ -231,9 +238,9 @@ def test_a_pool_that_is_not_ours_is_refused_unless_it_is_adopted(foreign: Shop) 
 @pytest.mark.system
 def test_a_pool_that_is_not_ours_and_has_what_is_stated_is_ours_from_then_on(foreign: Shop) -> None:
     state(foreign, **streaming(True))
-    assert foreign.deploy("--flow", "a")["work_pools"] == []
+    assert pools(foreign.deploy("--flow", "a")) == []
     state(foreign, **streaming(False))
-    assert [item["state"] for item in foreign.deploy("--flow", "a")["work_pools"]] == ["Updated"]
+    assert [item["state"] for item in pools(foreign.deploy("--flow", "a"))] == ["Updated"]
 
 
 @pytest.mark.system
@@ -259,7 +266,7 @@ def test_a_deployment_may_use_a_variable_that_comes_with_it_and_drop_one_that_go
         state(pooled, base_job_template={"variables": {"properties": {variable: {"type": "string"}}}})
         pooled.write("flows/a/deployment.yaml", {"job_variables": {variable: "some"}})
         result = pooled.deploy()
-        assert [item["state"] for item in (*result["work_pools"], *result["outcomes"])] == ["Updated", "Updated"]
+        assert [item["state"] for item in result["outcomes"]] == ["Updated", "Updated"]
         assert pooled.live()["a-python-dev"]["job_variables"][variable] == "some"
 
 
@@ -292,17 +299,22 @@ def test_a_record_of_an_earlier_version_says_nothing_of_pools_and_is_read(pooled
     found = {"block_documents": {"name": {"like_": f"{prefix}%"}}, "include_secrets": True}
     (document,) = pooled.server.post("/block_documents/filter", found)
     record = json.loads(document["data"]["value"])
-    for field in ("work_pools", "previous_work_pools", "work_pool_preimages"):
+    deployments = [item for item in record.pop("resources").values() if item["type"] == "deployment"]
+    for item in deployments:
+        del item["type"]
+    record["deployments"] = {f"{item['flow_name']}/{item['name']}": item for item in deployments}
+    for field in ("previous", "preimages", "written", "all_or_nothing"):
         del record[field]
+    record["plan"]["changes"] = []
     record["plan"]["work_pools"] = [{"name": pooled.project, "type": "process", "base_job_template": {"variables": {}}}]
     data = {"data": {"value": json.dumps(record)}, "merge_existing_data": False}
     pooled.server.patch(f"/block_documents/{document['id']}", data)
 
     state(pooled, **streaming(True))
     assert "MF417" in pooled.meta_flows("deploy").stderr
-    assert pooled.deploy("--adopt")["work_pools"][0]["state"] == "Updated"
+    assert pools(pooled.deploy("--adopt"))[0]["state"] == "Updated"
     done = pooled.meta_flows("rollback", "--json")
-    assert (done.returncode, json.loads(done.stdout)["work_pools"]) == (0, [])
+    assert (done.returncode, pools(json.loads(done.stdout))) == (0, [])
     assert default_of(pooled, "stream_output") is True
 
 
@@ -314,7 +326,7 @@ def test_a_template_may_stand_in_a_file_of_its_own(pooled: Shop) -> None:
     pooled.write("environments/work_pools/python.json", json.dumps(template, indent=2))
     state(pooled, base_job_template="work_pools/python.json")
     result = pooled.deploy()
-    assert (result["state"], result["work_pools"]) == ("InSync", [])
+    assert (result["state"], pools(result)) == ("InSync", [])
     template["variables"]["properties"]["stream_output"]["default"] = True
     pooled.write("environments/work_pools/python.json", json.dumps(template, indent=2))
     pooled.deploy()

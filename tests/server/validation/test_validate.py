@@ -64,7 +64,7 @@ def test_everything_is_said_at_once_and_is_an_artifact(polled: Shop) -> None:
     assert sorted(codes(result)) == ["MF101", "MF304", "MF413"]
     assert codes(result, "warnings") == ["MF411"]
     found = polled.server.post(
-        "/artifacts/latest/filter", {"artifacts": {"key": {"any_": [f"validation-{polled.project}-development"]}}}
+        "/artifacts/latest/filter", {"artifacts": {"key": {"any_": [f"validation--{polled.project}--development"]}}}
     )
     assert [code for code in ("MF101", "MF304", "MF413", "MF411") if code not in found[0]["data"]] == []
 

@@ -106,7 +106,7 @@ def test_everything_is_found_as_it_is_displayed(deployed: Deployed) -> None:
     folder = deployed.shop.root / "build" / "screenshots" / "development"
     pictures = {path.name: path.stat().st_size for path in folder.iterdir()}
     assert len(pictures) == 4 and all(size > 10_000 for size in pictures.values())
-    report = deployed.server.get(f"/artifacts/check-ui-{deployed.shop.project}-development/latest")["data"]
+    report = deployed.server.get(f"/artifacts/check-ui--{deployed.shop.project}--development/latest")["data"]
     assert report.count("](data:image/jpeg;base64,") == 3
 
 

@@ -138,7 +138,7 @@ class Scene:
         """Do what the end of a lease does, without waiting for it."""
         limits = self.server.post("/v2/concurrency_limits/filter")
         for limit in limits:
-            if limit["name"].startswith(f"{LOCK}{self.project}-"):
+            if limit["name"].startswith(f"{LOCK}-{self.project}--"):
                 self.server.delete(f"/v2/concurrency_limits/{limit['id']}")
 
     def deploy(self, *words: str) -> dict[str, Any]:

@@ -86,5 +86,5 @@ def test_a_work_pool_that_a_killed_deploy_made_is_undone_with_it_or_taken_over(l
 
         cut_short()
         scene.write_pool(**POOL_AFTER)
-        assert [pool["state"] for pool in scene.deploy()["work_pools"]] == ["Updated"]
+        assert [pool["state"] for pool in scene.deploy()["outcomes"] if pool["type"] == "work_pool"] == ["Updated"]
         assert scene.take().content[f"work pool {scene.project}"]["description"] == "Told after."

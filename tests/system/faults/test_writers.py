@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from meta_flows.prefect_api.lock import BEAT_SECONDS
+from meta_flows.engine.lock import TIMING
 from tests.system.faults.conftest import DEPLOY, Lane, Lanes
 from tests.system.faults.proxy import LOST_ANSWER, PASS, Fate, Proxy, Request
 from tests.system.faults.warm import Run
@@ -125,12 +125,12 @@ def test_a_deploy_whose_lock_somebody_freed_writes_nothing_more(lanes: Lanes) ->
         assert gate.reached.wait(60)
         last_look = time.monotonic()
         scene.free_lock()
-        wait_until(lambda: time.monotonic() > last_look + BEAT_SECONDS + 1)
+        wait_until(lambda: time.monotonic() > last_look + TIMING.beat + 1)
         at_hand = changes(proxy)[-1].path
         gate.opened.set()
         ended = run.wait()
         assert ended.code == 1, ended.stdout + ended.stderr
-        assert [error["code"] for error in json.loads(ended.stdout)["errors"]] == ["MF519"]
+        assert [error["code"] for error in json.loads(ended.stdout)["refused"]] == ["MF519"]
         later = [write for write in changes(proxy) if write.at > last_look]
     assert all(write.path.startswith(at_hand) for write in later), later
     assert scene.run(*DEPLOY).code == 0

@@ -86,7 +86,8 @@ def test_a_change_in_a_shared_module_plans_an_update_of_exactly_those_who_import
         done = checkout.meta_flows("plan", "--json", "--kind", "python", "--flow", "trading")
     finally:
         module.write_text(before)
-    outcomes = {item["flow_name"]: item["state"] for item in json.loads(done.stdout)["outcomes"]}
+    rows = json.loads(done.stdout)["outcomes"]
+    outcomes = {row["flow_name"]: row["state"] for row in rows if row["type"] == "deployment"}
     assert outcomes == {name: "ToUpdate" if name in INGESTION else "Unchanged" for name in FLOWS}
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from meta_flows.tasks import applying
+from meta_flows.tasks import shell
+from tests.server.deploying.test_deploy import states
 from tests.shops import Shop
 from tests.waiting import wait_until
 
@@ -15,7 +16,7 @@ from tests.waiting import wait_until
 @pytest.fixture
 def shop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """A shop whose three deployments are many changes."""
-    monkeypatch.setattr(applying, "SINGLE", 2)
+    monkeypatch.setattr(shell, "SINGLE", 2)
     shop.write("environments/development.yaml", {"work_pools": {"python": shop.project}})
     return shop
 
@@ -74,7 +75,7 @@ def test_a_change_that_fails_among_many_is_named_and_has_a_task_run_of_its_own(s
         f"1 of 4 changes failed: {shop.project.replace('-', '_')}_b",
     )
     assert steps["b-python-dev"]["state"]["type"] == "FAILED"
-    assert {item["name"]: item["state"] for item in result["outcomes"]} == {
+    assert states(result) == {
         "a-python-dev": "RolledBack",
         "b-python-dev": "Failed",
         "c-python-dev": "NotTried",

@@ -86,7 +86,7 @@ class Screen:
     def report(self, run: str) -> str:
         """The text of a run's report, which the tab of its artifacts lists."""
         self.page.goto(f"{self.url}/runs/flow-run/{run}?tab=Artifacts")
-        key = f"deploy-{self.desk.project}-development"
+        key = f"deploy--{self.desk.project}--development"
         self.page.get_by_role("tabpanel").get_by_role("heading", name=key).wait_for()
         written = {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}}
         [artifact] = self.desk.server.post("/artifacts/filter", {"artifacts": written})

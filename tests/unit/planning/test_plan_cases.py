@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from meta_flows.errors import MetaFlowsError
-from meta_flows.models import Deployment, LiveDeployment, Plan
+from meta_flows.models import LiveResource, Ownership, Plan, Resource
 from meta_flows.planning import Policy, Prune, make_plan
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
@@ -55,17 +55,17 @@ def live_schedules(schedules: dict[str, Any]) -> dict[str, Any]:
     return {key: {"active": True, "max_scheduled_runs": None, **value} for key, value in schedules.items()}
 
 
-def live_deployment(key: str, stated: dict[str, Any]) -> LiveDeployment:
+def live_deployment(key: str, stated: dict[str, Any]) -> LiveResource:
     spec = complete(stated, **ONLY_LIVE)
     spec["schedules"] = live_schedules(spec["schedules"])
     flow_name, _, name = key.partition("/")
     ids = {key: key for key in spec["schedules"]}
-    return LiveDeployment(id=key, flow_name=flow_name, name=name, spec=spec, schedule_ids=ids)
+    return LiveResource(id=key, flow_name=flow_name, name=name, spec=spec, part_ids=ids)
 
 
 def planned(case: dict[str, Any]) -> Plan:
     """The plan for the deployment a/a-python-staging, and for what else is live (`others`, by key)."""
-    desired = Deployment(
+    desired = Resource(
         flow_name="a",
         name="a-python-staging",
         kind="python",
@@ -74,9 +74,10 @@ def planned(case: dict[str, Any]) -> Plan:
     )
     released = {}
     if case.get("released") is not None:
-        released[desired.key] = desired.model_copy(update={"spec": complete(case["released"])})
-    live = {key: live_deployment(key, spec or {}) for key, spec in case.get("others", {}).items()}
-    for key in case.get("others_released", ()):
+        released[desired.address] = desired.model_copy(update={"spec": complete(case["released"])})
+    others = (live_deployment(key, spec or {}) for key, spec in case.get("others", {}).items())
+    live = {item.address: item for item in others}
+    for key in (f"deployment/{key}" for key in case.get("others_released", ())):
         spec = {field: live[key].spec[field] for field in COMPLETE}
         schedules = {
             slug: {"slug": slug, "schedule": item["schedule"]}
@@ -85,11 +86,11 @@ def planned(case: dict[str, Any]) -> Plan:
         }
         released[key] = desired.model_copy(update={"spec": {**spec, "schedules": schedules}})
     if case.get("live") is not None:
-        live[desired.key] = live_deployment(desired.key, case["live"])
+        live[desired.address] = live_deployment(desired.key, case["live"])
     prune = {**case.get("prune", {}), "present": frozenset(case.get("prune", {}).get("present", ()))}
     policy = Policy(adopt=case.get("adopt", False), prune=Prune(**prune))
     wanted = [] if case.get("desired", {}) is None else [desired]
-    return make_plan(wanted, released, live, project="shop", environment="staging", policy=policy)
+    return make_plan(wanted, released, live, Ownership("shop", "staging"), policy=policy)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

@@ -15,7 +15,7 @@ from meta_flows.configuration import Environment, Selection, configure, load_env
 from meta_flows.desired import Images, describe_images, render_all
 from meta_flows.discovery import discover
 from meta_flows.errors import MetaFlowsError, outcome
-from meta_flows.models import Deployment, kebab
+from meta_flows.models import Resource, kebab
 from meta_flows.offline import validate_deployments, validate_flows
 from meta_flows.parameter_schemas import Loaded
 from meta_flows.validation import Pool, Reference, Surroundings
@@ -89,7 +89,7 @@ def findings_with_surroundings(root: Path) -> Findings:
     return in_full(validation.result((*said, *found.errors, *found.warnings)))
 
 
-def surroundings_of(deployments: Iterable[Deployment], environment: Environment) -> Surroundings:
+def surroundings_of(deployments: Iterable[Resource], environment: Environment) -> Surroundings:
     """What the server has that deployments use, with the work pools that a deploy makes for them first."""
     server, pools = read_server(), dict[str, Pool]()
     stated = {pool.name: pool.spec for pool in environment.work_pools.values()}

@@ -1,0 +1,58 @@
+"""Verifying: read again what was written, and plan again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from meta_flows.engine.apply import DONE, Result
+from meta_flows.engine.store import Store
+from meta_flows.errors import problem
+from meta_flows.models import LiveResource, Ownership, Resource, ValidationError
+from meta_flows.planning import make_plan
+from meta_flows.resources import described
+
+
+class Verified(NamedTuple):
+    """What is live after applying, and what of it is not as planned."""
+
+    live: Mapping[str, LiveResource]
+    errors: tuple[ValidationError, ...]
+
+
+def verify(
+    store: Store,
+    ownership: Ownership,
+    desired: Iterable[Resource],
+    released: Mapping[str, Resource],
+    before: Mapping[str, LiveResource],
+    results: Mapping[str, Result],
+) -> Verified:
+    """Read everything that was written again, and plan again: a deploy is done when that plan is empty.
+
+    Args:
+        store: The server.
+        ownership: Whose we are.
+        desired: What was to be there.
+        released: What was released before.
+        before: What was live before.
+        results: How each change ended.
+    """
+    wanted = [item.model_copy(update={"replaces": None}) for item in desired if item.address in results]
+    written = [item.address for item in wanted if results[item.address] != Result(DONE["unchanged"])]
+    live = {**{at: item for at, item in before.items() if at not in written}, **_read(store, written)}
+    as_planned = [item for item in wanted if not results[item.address].error]
+    plan = make_plan(as_planned, released, live, ownership, default=store.default_job_template)
+    errors = (
+        problem(
+            "MF502",
+            what=described(change.address),
+            detail=", ".join(field.path for field in change.fields) if change.live else "it is missing",
+        )
+        for change in plan.pending
+    )
+    return Verified(live, (*errors, *plan.refused))
+
+
+def _read(store: Store, addresses: Collection[str]) -> Mapping[str, LiveResource]:
+    return store.read(addresses) if addresses else {}

@@ -1,0 +1,143 @@
+"""The engine's steps as Prefect task runs: their names, states and logs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from prefect import get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.exceptions import FailedRun
+from prefect.states import Completed, Failed
+
+from meta_flows.configuration import Environment
+from meta_flows.engine import DONE, Write
+from meta_flows.errors import error_summary
+from meta_flows.models import Change
+from meta_flows.prefect_api import Api, connected_store
+from meta_flows.proposals import Context
+from meta_flows.tasks import step
+from meta_flows.tasks.progress import progress
+
+SINGLE = 20
+"""Up to this many changes have a task run each; more of them share one.
+
+Each task run sends five events, and while SQLite stores those it refuses our writes: with a task run each, 97 of 100
+creations were first answered with 503; with one for all, 8.
+"""
+
+T = TypeVar("T")
+
+Ended = list[tuple[Change, BaseException | None]]
+"""Changes that were tried, each with its error if it failed."""
+
+
+@step("{name}")
+def run_step(name: str, action: Callable[[], T]) -> T:
+    """Carry out a step under a name."""
+    return action()
+
+
+@step("{change}")
+def apply_change(change: Change, action: Callable[[], None]) -> State[Any]:
+    """Make one change.
+
+    Returns:
+        A state named for what was done.
+    """
+    for field in change.fields if change.live else ():
+        get_run_logger().info("%s: %s -> %s%s", field.path, field.old, field.new, " (drift)" if field.drift else "")
+    action()
+    return Completed(name=DONE[change.action], message=change.reason or f"{len(change.fields)} fields")
+
+
+@step("apply {count} changes")
+def apply_batch(count: int, make_all: Callable[[], Ended]) -> State[Any]:
+    """Make many changes in one task run.
+
+    Args:
+        count: How many.
+        make_all: Makes them, and returns those that were tried, each with its error if it failed.
+
+    Returns:
+        A state that counts what was done, or names what failed.
+    """
+    ended = make_all()
+    failed = [f"{change.key}: {error_summary(error)}" for change, error in ended if error]
+    if failed:
+        return Failed(message=f"{len(failed)} of {count} changes failed: {'; '.join(failed)}")
+    counts = Counter(DONE[change.action] for change, _ in ended)
+    return Completed(name="Applied", message=", ".join(f"{number} {done.lower()}" for done, number in counts.items()))
+
+
+@step("{change}")
+def fail_change(change: Change, error: BaseException) -> None:
+    """Show a change of a batch that failed as a task run of its own, which raises its error."""
+    raise error
+
+
+class PrefectShell:
+    """Makes a task run of each step, and one of each change, or of many together."""
+
+    def step(self, name: str, action: Callable[[], T]) -> T:
+        """Carry out a step as a task run."""
+        return run_step(name, action)
+
+    def changes(self, count: int, carry_out: Callable[[Write], None]) -> None:
+        """Carry out some changes, with a task run each, or all in one if they are many."""
+        with progress("write deployments", count) as advance:
+            if count <= SINGLE:
+                carry_out(partial(_as_task, advance))
+                return
+            ended: Ended = []
+
+            def make_all() -> Ended:
+                carry_out(partial(_in_batch, advance, ended))
+                return ended
+
+            error = _failure(apply_batch(count, make_all, return_state=True))
+            if error and not isinstance(error, FailedRun):
+                raise error
+
+    def log(self, level: int, message: str) -> None:
+        """Write a line to the run's log."""
+        get_run_logger().log(level, "%s", message)
+
+
+@contextmanager
+def connected(environment: Environment) -> Iterator[tuple[Context, Api]]:
+    """Open the server in use, with task runs for the steps; its client is for what the engine does not know."""
+    with connected_store() as store:
+        yield Context(store, PrefectShell(), environment), store.api
+
+
+def _as_task(advance: Callable[[], None], change: Change, action: Callable[[], None]) -> BaseException | None:
+    advance()
+    return _failure(apply_change(change, action, return_state=True))
+
+
+def _in_batch(
+    advance: Callable[[], None], ended: Ended, change: Change, action: Callable[[], None]
+) -> BaseException | None:
+    advance()
+    try:
+        action()
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is about this change
+        fail_change(change, error, return_state=True)
+        ended.append((change, error))
+        return error
+    ended.append((change, None))
+    fields = ", ".join(field.path for field in change.fields) if change.live else ""
+    get_run_logger().info("%s %s%s", DONE[change.action], change, fields and f": {fields}")
+    return None
+
+
+def _failure(state: State[Any]) -> BaseException | None:
+    """Why a task run failed, if it did."""
+    if state.is_completed():
+        return None
+    error: BaseException = state.result(raise_on_failure=False)
+    return error

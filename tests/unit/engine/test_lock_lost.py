@@ -1,0 +1,148 @@
+"""A writer that lost the lock: it never writes again, and undoes nothing that another run has done since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.memory import PASS, Call, Fate, Rule, refused
+from tests.unit.engine.test_every_call import AFTER, BEFORE, beginning, deploy
+from tests.unit.engine.world import Ended, World, deployment
+
+ASLEEP = 90
+"""Longer than the lease."""
+
+THEIRS = [deployment("changed", description="theirs", parameters={"count": 7}), deployment("theirs")]
+
+
+def sleeping_at(world: World, number: int, others: list[Ended]) -> Rule:
+    """The process sleeps before one of its calls until its lease has run out, and another run deploys meanwhile."""
+
+    def rule(call: Call) -> Fate:
+        if call.number == number:
+            world.pass_time(ASLEEP)
+            others.append(world.deploy(THEIRS, adopt=True))
+        return PASS
+
+    return rule
+
+
+def lock_taken(ended: Ended) -> int:
+    return next(call.number for call in ended.store.calls if call.name == "acquire") + 1
+
+
+def closed_at(ended: Ended) -> int:
+    """The call that records the release as succeeded: it is, and what others do from then on comes after it."""
+    return next(call.number for call in ended.store.calls if call.about == "succeeded")
+
+
+def test_whenever_a_deploy_falls_asleep_what_another_one_then_deploys_stays(tmp_path: Path) -> None:
+    start = beginning(tmp_path, "deploy")
+    perfect = deploy(start.copy())
+    for number in range(lock_taken(perfect), closed_at(perfect)):
+        world, others = start.copy(), list[Ended]()
+        ended = deploy(world, sleeping_at(world, number, others))
+        call = perfect.store.calls[number]
+        assert [other.how for other in others] == ["succeeded"], call
+        written = [by for by, what in world.server.written if what.startswith(("create", "update ", "delete "))]
+        theirs = others[0].store.run_id
+        ours_after = written[written.index(theirs) :].count(ended.store.run_id)
+        assert ours_after <= 1, call  # the write at hand can't be called back
+        assert ended.how in ("refused", "RollbackIncomplete", "applying"), call
+        errors = ended.error.errors if ended.error else ended.result.errors if ended.result else ()
+        assert "MF519" in [error.code for error in errors], call
+        world.pass_time(200)
+        assert world.deploy(THEIRS, adopt=True).how in ("nothing", "succeeded"), call
+        assert world.server.resources["deployment/changed/changed-dev"].spec["parameters"] == {"count": 7}, call
+        assert world.newest
+        assert world.newest.state == "succeeded", call
+
+
+@pytest.mark.parametrize("seconds", [20, 59])
+def test_a_deploy_that_sleeps_for_less_than_its_lease_goes_on(tmp_path: Path, seconds: float) -> None:
+    start = beginning(tmp_path, "deploy")
+    perfect = deploy(start.copy())
+    for number in range(lock_taken(perfect), len(perfect.store.calls)):
+        world = start.copy()
+
+        def rule(call: Call, world: World = world, number: int = number) -> Fate:
+            if call.number == number:
+                world.pass_time(seconds)
+            return PASS
+
+        assert deploy(world, rule).how == "succeeded", perfect.store.calls[number]
+
+
+def test_a_lock_that_was_freed_by_hand_is_noticed_within_the_heartbeat(world: World) -> None:
+    world.deploy(BEFORE)
+    world.pass_time(100)
+
+    def rule(call: Call) -> Fate:
+        if call.name == "create":
+            world.server.limits.clear()
+            world.pass_time(16)
+        return PASS
+
+    ended = world.deploy(AFTER, rule, adopt=True)
+    assert ended.how == "RollbackIncomplete"
+    assert [call.name for call in ended.store.calls].count("create") == 1
+    assert "delete" not in [call.name for call in ended.store.calls]
+
+
+def test_a_renewal_that_is_refused_does_not_stop_a_deploy_whose_lease_is_young(world: World) -> None:
+    def rule(call: Call) -> Fate:
+        if call.name == "create":
+            world.pass_time(20)
+        return Fate(reaches=False, answer=refused()) if call.name == "renew" else PASS
+
+    assert world.deploy([deployment("a")], rule).how == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("edit", "kept"),
+    [
+        (lambda world: world.server.edit("deployment/changed/changed-dev", paused=True), "paused"),
+        (lambda world: world.server.edit("deployment/changed/changed-dev", description="urgent"), "description"),
+    ],
+)
+def test_what_an_operator_changes_during_a_deploy_that_fails_stays_and_is_reported(
+    world: World, edit: Callable[[World], None], kept: str
+) -> None:
+    """An emergency pause is the best reason not to undo something."""
+    world.deploy(BEFORE)
+    world.pass_time(100)
+
+    def rule(call: Call) -> Fate:
+        if call.name == "update" and "changed" in call.about:
+            return PASS
+        if call.name == "create" and "new" in call.about:
+            edit(world)
+            return Fate(reaches=False, answer=refused())
+        return PASS
+
+    before = world.server.snapshot()["resources"]["deployment/changed/changed-dev"]
+    ended = world.deploy(AFTER, rule, adopt=True)
+    assert ended.how == "RolledBack"
+    after = world.server.snapshot()["resources"]["deployment/changed/changed-dev"]
+    assert {key for key in after if after[key] != before[key]} == {kept}
+    assert ended.result
+    assert [note for note in ended.result.notes if kept in note]
+
+
+def test_what_another_project_takes_over_during_a_deploy_that_fails_is_not_undone(world: World) -> None:
+    world.deploy(BEFORE)
+    world.pass_time(100)
+
+    def rule(call: Call) -> Fate:
+        if call.name == "create" and "new" in call.about:
+            world.server.edit("deployment/changed/changed-dev", tags=["project:other"])
+            return Fate(reaches=False, answer=refused())
+        return PASS
+
+    ended = world.deploy(AFTER, rule, adopt=True)
+    assert ended.how == "RolledBack"
+    assert world.server.resources["deployment/changed/changed-dev"].spec["parameters"] == {"count": 2}
+    assert ended.result
+    assert [note for note in ended.result.notes if "its owner" in note]
