@@ -125,9 +125,9 @@ serve-%: $(VENV)/run ## serve one flow, e.g. serve-rpa1
 	@exec $(META_FLOWS) serve --flow '$*' $(if $(ENV),--environment $(ENV)) $(OPTIONS)
 
 # `make test` needs nothing but Python; what it leaves out takes processes, workers, containers, browsers, PostgreSQL.
-# Files of those share what is slow to start, so they stay together.
+# Files of those share what is slow to start, so they stay together; they wait as much as they compute, hence 3 processes.
 ANYWHERE = --numprocesses auto --dist worksteal --durations 20 -m "not system"
-TOGETHER = --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
+TOGETHER = --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 20
 
 test: $(VENV)/dev ## run the tests that need nothing but Python, in about 5 minutes [ARGS="-k plan"]
 	@$(BIN)/pytest $(ANYWHERE) $(ARGS)
