@@ -140,7 +140,7 @@ test-all: test test-prefect-3.4 test-system ## run everything
 # What depends on Prefect's version: the life of a deployment, and what is done by a server, a worker or Prefect's own code.
 PREFECT_TESTS = $(addprefix tests/,system/prefect_versions/test_life_cycle.py unit/test_parameter_schemas.py \
 	system/operating/test_approval.py::$(APPROVED) server/flows/trading/test_polygon.py::$(SPACED) \
-	$(patsubst %,server/deploying/test_%.py,deploy lock manifest releases) \
+	$(patsubst %,server/deploying/test_%.py,deploy lock manifest releases store) \
 	$(patsubst %,system/operating/test_%.py,running from_the_ui))
 APPROVED = test_nothing_is_written_before_the_approval_and_the_plan_is_carried_out_after_it
 SPACED = test_requests_are_spaced_out_by_the_prefect_server

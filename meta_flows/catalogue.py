@@ -294,6 +294,12 @@ CATALOGUE: dict[str, Definition] = {
         "schedules:\n  - rrule: FREQ=DAILY;UNTIL=20200101T000000Z",
         "warning",
     ),
+    "MF225": Definition(
+        "Parameters are too large",
+        "the parameters of {what} take {size} bytes as JSON; the server takes {limit}",
+        "Put the data where the flow can read it, and pass its address.",
+        "parameters:\n  rows: [...]   # 5 MB of it",
+    ),
     # Environment files and secrets
     "MF301": Definition(
         "Secret in plain text",
@@ -904,7 +910,7 @@ CATALOGUE: dict[str, Definition] = {
 }
 
 RULES = frozenset(
-    {f"MF{number}" for number in (*range(112, 119), *range(121, 126), *range(220, 225), *range(410, 417))}
+    {f"MF{number}" for number in (*range(112, 119), *range(121, 126), *range(220, 226), *range(410, 417))}
     | {f"MF{number}" for number in (305, *range(621, 628))}
 )
 """What `ignore:` may name: rules that can be wrong about a flow, all others say what cannot be deployed."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +19,10 @@ from prefect.settings import PREFECT_HOME
 from meta_flows.errors import refuse
 from meta_flows.prefect_api.connection import answers
 
+logger = logging.getLogger("meta_flows")
+
 START_TIMEOUT_SECONDS = 120
+STOP_TIMEOUT_SECONDS = 10
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -26,8 +31,12 @@ def is_local(api_url: str) -> bool:
     return urlsplit(api_url).hostname in LOOPBACK
 
 
-def start_server(api_url: str) -> bool:
+def start_server(api_url: str, on_start: Callable[[str], None] = logger.info) -> bool:
     """Start a Prefect server in the background and wait until it answers; whether one had to be started.
+
+    Args:
+        api_url: Its address.
+        on_start: Called with the news that one is being started, and how to stop it.
 
     Raises:
         MetaFlowsError: MF406, it did not come up; MF901, the address is not local.
@@ -38,8 +47,18 @@ def start_server(api_url: str) -> bool:
         raise refuse("MF901", detail=f"{api_url} is not on this machine, so no server can be started for it")
     address = urlsplit(api_url)
     host, port = str(address.hostname), str(address.port or 80)
-    pid_file, log = _files(port)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with _starting(port) as (pid_file, log):
+        if answers(api_url):  # another process has started one meanwhile
+            return False
+        on_start(
+            f"Starting a Prefect server in the background: {api_url} (`meta-flows server stop` ends it; log: {log})"
+        )
+        _start(api_url, host, port, pid_file, log)
+    return True
+
+
+def _start(api_url: str, host: str, port: str, pid_file: Path, log: Path) -> None:
+    """Start a server and wait until it answers."""
     with log.open("wb") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", port],
@@ -52,7 +71,9 @@ def start_server(api_url: str) -> bool:
             env={"PREFECT_UI_API_URL": api_url, "PYTHONTZPATH": "", **os.environ},
             start_new_session=True,
         )
-    pid_file.write_text(str(server.pid))
+    written = pid_file.with_suffix(".new")
+    written.write_text(str(server.pid))
+    written.replace(pid_file)
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while not answers(api_url):
         if server.poll() is not None:
@@ -61,21 +82,38 @@ def start_server(api_url: str) -> bool:
             server.terminate()
             raise refuse("MF406", url=api_url, detail=f"no answer within {START_TIMEOUT_SECONDS} s", log=log)
         time.sleep(0.2)
-    return True
+
+
+@contextmanager
+def _starting(port: str) -> Iterator[tuple[Path, Path]]:
+    """Be the only process that starts a server on a port; its pid file and its log."""
+    pid_file, log = _files(port)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with pid_file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # given back when the file is closed, however this process ends
+        yield pid_file, log
 
 
 def stop_server(api_url: str) -> bool:
-    """End the server that `start_server` started for this address; whether there was one."""
+    """End the server that `start_server` started for this address; whether there was one.
+
+    One that does not end within 10 s of being asked to is killed.
+    """
     pid_file, _ = _files(str(urlsplit(api_url).port or 80))
-    if not pid_file.exists():
+    try:
+        pid = int(pid_file.read_text())
+    except (FileNotFoundError, ValueError):  # none was started; a start was cut short
         return False
-    pid = int(pid_file.read_text())
-    pid_file.unlink()
+    pid_file.unlink(missing_ok=True)
     if not _is_server(pid):
         return False
-    os.kill(pid, signal.SIGTERM)
-    while _is_server(pid):
-        time.sleep(0.1)
+    for ending in (signal.SIGTERM, signal.SIGKILL):
+        os.kill(pid, ending)
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        while _is_server(pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if not _is_server(pid):
+            break
     return True
 
 

@@ -94,6 +94,7 @@ class Proposal(NamedTuple):
         refused: What is left out of the plan, and why.
         notes: What is worth knowing besides.
         stopped: Whether what is refused stops everything else too.
+        busy: Whether another run is writing, so that nothing can be said.
         images: The images that the deployments run.
         warnings: What is worth a look, and refuses nothing.
         approval: Who approved or rejected it, and why, where that was asked.
@@ -116,6 +117,7 @@ class Proposal(NamedTuple):
     warnings: tuple[ValidationError, ...] = ()
     approval: str | None = None
     rejected: bool = False
+    busy: bool = False
     undoes: Release | None = None
     restores: Release | None = None
     all_or_nothing: bool = True
@@ -135,7 +137,9 @@ class Proposal(NamedTuple):
         observed = self.observed
         unfinished = observed.release is not None and observed.release.unfinished
         recorded = not unfinished and self.resources == observed.released
-        return not (self.stopped or self.rejected) and not (self.plan.in_sync and recorded and not self.images.missing)
+        return not (self.stopped or self.rejected or self.busy) and not (
+            self.plan.in_sync and recorded and not self.images.missing
+        )
 
 
 def observe(context: Context) -> Observed:
@@ -450,7 +454,7 @@ def propose_repair(context: Context, *, locked: bool = False) -> Proposal:
         if taken:
             idle = Plan(project=environment.project, environment=environment.name)
             by = f" by {engine.described_writers(writers)}" if writers else ""
-            return Proposal(observed, (), idle, notes=(f"a deploy is under way{by}",), stopped=True)
+            return Proposal(observed, (), idle, notes=(f"a deploy is under way{by}",), busy=True)
     if release and release.to_undo:
         return propose_undo(context, release)
     confirmed = history.confirmed(release)

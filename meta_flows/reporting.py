@@ -46,6 +46,7 @@ RESULTS = {
     "Drifted": "not as it was released",
     "Repaired": "as it was released again",
     "Suspended": "not looked at: reconciliation is suspended",
+    "Busy": "not looked at: a deploy is under way",
     "Built": "built",
     "Pushed": "pushed",
     "Pulled": "pulled",

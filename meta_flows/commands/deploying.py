@@ -14,7 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Target, Where, Wishes, Yes, arguments
-from meta_flows.commands.output import err, health_text, out, print_errors, print_json, print_table, progress_bar, table
+from meta_flows.commands.output import (
+    err,
+    health_text,
+    note,
+    out,
+    print_errors,
+    print_json,
+    print_table,
+    progress_bar,
+    table,
+)
 from meta_flows.commands.remote import run_registered
 from meta_flows.configuration import environment_names, load_environment
 from meta_flows.connecting import connect
@@ -269,7 +279,7 @@ def run_approved(
         if not planned.plan.in_sync:  # else there may still be an image to build, or a release to close
             show(planned)
             if not Confirm.ask("Carry out this plan?", console=err, default=False):
-                return planned.model_copy(update={"state": "Rejected"})
+                return run_meta_flow("Recording", meta_flow, environment, where, common, approved="none", **asked)
         approved = planned.plan.digest
     return run_meta_flow(doing, meta_flow, environment, where, common, dry_run=dry_run, approved=approved, **asked)
 
@@ -295,7 +305,7 @@ def run_meta_flow(
     root, start_local = common.root.resolve(), start_local and not where.remote
     with (
         importing(fork=True),
-        connect(environment, root=root, api_url=where.api_url, start_local=start_local) as target,
+        connect(environment, root=root, api_url=where.api_url, start_local=start_local, on_start=note) as target,
     ):
         if where.remote:
             return run_registered(meta_flow, target, root, asked)
@@ -357,8 +367,8 @@ def show(result: DeployResult, tabulated: Callable[[Iterable[Outcome]], Table] =
             out.print(Text(f"  {field}"))
     out.print()
     print_errors((*result.refused, *result.warnings))
-    for note in result.notes:
-        err.print(Text(f"note: {note}", style="dim"))
+    for text in result.notes:
+        note(f"note: {text}")
     out.print(
         Text(f"{result.environment} is {RESULTS.get(result.state, result.state)}: {result.message}", style="bold")
     )

@@ -54,6 +54,11 @@ def print_findings(found: ValidationResult) -> None:
             err.print(Text(f"          {finding.remedy}", style="dim"))
 
 
+def note(text: str) -> None:
+    """Say something that is worth knowing."""
+    err.print(Text(text, style="dim"))
+
+
 @contextmanager
 def progress_bar(doing: str) -> Iterator[Callable[[str, int, int], None]]:
     """A line on the terminal that says what is being done, and how far it is where that is told."""

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from meta_flows import prefect_api, processes
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flows, Parameters, parsed_parameters
-from meta_flows.commands.output import err, out, print_json, print_log
+from meta_flows.commands.output import err, note, out, print_json, print_log
 from meta_flows.configuration import load_environment
 from meta_flows.connecting import connect
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
@@ -42,7 +42,7 @@ def run(
         found = [
             item
             for item in owned.values()
-            if item.name in wanted or (item.flow_name == flow and f"-{kind}-" in item.name)
+            if item.name in wanted or (item.flow_name == flow and item.name.endswith(f"-{kind}-{target.short_name}"))
         ]
         if not found:
             raise refuse("MF506", name=wanted[1], url=target.prefect_api_url)
@@ -105,7 +105,7 @@ def worker_start(
 def server_start(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
     """Start a local Prefect server in the background, if none answers."""
     url = _server_url(environment, api_url, common)
-    out.print(f"{url} {'started' if processes.start_server(url) else 'was up already'}")
+    out.print(f"{url} {'started' if processes.start_server(url, note) else 'was up already'}")
     return 0
 
 
@@ -142,6 +142,6 @@ def serve(
     """
     from meta_flows.serving import serve_flows
 
-    with connect(environment, root=common.root, api_url=api_url, start_local=True) as target:
+    with connect(environment, root=common.root, api_url=api_url, start_local=True, on_start=note) as target:
         serve_flows(common.root.resolve(), target, flow)
     return 0

@@ -24,6 +24,7 @@ from meta_flows.tasks.releasing import record_rejection
 from meta_flows.tasks.report import sum_up
 
 PROTECTED = "production"
+REJECTED = "rejected by who ran it"
 PARTS_OF_A_FORM = 3
 """What the server keeps of one: its schema, its description, and what was answered."""
 
@@ -62,7 +63,8 @@ def approve(context: Context, root: Path, approved: str | None, proposal: Propos
     Args:
         context: Where it goes.
         root: The repository.
-        approved: Digest of the plan that was approved already, or `any`; counts only where there is no form.
+        approved: Digest of the plan that was approved already, `any`, or `none` for one that was rejected; counts only
+            where there is no form.
         proposal: What is proposed.
 
     Returns:
@@ -77,6 +79,9 @@ def approve(context: Context, root: Path, approved: str | None, proposal: Propos
     if not deployment.id:
         if not approved:
             raise refuse("MF508", environment=environment.name)
+        if approved == "none":
+            record_rejection(context, proposal, root, REJECTED)
+            return proposal._replace(approval=REJECTED, rejected=True)
         if approved not in ("any", proposal.plan.digest):
             raise refuse("MF510", planned=approved[:12], now=proposal.plan.digest[:12])
         return proposal._replace(approval="approved by who ran it")

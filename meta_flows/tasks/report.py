@@ -149,8 +149,8 @@ def as_it_ended(state: State[Any]) -> DeployResult:
 
 
 def _ending(ending: str, proposal: Proposal, errors: tuple[ValidationError, ...]) -> str:
-    if proposal.rejected:
-        return "Rejected"
+    if proposal.rejected or proposal.busy:
+        return "Rejected" if proposal.rejected else "Busy"
     return "Incomplete" if errors else "InSync" if proposal.plan.in_sync else ending
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,9 @@ from meta_flows.errors import did_you_mean, problem
 from meta_flows.models import Place, Resource, ValidationError
 
 LONGEST_SHOWN = 200
+
+PARAMETER_BYTES = 524_288
+"""What a server takes of parameters, unless its `PREFECT_SERVER_API_MAX_PARAMETER_SIZE` says otherwise."""
 
 
 class Reference(NamedTuple):
@@ -78,9 +82,25 @@ def check(
         surroundings: What the server has; without it only parameters are checked.
         template: The template of its kind, for places.
     """
+    yield from _sizes(item, deployment)
     yield from _parameters(item, deployment)
     if surroundings:
         yield from _surroundings(item, deployment, surroundings, template)
+
+
+def _sizes(item: ConfiguredFlow, deployment: Resource) -> Iterator[ValidationError]:
+    """Parameters that the server does not take: it would refuse them while it is written to."""
+    document = item.configuration.document
+    given: list[tuple[str, KeyPath, Any]] = [("the deployment", ("parameters",), deployment.spec["parameters"])]
+    given += [
+        (f"schedule '{slug}'", ("schedules", index, "parameters"), schedule["parameters"])
+        for index, (slug, schedule) in enumerate(deployment.spec["schedules"].items())
+    ]
+    for what, path, parameters in given:
+        size = len(json.dumps(parameters, default=str))
+        if size > PARAMETER_BYTES:
+            place = document.place(path) or item.flow.place
+            yield problem("MF225", place, what=what, size=size, limit=PARAMETER_BYTES)
 
 
 def _parameters(item: ConfiguredFlow, deployment: Resource) -> Iterator[ValidationError]:

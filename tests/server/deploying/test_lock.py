@@ -131,7 +131,7 @@ def test_reconcile_leaves_a_deploy_that_is_under_way_alone_and_does_not_wait_for
     before = shop.live()
     result = json.loads(shop.meta_flows("reconcile", "--json").stdout)
     (note,) = result["notes"]
-    assert result["state"] == "InSync"
+    assert result["state"] == "Busy"
     assert note.startswith(f"a deploy is under way by run '{writer['name']}'")
     assert shop.live() == before
     assert state(shop, writer) == "Running"
