@@ -6,12 +6,16 @@ import atexit
 import gc
 import os
 import sys
+import threading
 from contextlib import suppress
 
 from cyclopts import App, CycloptsError, Parameter
 
 from meta_flows.commands.output import err, print_errors, print_json
 from meta_flows.errors import MetaFlowsError, problem, refuse
+
+LEAVING_SECONDS = 10
+"""How long the exit may take: what Prefect could not send by then, it could not for half a minute before."""
 
 COMMANDS = {
     "discover": ("flows:discover", "List every flow, and what is wrong with it."),
@@ -78,12 +82,19 @@ def run() -> None:
         if ended:
             os._exit(ended[0])
 
+    def end_soon() -> None:
+        """Let what Prefect still sends to a server that is gone take no longer than this."""
+        watchdog = threading.Timer(LEAVING_SECONDS, end)
+        watchdog.daemon = True
+        watchdog.start()
+
     atexit.register(end)
     gc.set_threshold(1_000_000)  # most of what a command makes is the modules that it imports, and they stay
     try:
         main()
     except SystemExit as exited:
         ended.append(exited.code if isinstance(exited.code, int) else 0)
+        end_soon()
         raise
 
 

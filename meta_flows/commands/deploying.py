@@ -34,7 +34,7 @@ from meta_flows.models import DeployResult, Model, Outcome, Plan
 from meta_flows.parameter_schemas import importing
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment, deployments, others, titled
 from meta_flows.tasks.progress import watching
-from meta_flows.tasks.report import result_of
+from meta_flows.tasks.report import forget_results, newest_result, result_of
 
 
 class PlanFile(Model):
@@ -310,9 +310,14 @@ def run_meta_flow(
         if where.remote:
             return run_registered(meta_flow, target, root, asked)
         with progress_bar(f"{doing} {target.name}") as bar, watching(bar):
+            forget_results()
             try:
                 state: Any = meta_flow(target.name, root=root, return_state=True, **asked)
                 ended = result_of(state)
+            except Exception:  # a server that is gone takes no state; the result is here all the same
+                ended = newest_result()
+                if ended is None:
+                    raise
             except KeyboardInterrupt:
                 err.print("Stopped; if anything was written, `meta-flows releases` says what has become of it.")
                 raise

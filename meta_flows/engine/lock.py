@@ -87,12 +87,21 @@ class Lock:
     def renew(self) -> None:
         """Renew the lease and show that this run lives, unless it has run out or another run holds the slot.
 
-        A server that does not answer changes nothing: whether the lease has run out then tells its age.
+        A server that does not answer changes nothing: whether the lease has run out then tells its age. While another
+        thread renews it, nothing is done.
         """
-        with self._renewing, suppress(MetaFlowsError):
-            self.lost = self.lost or self._is_expired()
-            if self.lost:
-                return
+        if not self._renewing.acquire(blocking=False):
+            return
+        try:
+            self._renew()
+        except MetaFlowsError:
+            return
+        finally:
+            self._renewing.release()
+
+    def _renew(self) -> None:
+        self.lost = self.lost or self._is_expired()
+        if not self.lost:
             begun = self.clock()
             self.store.tag_run(self.run_id, self.tags)
             others = [writer for writer in self.store.writers(writer_tag(self.ownership)) if writer.id != self.run_id]

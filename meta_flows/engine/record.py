@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import NamedTuple
 
-from meta_flows.engine.apply import Result
+from meta_flows.engine.apply import Result, is_unreachable
 from meta_flows.engine.session import Session
 from meta_flows.errors import MetaFlowsError, error_summary
 from meta_flows.models import LiveResource, Ownership, Release, ReleaseState, ValidationError
@@ -22,6 +22,7 @@ class ApplyResult(NamedTuple):
         errors: What is not as it should be.
         notes: What is worth knowing besides.
         ending: How the run ends, where that is not as hoped; a key of `reporting.RESULTS`.
+        unreachable: Whether the server had stopped answering when it ended.
     """
 
     release: Release
@@ -30,6 +31,7 @@ class ApplyResult(NamedTuple):
     errors: tuple[ValidationError, ...] = ()
     notes: tuple[str, ...] = ()
     ending: str | None = None
+    unreachable: bool = False
 
 
 def open_release(session: Session, release: Release, abandoned: Release | None) -> None:
@@ -76,15 +78,17 @@ def _is_closed(session: Session, closed: Release) -> bool:
     return now is not None and now.state == closed.state
 
 
-def unless_gone(closing: Callable[[], Release], release: Release) -> tuple[Release, tuple[str, ...]]:
-    """Close a release, or note that it could not be closed and which command goes on from it."""
+def closed_or_left(closing: Callable[[], Release], result: ApplyResult) -> ApplyResult:
+    """Close a release; if that fails, note that it is left unfinished and which command goes on from it."""
+    release = result.release
     try:
-        return closing(), ()
+        return result._replace(release=closing())
     except MetaFlowsError as error:
-        return release, (
+        left = (
             f"the record of release {release.id} could not be closed ({error_summary(error)}): it is left unfinished; "
-            f"`meta-flows rollback --environment {release.environment}` undoes what is left of it",
+            f"`meta-flows rollback --environment {release.environment}` undoes what is left of it"
         )
+        return result._replace(notes=(*result.notes, left), unreachable=is_unreachable(error))
 
 
 def forget_old(session: Session, release: Release) -> tuple[str, ...]:

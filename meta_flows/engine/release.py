@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from meta_flows.engine.apply import ANOTHER_FAILED, Result, apply_changes
-from meta_flows.engine.record import ApplyResult, close, forget_old, open_release, unless_gone
+from meta_flows.engine.record import ApplyResult, close, closed_or_left, forget_old, open_release
 from meta_flows.engine.session import Session
 from meta_flows.engine.store import Store
 from meta_flows.engine.undo import roll_back
@@ -93,8 +93,8 @@ def _end(
     if errors and not failures:  # it could not be verified: nothing of it is certain
         failures = dict.fromkeys(release.preimages, reason)
     failed = release.model_copy(update={"failures": failures})
-    closed, notes = unless_gone(partial(close, session, failed, "failed"), release)
-    return ApplyResult(closed, ended, live, errors, (*notes, *forget_old(session, closed)))
+    result = closed_or_left(partial(close, session, failed, "failed"), ApplyResult(release, ended, live, errors))
+    return result if result.unreachable else result._replace(notes=(*result.notes, *forget_old(session, release)))
 
 
 def _failed(results: Mapping[str, Result], errors: tuple[ValidationError, ...]) -> bool:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 
-from meta_flows.engine.apply import ANOTHER_FAILED, DONE, Result, apply_changes
-from meta_flows.engine.record import ApplyResult, close, unless_gone
+from meta_flows.engine.apply import ANOTHER_FAILED, DONE, Result, apply_changes, is_unreachable
+from meta_flows.engine.record import ApplyResult, close, closed_or_left
 from meta_flows.engine.session import Session
 from meta_flows.engine.store import Store
 from meta_flows.errors import MetaFlowsError, error_summary, problem, refuse
@@ -53,13 +53,14 @@ def undo(session: Session, release: Release) -> ApplyResult:
         unknown = [at for at in release.preimages if at not in results]
         left |= dict.fromkeys(unknown, error_summary(error))
         lost = {described(at): detail for at, detail in left.items()}
+        if is_unreachable(error):  # one message says it for all
+            lost = {f"what release {release.id} has changed": error_summary(error)}
         if error.errors[0].code == "MF519":
             return ApplyResult(release, _as_results(results, left), live, error.errors, kept, "RollbackIncomplete")
     errors = tuple(problem("MF511", what=what, detail=detail) for what, detail in lost.items())
-    release, notes = unless_gone(partial(close, session, release, "incomplete" if lost else "rolled-back"), release)
-    return ApplyResult(
-        release, _as_results(results, left), live, errors, (*kept, *notes), "RollbackIncomplete" if lost else None
-    )
+    ending = "RollbackIncomplete" if lost else None
+    undone = ApplyResult(release, _as_results(results, left), live, errors, kept, ending)
+    return closed_or_left(partial(close, session, release, "incomplete" if lost else "rolled-back"), undone)
 
 
 def roll_back(

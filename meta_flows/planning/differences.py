@@ -25,7 +25,8 @@ def _changes(resource_type: ResourceType, live: Spec, target: Spec, released: Sp
     for key in sorted({*live, *target}):
         inner = join(path, key)
         old, new, stated = (spec.get(key, ABSENT) for spec in (live, target, released))
-        if old == new or (new is ABSENT and not path):
+        said_nothing = old == {} and resource_type.is_merged(inner)  # Prefect 3.4 leaves that of what is taken out
+        if old == new or (new is ABSENT and (not path or said_nothing)):
             continue
         if resource_type.is_merged(inner) and isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _changes(resource_type, old, new, stated if isinstance(stated, Mapping) else {}, inner)

@@ -20,7 +20,7 @@ def look_at_health(api: Api, proposal: Proposal, carried: ApplyResult | None) ->
 
     It informs: it waits for nothing, and nothing fails where it cannot be read.
     """
-    if carried is None and not proposal.plan.in_sync:
+    if (carried and carried.unreachable) or (carried is None and not proposal.plan.in_sync):
         return {}
     now = datetime.now(timezone.utc)
     there = carried.live if carried else proposal.observed.live

@@ -56,9 +56,10 @@ def report(
     """
     result = sum_up(name if carried else unwritten, proposal, carried, health or {})
     plan = proposal.plan
-    key = joined("deploy", plan.project, plan.environment)
-    create_markdown_artifact(markdown(result), key=key, description=result.message)
-    emit_events(result, plan, carried)
+    if not (carried and carried.unreachable):  # each would be tried for half a minute
+        key = joined("deploy", plan.project, plan.environment)
+        create_markdown_artifact(markdown(result), key=key, description=result.message)
+        emit_events(result, plan, carried)
     get_run_logger().info("%s: %s", result.state, result.message)
     return result
 
@@ -119,6 +120,16 @@ def result_of(state: State[Any]) -> Any:
     """What a meta-flow that ran in this process returned or raised."""
     run_id = state.state_details.flow_run_id
     return _results[run_id] if run_id in _results else state.result(raise_on_failure=False)
+
+
+def newest_result() -> DeployResult | None:
+    """The result of the meta-flow that has just ended in this process, though the server did not take its state."""
+    return next(iter(_results.values()), None)
+
+
+def forget_results() -> None:
+    """Begin anew: no meta-flow has ended yet."""
+    _results.clear()
 
 
 def final_state(result: DeployResult) -> DeployResult:
