@@ -18,7 +18,7 @@ from meta_flows.models import Health, ValidationError, ValidationResult
 from meta_flows.reporting import HEALTH, by_file, health_in_words
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import Log
+    from meta_flows.prefect_api.runs import Log
 
 WIDEST_TABLE = 240
 """Columns of text that a table may take: a link that is cut or folded cannot be followed."""

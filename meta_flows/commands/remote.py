@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from prefect import Flow
-from prefect.client.schemas.objects import FlowRun
 from prefect.settings import get_current_settings
 from prefect.utilities.urls import url_for
 from rich.prompt import Confirm
@@ -26,6 +25,7 @@ from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import DeployResult, LiveResource
 from meta_flows.prefect_api import Api, runs
 from meta_flows.prefect_api.reads import read_deployment
+from meta_flows.prefect_api.runs import FlowRun
 from meta_flows.registration import deployment_name, owner
 from meta_flows.reporting import RESULTS
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.urls import url_for
 from rich.text import Text
 
@@ -21,6 +20,7 @@ from meta_flows.models import LiveResource
 from meta_flows.prefect_api import runs
 from meta_flows.prefect_api.connection import answers, choose_server
 from meta_flows.prefect_api.reads import has_live_worker, read_owned_deployments
+from meta_flows.prefect_api.runs import FlowRun
 
 
 def run(

@@ -19,6 +19,8 @@ from meta_flows.prefect_api.connection import Api
 from meta_flows.prefect_api.reads import has_live_worker
 from meta_flows.resources.resource_type import PAGE
 
+__all__ = ["FlowRun", "Log", "cancel_run", "follow", "follow_run", "last_logs", "start_run"]
+
 POLL_SECONDS = 0.5
 LAST_LOGS_SECONDS = 10
 LATE_LINES = 50

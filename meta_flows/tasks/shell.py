@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from prefect import get_run_logger
-from prefect.client.schemas.objects import State
+from prefect import State, get_run_logger
 from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 import httpx
-from prefect.client.orchestration import get_client  # noqa: TID251 - flows are clients of the API as any other program is
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from pydantic import SecretStr
