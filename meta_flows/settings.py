@@ -18,6 +18,8 @@ class Settings(BaseSettings):
         docker_registry: Registry in place of the one in the environment's file.
         docker_namespace: Namespace in place of the one in the environment's file.
         docker_tag: Moving tag that images get beside the one for their content.
+        deploy_lock_seconds: After how many seconds without a renewal a run counts its lock as lost, and others count its
+            holder as dead.
         browser_path: Chromium to open the UI in; the one on the PATH, if not given.
     """
 
@@ -28,6 +30,7 @@ class Settings(BaseSettings):
     docker_registry: str | None = None
     docker_namespace: str | None = None
     docker_tag: str | None = None
+    deploy_lock_seconds: float = 60
     browser_path: Path | None = None
 
 

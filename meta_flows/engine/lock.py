@@ -28,7 +28,7 @@ class Timing(NamedTuple):
     """How long things take, in seconds.
 
     Attributes:
-        lease: For how long the slot is leased; 60 is the shortest that the server grants.
+        lease: How long after its last renewal the lock counts as lost.
         poll: How often a run that waits looks again.
         beat: How often a holder renews its lease and shows that it lives.
         silent: How long a holder may be silent before it counts as dead.
@@ -40,6 +40,11 @@ class Timing(NamedTuple):
     beat: float = 15
     silent: float = 60
     nameless: float = 10
+
+    @classmethod
+    def of(cls, lease: float) -> Timing:
+        """Everything in proportion to a lease."""
+        return cls(lease, min(1, lease / 60), lease / 4, lease, lease / 6)
 
 
 TIMING = Timing()

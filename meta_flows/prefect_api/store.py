@@ -29,6 +29,9 @@ from meta_flows.resources.work_pool import read_bodies
 KEPT = 20
 """How many releases of an environment that succeeded stay on the server, and how many of the others."""
 
+SHORTEST_LEASE = 60
+"""Seconds; the server refuses shorter ones."""
+
 GONE = object()
 
 
@@ -233,14 +236,14 @@ class PrefectStore:
 
     def acquire(self, name: str, seconds: float) -> str | None:
         """Take a limit's slot for some seconds, and return the lease; None while it is taken."""
-        body = {"names": [name], "slots": 1, "mode": "concurrency", "lease_duration": seconds}
+        body = {"names": [name], "slots": 1, "mode": "concurrency", "lease_duration": max(seconds, SHORTEST_LEASE)}
         answer = self._unless(423, "POST", "/v2/concurrency_limits/increment-with-lease", body)
         return None if answer is GONE else str(answer["lease_id"])
 
     def renew(self, lease: str, seconds: float) -> bool:
         """Keep a slot for some more seconds; False if the lease is no more."""
         path = f"/v2/concurrency_limits/leases/{lease}/renew"
-        return self._unless((404, 410), "POST", path, {"lease_duration": seconds}) is not GONE
+        return self._unless((404, 410), "POST", path, {"lease_duration": max(seconds, SHORTEST_LEASE)}) is not GONE
 
     def release(self, lease: str) -> None:
         """Give a slot back."""

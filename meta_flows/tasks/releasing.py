@@ -19,6 +19,7 @@ from meta_flows.configuration import Environment
 from meta_flows.engine import ApplyResult, Session
 from meta_flows.models import Release
 from meta_flows.proposals import Context, Proposal, Revise
+from meta_flows.settings import settings
 from meta_flows.tasks import step
 
 
@@ -37,6 +38,7 @@ def writing(context: Context) -> Iterator[Session]:
         tags=list(flow_run.tags),
         wait=environment.lock_wait,
         on_wait=get_run_logger().warning,
+        timing=engine.Timing.of(settings().deploy_lock_seconds),
     ) as lock:
         yield Session(context.store, context.shell, lock)
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from meta_flows.engine import Timing, deploy_lock, lock
+from meta_flows.engine import Timing, deploy_lock
 from meta_flows.models import Ownership
 from tests.servers import Server, started_server
 from tests.shops import Shop
@@ -24,7 +24,7 @@ LEASE_SECONDS = 60
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A holder that shows no sign of life counts as dead after a second or two, and not after a minute."""
-    monkeypatch.setattr(lock, "TIMING", Timing(nameless=1, silent=2, poll=0.1))
+    monkeypatch.setattr(Timing, "of", lambda _: Timing(nameless=1, silent=2, poll=0.1))
 
 
 def take_slot(shop: Shop, environment: str = "development", lease: float = 3600) -> None:

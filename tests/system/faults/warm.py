@@ -70,6 +70,11 @@ class Run:
         assert self._process.pid is not None
         os.kill(self._process.pid, way)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return bool(wait([self._process.sentinel], 0))
+
     def wait(self, timeout: float = 120) -> Ended:
         """Wait for its end."""
         over = wait([self._process.sentinel], timeout)
