@@ -18,8 +18,8 @@ class Settings(BaseSettings):
         docker_registry: Registry in place of the one in the environment's file.
         docker_namespace: Namespace in place of the one in the environment's file.
         docker_tag: Moving tag that images get beside the one for their content.
-        deploy_lock_seconds: After how many seconds without a renewal a run counts its lock as lost, and others count its
-            holder as dead.
+        deploy_lock_seconds: After how many seconds without a renewal a run counts its lock as lost, and other ones
+            count it as dead.
         browser_path: Chromium to open the UI in; the one on the PATH, if not given.
     """
 

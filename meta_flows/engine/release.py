@@ -55,8 +55,8 @@ def apply_release(
     now = live
     try:
         apply([change for change in changes if change.action != "delete"])
-        session.lock.ensure()
         verified = _verified(session, release, desired, released, live, results)
+        session.lock.ensure()  # what was read is of interest only if no other run has written meanwhile
         errors, now = verified.errors, verified.live
         if _failed(results, errors):
             results |= dict.fromkeys((change.address for change in deletions), Result("NotTried", ANOTHER_FAILED))

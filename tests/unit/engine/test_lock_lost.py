@@ -53,6 +53,7 @@ def test_whenever_a_deploy_falls_asleep_what_another_one_then_deploys_stays(tmp_
         assert ended.how in ("refused", "RollbackIncomplete", "applying"), call
         errors = ended.error.errors if ended.error else ended.result.errors if ended.result else ()
         assert "MF519" in [error.code for error in errors], call
+        assert "MF502" not in [error.code for error in errors], call  # what others wrote is no fault of this deploy
         world.pass_time(200)
         assert world.deploy(THEIRS, adopt=True).how in ("nothing", "succeeded"), call
         assert world.server.resources["deployment/changed/changed-dev"].spec["parameters"] == {"count": 7}, call
@@ -89,6 +90,37 @@ def test_a_lock_that_was_freed_by_hand_is_noticed_within_the_heartbeat(world: Wo
     assert ended.how == "RollbackIncomplete"
     assert [call.name for call in ended.store.calls].count("create") == 1
     assert "delete" not in [call.name for call in ended.store.calls]
+
+
+def test_a_lease_that_could_not_be_renewed_in_its_time_is_lost_though_writes_still_arrive(world: World) -> None:
+    def rule(call: Call) -> Fate:
+        if call.name == "create":
+            world.pass_time(35)
+        return (
+            Fate(reaches=False, answer=refused()) if call.name in ("find_limit", "renew") and call.number > 6 else PASS
+        )
+
+    ended = world.deploy([deployment("a"), deployment("b")], rule)
+    assert ended.how == "RollbackIncomplete"
+    assert ended.result
+    assert [error.code for error in ended.result.errors] == ["MF519"]
+
+
+def test_a_release_that_another_run_has_closed_meanwhile_is_not_undone(world: World) -> None:
+    """The lock was freed by hand a moment ago, so that nothing has told of it yet."""
+    world.deploy(BEFORE)
+    world.pass_time(100)
+
+    def rule(call: Call) -> Fate:
+        if call.name == "create" and "new" in call.about:
+            world.server.limits.clear()
+            assert world.deploy(THEIRS, adopt=True).how == "succeeded"
+            return Fate(reaches=False, answer=refused())
+        return PASS
+
+    ended = world.deploy(AFTER, rule, adopt=True)
+    assert ended.how == "RollbackIncomplete"
+    assert world.server.resources["deployment/changed/changed-dev"].spec["parameters"] == {"count": 7}
 
 
 def test_a_renewal_that_is_refused_does_not_stop_a_deploy_whose_lease_is_young(world: World) -> None:
