@@ -24,7 +24,10 @@ from meta_flows.settings import Settings
 SHORT_NAMES = {"development": "dev", "staging": "staging", "production": "prod"}
 """Short names of the usual environments; any other one's is its name."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+Name = Annotated[str, Field(pattern=r"^[a-z](-?[a-z0-9])*$")]
+"""No name has two dashes in a row: they stand between names, where one is made of several."""
+
+Project = Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9])*$")]
 
 
 def _rule(code: str) -> str:
@@ -176,7 +179,7 @@ class Environment(Resolved):
     """Name of the environment, the same as the file's."""
     short_name: Name = "dev"
     """Last part of each deployment's name; `dev`, `staging` and `prod` for the usual environments."""
-    project: Slug = "flows"
+    project: Project = "flows"
     """Who owns the deployments, as a tag on each; the repository's folder unless stated."""
     prefect_api_url: Annotated[str, AfterValidator(_api_url)] = "http://127.0.0.1:4200/api"
     """Address of the Prefect server's API."""
