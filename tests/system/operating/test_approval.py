@@ -179,6 +179,7 @@ def test_on_a_terminal_the_plan_is_shown_and_the_answer_counts(
     assert careful.live() == {}
     assert _answered(process, terminal, answer) == code
     assert len(careful.live()) == left
+    assert careful.release()["state"] == {"y": "succeeded", "n": "rejected"}[answer]
 
 
 def test_on_a_terminal_what_is_not_refused_can_be_approved(careful: Desk) -> None:
