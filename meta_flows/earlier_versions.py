@@ -38,6 +38,11 @@ def upgraded_release(data: Any) -> Any:
         release.pop(key, {}) for key in ("work_pools", "previous_work_pools", "work_pool_preimages")
     )
     changed = [name for name in {**pools, **earlier} if name in images or pools.get(name) != earlier.get(name)]
+    created = [
+        pool["name"]
+        for pool in release.get("plan", {}).get("work_pools", ())
+        if pool.get("action", "create") == "create" and pool["name"] not in images
+    ]
     live = {name: {"type": "work_pool", "name": name, "id": name, "spec": spec} for name, spec in images.items()}
     return {
         **release,
@@ -45,7 +50,7 @@ def upgraded_release(data: Any) -> Any:
         "previous": _addressed("deployment", previous)
         | _addressed("work_pool", {name: _work_pools(earlier).get(name) for name in changed}),
         "preimages": _addressed("deployment", {key: _live(image) for key, image in preimages.items()})
-        | _addressed("work_pool", live),
+        | _addressed("work_pool", dict.fromkeys(created) | live),
         "failures": {
             f"{'deployment' if '/' in key else 'work_pool'}/{key}": why
             for key, why in release.get("failures", {}).items()

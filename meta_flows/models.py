@@ -330,6 +330,7 @@ class Release(Model):
         preimages: What was live of the resources that it changes, before the first write; None for those it creates.
         written: The complete specs that are written to resources that there were before, by address, so that an undo
             can tell them from what others have written since; None in records of earlier versions.
+        deleted: Addresses of what it deletes, or one deletes from which it went on.
         failures: Why each resource that was not changed as planned was not, by address.
         restores: Id of the release that this one made current again.
         approval: Who approved or rejected it, and why, where that was asked.
@@ -356,6 +357,7 @@ class Release(Model):
     previous: dict[str, Resource | None] = Field(default_factory=dict)
     preimages: dict[str, LiveResource | None] = Field(default_factory=dict)
     written: dict[str, tuple[dict[str, Any], ...]] | None = None
+    deleted: tuple[str, ...] = ()
     failures: dict[str, str] = Field(default_factory=dict)
 
     _upgrade = model_validator(mode="before")(upgraded_release)

@@ -368,7 +368,7 @@ def _read_history(context: Context) -> list[Release]:
 
 
 def choose_release(found: Sequence[Release], wanted: str | None, environment: Environment) -> Release:
-    """The release of that id, or the one before the current.
+    """The release of that id, or the one before the current; where a newer one failed, the current.
 
     Raises:
         MetaFlowsError: MF516, there is no such release that succeeded; MF517, there is none before the current.
@@ -376,6 +376,8 @@ def choose_release(found: Sequence[Release], wanted: str | None, environment: En
     succeeded = {release.id: release for release in found if release.state == "succeeded"}
     if wanted is None:
         chosen = history.predecessor(list(succeeded.values()))
+        if found and (found[0].unfinished or found[0].state == "failed"):
+            chosen = next(iter(succeeded.values()), None)
         if chosen is None:
             raise refuse("MF517", environment=environment.name)
         return chosen

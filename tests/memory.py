@@ -240,10 +240,19 @@ class MemoryStore:
                     spec["work_queue_name"] = None
                 self._place(spec)
             if schedules is not None and not (fate.halfway and changed):
-                spec["schedules"] = self._scheduled(live, now, schedules)
+                kept = {slug: item for slug, item in schedules.items() if slug in live.spec["schedules"]}
+                if fate.halfway:  # what is set to null is deleted and created again
+                    kept = {slug: item for slug, item in kept.items() if not self._is_replaced(live, slug, item)}
+                spec["schedules"] = self._scheduled(live, now, kept if fate.halfway else schedules)
             self._put(live.type, live.name, live.flow_name, now.id, spec, now.part_ids)
             if fate.halfway:
                 raise fate.answer or unreachable()
+
+    @staticmethod
+    def _is_replaced(live: LiveResource, slug: str, schedule: Spec) -> bool:
+        return any(
+            value is None and live.spec["schedules"][slug].get(key) is not None for key, value in schedule.items()
+        )
 
     def _scheduled(self, live: LiveResource, now: LiveResource, target: Mapping[str, Spec]) -> dict[str, Any]:
         """Schedules after an update: by their ids, since an operator may have renamed one."""

@@ -118,6 +118,10 @@ class Lock:
             else:
                 self.lost = True
 
+    def stop_renewing(self) -> None:
+        """Wait for a renewal that is under way, and let there be no other: it would tag the run again."""
+        self._renewing.acquire(timeout=self.timing.lease)
+
     def _is_expired(self) -> bool:
         return self.clock() - self.renewed > self.timing.lease
 
@@ -170,6 +174,7 @@ def write_lock(
         with _beating(lock) if heartbeat else nullcontext():
             yield lock
     finally:
+        lock.stop_renewing()
         with suppress(MetaFlowsError):  # a run that has ended holds nothing; one that is suspended goes on
             store.tag_run(run_id, others)
         if not lock.lost:
@@ -200,10 +205,15 @@ def _acquired(
         lease = None if taken else store.acquire(name, timing.lease)
         if lease:
             lock = Lock(store, ownership, run_id, tags, limit.id, lease, timing, clock, begun)
-            if _tag_writer(lock):
-                for dead in _other_writers(store, ownership, run_id):  # they can't be writing: we hold the lock
-                    store.mark_crashed(dead.id)
-                return lock
+            try:
+                if _tag_writer(lock):
+                    for dead in _other_writers(store, ownership, run_id):  # they can't be writing: we hold the lock
+                        store.mark_crashed(dead.id)
+                    return lock
+            except MetaFlowsError:
+                with suppress(MetaFlowsError):
+                    store.release(lease)
+                raise
             store.release(lease)
         holders, now = _other_writers(store, ownership, run_id), clock()
         signs = (limit.id, [(writer.id, writer.updated) for writer in holders])
@@ -212,7 +222,7 @@ def _acquired(
         if signs != seen:
             seen, since = signs, now
         if now - since > (timing.silent if holders else timing.nameless):
-            free(store, ownership)
+            _free(store, deploy_lock(ownership))  # an earlier version's lock could be another project's
         elif now > deadline:
             raise refuse("MF512", environment=ownership.environment, seconds=wait, holder=described_writers(holders))
         sleep(timing.poll)
@@ -256,9 +266,13 @@ def read_lock(store: Store, ownership: Ownership) -> tuple[bool, list[Writer]]:
 def free(store: Store, ownership: Ownership) -> None:
     """Free the slot for good."""
     for name in (deploy_lock(ownership), legacy_lock(ownership)):
-        limit = store.find_limit(name)
-        if limit is not None and limit.is_taken:
-            store.delete_limit(limit.id)
+        _free(store, name)
+
+
+def _free(store: Store, name: str) -> None:
+    limit = store.find_limit(name)
+    if limit is not None and limit.is_taken:
+        store.delete_limit(limit.id)
 
 
 def described_writers(writers: Sequence[Writer]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import NamedTuple
@@ -51,6 +52,7 @@ def open_release(session: Session, release: Release, abandoned: Release | None) 
             session.store.update_release(abandoned.model_copy(update=closed))
 
     session.shell.step("open release", save)
+    session.shell.log(logging.INFO, f"Release {release.id}: {len(release.plan.pending)} changes")
 
 
 def close(session: Session, release: Release, state: ReleaseState) -> Release:
@@ -86,7 +88,7 @@ def closed_or_left(closing: Callable[[], Release], result: ApplyResult) -> Apply
     except MetaFlowsError as error:
         left = (
             f"the record of release {release.id} could not be closed ({error_summary(error)}): it is left unfinished; "
-            f"`meta-flows rollback --environment {release.environment}` undoes what is left of it"
+            f"`meta-flows rollback --environment {release.environment}` goes back to what was before it"
         )
         return result._replace(notes=(*result.notes, left), unreachable=is_unreachable(error))
 

@@ -63,16 +63,15 @@ def apply_release(
         else:
             apply(deletions)
             now = {at: item for at, item in now.items() if results.get(at) != Result("Deleted")}
-        if not _failed(results, errors):
-            closed = close(session, release, "succeeded")
-            notes = _tidy_up(session, closed, keep_record=keep_record)
-            return ApplyResult(closed, results, now, errors, notes)
+        closed = None if _failed(results, errors) else close(session, release, "succeeded")
     except MetaFlowsError as error:
-        errors = (*errors, *error.errors)
+        errors, closed = (*errors, *error.errors), None
     except BaseException:  # cancelled, stopped, or a defect: nothing may be left half done
         _end(session, release, results, changes, now, errors)
         raise
-    return _end(session, release, results, changes, now, errors)
+    if closed is None:
+        return _end(session, release, results, changes, now, errors)
+    return ApplyResult(closed, results, now, errors, _tidy_up(session, closed, keep_record=keep_record))
 
 
 def _end(
@@ -112,7 +111,8 @@ def _verified(
     ownership = Ownership(release.project, release.environment)
     check = partial(verify, session.store, ownership, tuple(desired), released, live, results)
     verified = session.shell.step(f"verify {release.environment}", check)
-    message = f"{len(results) - len(verified.errors)} of {len(results)} resources are as planned"
+    made = sum(not result.error for result in results.values())
+    message = f"{made - len(verified.errors)} of {len(results)} resources are as planned"
     session.shell.log(logging.INFO, message)
     return verified
 

@@ -46,7 +46,8 @@ def undo(session: Session, release: Release) -> ApplyResult:
         apply_changes(session, plan.changes, results, stop_at_failure=False, guard=session.lock.ensure)
         surplus = _remove_created(session, release)
         live = read_touched(session.store, release)
-        left = {change.address: _what_is_left(change, results) for change in undo_plan(release, live).plan.pending}
+        left = {at: result.error for at, result in results.items() if result.error}
+        left |= {change.address: _what_is_left(change, results) for change in undo_plan(release, live).plan.pending}
         lost = {described(at): detail for at, detail in left.items()} | surplus
     except MetaFlowsError as error:
         left = {at: result.error for at, result in results.items() if result.error}

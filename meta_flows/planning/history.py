@@ -82,6 +82,7 @@ def opened(record: Release, plan: Plan, resources: Mapping[str, Resource], earli
             "previous": {at: earlier.get(at) for at in sorted(differing | pending.keys())},
             "preimages": {at: change.live for at, change in pending.items()},
             "written": {at: (change.target,) for at, change in pending.items() if change.action == "update"},
+            "deleted": tuple(at for at, change in pending.items() if change.action == "delete"),
         }
     )
 
@@ -135,7 +136,7 @@ def _way_back(
     if image is None:
         return Change(**of, action="delete", reason="undone", live=now), ""
     if now is None:
-        if address in (release.written or {}):
+        if address in (release.written or {}) and address not in release.deleted:
             return None, "it was deleted"
         fields = difference(resource_type, {}, image.spec)
         return Change(**of, action="create", reason="restored", fields=fields, target=image.spec), ""
@@ -163,19 +164,17 @@ def inherit_preimages(release: Release, abandoned: Release | None) -> Release:
             "work_queues": _union(abandoned.plan.work_queues, release.plan.work_queues),
         }
     )
-    deleted = {change.address for change in release.plan.changes if change.action == "delete"}
     written = None
     if release.written is not None and abandoned.written is not None:
         both = {**abandoned.written, **release.written}
-        written = {
-            at: (*abandoned.written.get(at, ()), *release.written.get(at, ())) for at in both if at not in deleted
-        }
+        written = {at: (*abandoned.written.get(at, ()), *release.written.get(at, ())) for at in both}
     return release.model_copy(
         update={
             "plan": plan,
             "preimages": {**release.preimages, **abandoned.preimages},
             "previous": {**release.previous, **abandoned.previous},
             "written": written,
+            "deleted": tuple({*abandoned.deleted, *release.deleted}),
         }
     )
 

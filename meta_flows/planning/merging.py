@@ -104,6 +104,8 @@ def _reverted(
         elif inner in resource_type.sets and isinstance(now, list) and isinstance(earlier, list):
             added = {member for item in ours for member in item} - {*earlier}
             value = [*(member for member in now if member not in added), *(m for m in earlier if m not in now)]
+        elif now is ABSENT and resource_type.is_replaced(inner):
+            value = earlier
         elif now != earlier:
             others.append(inner)
         if value is not ABSENT:

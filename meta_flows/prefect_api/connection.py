@@ -255,8 +255,8 @@ class Transport(httpx.HTTPTransport):
     the time. Prefect's client would wait for two seconds, and does so after these tries.
 
     Attributes:
-        hurried: Whether the server has been given up on once: then each request is tried once, and briefly. Prefect's
-            client would try each again for half a minute and more.
+        hurried: Whether the server has been given up on, until it answers again: then each request is tried once, and
+            briefly. Prefect's client would try each again for half a minute and more.
     """
 
     PAUSES_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -279,7 +279,7 @@ class Transport(httpx.HTTPTransport):
         if response.status_code in TRANSIENT_STATUSES:
             self._failed(f"HTTP {response.status_code}")
         else:
-            self._warned = False
+            self.hurried = self._warned = False
         return response
 
     def _answer(self, request: httpx.Request) -> httpx.Response:

@@ -12,8 +12,10 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
+import httpx
 import pydantic
 from prefect.blocks.system import Secret
+from prefect.exceptions import PrefectException
 from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.urls import url_for
 
@@ -166,9 +168,16 @@ class PrefectStore:
         """Record a release that is new."""
         try:
             with speaking_plainly():
-                Secret(value=release.model_dump_json()).save(_name(release), overwrite=True)
+                try:
+                    Secret(value=release.model_dump_json()).save(_name(release), overwrite=True)
+                except PrefectException as error:
+                    if isinstance(error, httpx.HTTPError):
+                        raise
+                    detail = f"{type(error).__name__}: {error}"
+                    raise refuse("MF404", request=f"saving block {_name(release)}", detail=detail) from error
         except MetaFlowsError:  # where only the answer was lost, its repetition is refused
-            if self.read_release(release) != release:
+            saved = self.read_release(release)
+            if saved is None or saved.model_dump_json() != release.model_dump_json():
                 raise
 
     def update_release(self, release: Release) -> None:
@@ -228,7 +237,8 @@ class PrefectStore:
     def find_limit(self, name: str) -> Limit | None:
         """Return the limit of this name, if there is one."""
         body = self._unless(404, "GET", f"/v2/concurrency_limits/{name}")
-        return None if body is GONE else Limit(body["id"], bool(body["active_slots"]))
+        found: Limit | None = _checked(lambda: None if body is GONE else Limit(body["id"], bool(body["active_slots"])))
+        return found
 
     def delete_limit(self, limit_id: str) -> None:
         """Delete a limit."""
@@ -238,7 +248,8 @@ class PrefectStore:
         """Take a limit's slot for some seconds, and return the lease; None while it is taken."""
         body = {"names": [name], "slots": 1, "mode": "concurrency", "lease_duration": max(seconds, SHORTEST_LEASE)}
         answer = self._unless(423, "POST", "/v2/concurrency_limits/increment-with-lease", body)
-        return None if answer is GONE else str(answer["lease_id"])
+        lease: str | None = _checked(lambda: None if answer is GONE else str(answer["lease_id"]))
+        return lease
 
     def renew(self, lease: str, seconds: float) -> bool:
         """Keep a slot for some more seconds; False if the lease is no more."""

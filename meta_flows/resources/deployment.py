@@ -204,6 +204,7 @@ DEPLOYMENT = ResourceType(
     update=update,
     path=lambda live: f"/deployments/{live.id}",
     coupled=PLACEMENT,
+    replaced=("schedules.*",),
     needs=lambda spec: (f"work_pool/{spec.get('work_pool_name')}",),
     aligned=aligned,
     original=original,

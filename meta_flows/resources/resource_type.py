@@ -59,6 +59,7 @@ class ResourceType:
         create: Creates one as a change says.
         update: Sends what differs between live and target.
         path: Path of one in the API, to delete it.
+        replaced: Patterns of what is changed by deleting it and creating it anew: in the middle of that it is missing.
         coupled: Fields that the server changes together: an undo of one of them brings all of them back.
         prunable: Whether one that is no longer declared can be deleted; otherwise only what a failed release created.
         needs: Addresses of the resources that one of this spec cannot do without.
@@ -81,6 +82,7 @@ class ResourceType:
     sets: tuple[str, ...] = ()
     resets: Mapping[str, Any] = field(default_factory=dict)
     coupled: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     prunable: bool = True
     needs: Callable[[Spec], tuple[str, ...]] = lambda spec: ()
     aligned: Callable[[LiveResource, Spec], LiveResource] = lambda live, spec: live
@@ -96,6 +98,10 @@ class ResourceType:
             else _matches(path, pattern)
             for pattern in self.merged
         )
+
+    def is_replaced(self, path: str) -> bool:
+        """Whether what stands at a dotted path may be missing because an update was cut off."""
+        return any(_matches(path, pattern) for pattern in self.replaced)
 
     def reset(self, path: str) -> str | None:
         """Return the key of `resets` for a dotted path, if there is one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, cast
 from uuid import UUID
@@ -17,6 +18,7 @@ from prefect.utilities.urls import url_for
 from meta_flows.engine import DONE, ApplyResult, Result, joined
 from meta_flows.errors import MetaFlowsError, problem
 from meta_flows.models import Change, DeployResult, Health, LiveResource, Outcome, ValidationError
+from meta_flows.prefect_api import speaking_plainly
 from meta_flows.proposals import Proposal
 from meta_flows.reporting import FAILED, PLANNED, counts_in_words, markdown, schedule_in_words
 from meta_flows.resources import described
@@ -57,7 +59,8 @@ def report(
     plan = proposal.plan
     if not (carried and carried.unreachable):  # each would be tried for half a minute
         key = joined("deploy", plan.project, plan.environment)
-        create_markdown_artifact(markdown(result), key=key, description=result.message)
+        with suppress(MetaFlowsError), speaking_plainly():  # the result stands without a picture of it
+            create_markdown_artifact(markdown(result), key=key, description=result.message)
         emit_events(result, plan, carried)
     get_run_logger().info("%s: %s", result.state, result.message)
     return result

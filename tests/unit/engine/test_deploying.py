@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.memory import PASS, Call, Fate, Killed, refused
 from tests.unit.engine.world import World, deployment
 
 
@@ -32,6 +33,41 @@ def test_clean_deletes_what_is_ours_and_nothing_else(world: World) -> None:
     world.pass_time(10)
     assert world.clean().how == "succeeded"
     assert {*world.server.resources} == {"deployment/b/b-dev", "work_pool/dev-python"}
+
+
+def test_a_clean_that_was_killed_is_gone_back_from_to_the_current_release(world: World) -> None:
+    world.deploy([deployment("a")])
+    world.pass_time(10)
+    world.deploy([deployment("a", description="second"), deployment("b")])
+    before = world.server.snapshot()["resources"]
+    world.pass_time(10)
+
+    def rule(call: Call) -> Fate:
+        return Fate(answer=Killed()) if call.name == "delete" else PASS
+
+    assert world.clean(rule).how == "killed"
+    world.pass_time(200)
+    assert world.rollback().how == "succeeded"
+    assert world.server.snapshot()["resources"] == before
+
+
+def test_what_a_killed_deploy_wrote_is_undone_though_the_next_one_was_to_delete_it(world: World) -> None:
+    world.deploy([deployment("a", description="first"), deployment("b")])
+    before = world.server.snapshot()["resources"]
+    world.pass_time(10)
+    killed = world.deploy(
+        [deployment("a", description="second"), deployment("b", description="second")],
+        lambda call: Fate(answer=Killed()) if call.name == "update" else PASS,
+    )
+    assert killed.how == "killed"
+    world.pass_time(200)
+    failed = world.deploy(
+        [deployment("b", description="third")],
+        lambda call: Fate(False, refused()) if call.name == "update" and "/b" in call.about else PASS,
+        prune=True,
+    )
+    assert failed.how == "RolledBack"
+    assert world.server.snapshot()["resources"] == before
 
 
 def test_reconcile_brings_back_what_was_changed_and_what_was_deleted(world: World) -> None:

@@ -23,10 +23,12 @@ BEFORE = [
     deployment("changed", description="old", parameters={"count": 1}, schedules=DAILY),
     deployment("same", schedules=DAILY),
     deployment("gone"),
+    deployment("limited", schedules={"daily": {**DAILY["daily"], "max_scheduled_runs": 2, "active": False}}),
 ]
 AFTER = [
     deployment("changed", parameters={"count": 2}, schedules={"hourly": {"schedule": {"interval": 3600}}}),
     deployment("same", schedules=DAILY),
+    deployment("limited", schedules={"daily": {**DAILY["daily"], "active": False}}),
     deployment("new", work_queue_name="fast", job_variables={"env": {"A": "1"}}),
     deployment("adopted", description="ours"),
 ]

@@ -76,6 +76,13 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str,
         {"schedules": {}},
         [],
     ),
+    "a schedule that is missing because it was to be created anew comes back": (
+        {"schedules": {"daily": {**DAILY, "max_scheduled_runs": None}}},
+        {"schedules": {"daily": {**DAILY, "max_scheduled_runs": 2}}},
+        {"schedules": {}},
+        {"schedules": {"daily": {**DAILY, "max_scheduled_runs": 2}}},
+        [],
+    ),
     "tags by member": (
         {"tags": ["ours", "x"]},
         {"tags": ["x", "old"]},
