@@ -74,12 +74,12 @@ def _apply_all(
             continue
         guard()
         failed = [
-            reason
+            f"its {TYPES[address.partition('/')[0]].title} is not as planned: {reason}"
             for address in TYPES[change.type].needs(change.target)
             if (reason := results.get(address, Result("")).error)
         ]
         if failed:
-            results[change.address] = Result("Failed", f"what it needs is not as planned: {failed[0]}")
+            results[change.address] = Result("Failed", failed[0])
         elif error := write(change, partial(make_change, store, change)):
             results[change.address] = Result("Failed", error_summary(error))
             stopped = "the server stopped answering before it" if is_unreachable(error) else ""
