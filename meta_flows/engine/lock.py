@@ -84,18 +84,21 @@ class Lock:
                 was freed by `unlock`.
         """
         if self.clock() - self.renewed > self.timing.beat:
-            self.renew()
+            self.renew(wait=self.timing.beat if self._is_expired() else 0)
         if self.lost or self._is_expired():
             self.lost = True
             raise refuse("MF519", environment=self.ownership.environment)
 
-    def renew(self) -> None:
-        """Renew the lease and show that this run lives, unless it has run out or another run holds the slot.
+    def renew(self, wait: float = 0) -> None:
+        """Renew the lease and show that this run lives, unless another run holds the slot.
 
-        A server that does not answer changes nothing: whether the lease has run out then tells its age. While another
-        thread renews it, nothing is done.
+        A lease that the server renews was never given to another run, however old it is: a server can stand still for
+        a minute. A server that does not answer changes nothing: whether the lease has run out then tells its age.
+
+        Args:
+            wait: How long to wait for a renewal by another thread, in seconds; while there is one, nothing is done.
         """
-        if not self._renewing.acquire(blocking=False):
+        if not self._renewing.acquire(timeout=wait):
             return
         try:
             self._renew()
@@ -105,7 +108,6 @@ class Lock:
             self._renewing.release()
 
     def _renew(self) -> None:
-        self.lost = self.lost or self._is_expired()
         if not self.lost:
             begun = self.clock()
             self.store.tag_run(self.run_id, self.tags)

@@ -76,6 +76,18 @@ def test_a_deploy_that_sleeps_for_less_than_its_lease_goes_on(tmp_path: Path, se
         assert deploy(world, rule).how == "succeeded", perfect.store.calls[number]
 
 
+def test_a_lease_that_the_server_still_renews_is_held_however_old_it_is(world: World) -> None:
+    """A server that stands still for a minute does not end leases either."""
+
+    def rule(call: Call) -> Fate:
+        if call.name == "create":
+            world.pass_time(90)
+            world.server.leases = {at: (of, until + 90) for at, (of, until) in world.server.leases.items()}
+        return PASS
+
+    assert world.deploy([deployment("a"), deployment("b")], rule).how == "succeeded"
+
+
 def test_a_lock_that_was_freed_by_hand_is_noticed_within_the_heartbeat(world: World) -> None:
     world.deploy(BEFORE)
     world.pass_time(100)
