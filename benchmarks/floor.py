@@ -9,20 +9,7 @@ from typing import Any
 import httpx
 
 from benchmarks.server import Server
-
-CREATED = (
-    "version",
-    "description",
-    "entrypoint",
-    "path",
-    "parameters",
-    "parameter_openapi_schema",
-    "enforce_parameter_schema",
-    "pull_steps",
-    "work_pool_name",
-    "job_variables",
-)
-"""What a deployment is created with, as the API returns it."""
+from meta_flows.resources.deployment import STATED_FIELDS
 
 PREFIX = "floor-"
 
@@ -53,7 +40,7 @@ def _body(found: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         {key: item[key] for key in ("schedule", "active", "parameters", "slug")} for item in found["schedules"]
     ]
     return found["flow_id"], {
-        **{key: found[key] for key in CREATED},
+        **{key: found[key] for key in STATED_FIELDS},
         "name": PREFIX + found["name"],
         "tags": [],
         "schedules": schedules,

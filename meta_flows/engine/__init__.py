@@ -4,9 +4,8 @@ No HTTP and no Prefect: a meta-flow hands in a `Store` on the Prefect API and a 
 steps; tests hand in a store in memory, in which every read and write can fail.
 """
 
-from meta_flows.engine.apply import ANOTHER_FAILED, DONE, Result, apply_changes
+from meta_flows.engine.apply import DONE, Result
 from meta_flows.engine.lock import (
-    Lock,
     Timing,
     clear_stale_writer_tag,
     described_writers,
@@ -16,26 +15,22 @@ from meta_flows.engine.lock import (
 )
 from meta_flows.engine.record import ApplyResult
 from meta_flows.engine.release import apply_release, record_rejection
-from meta_flows.engine.session import Plain, Session, Shell, Write
+from meta_flows.engine.session import Session, Shell, Write
 from meta_flows.engine.store import (
     Limit,
     Store,
     Writer,
     deploy_lock,
     joined,
-    legacy_lock,
     release_name,
     writer_tag,
 )
 from meta_flows.engine.undo import read_touched, undo
 
 __all__ = [
-    "ANOTHER_FAILED",
     "DONE",
     "ApplyResult",
     "Limit",
-    "Lock",
-    "Plain",
     "Result",
     "Session",
     "Shell",
@@ -43,14 +38,12 @@ __all__ = [
     "Timing",
     "Write",
     "Writer",
-    "apply_changes",
     "apply_release",
     "clear_stale_writer_tag",
     "deploy_lock",
     "described_writers",
     "free",
     "joined",
-    "legacy_lock",
     "read_lock",
     "read_touched",
     "record_rejection",

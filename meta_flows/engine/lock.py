@@ -6,7 +6,8 @@ while no live run has the tag was leaked (the server forgets leases when it rest
 answer was lost: it is freed.
 
 The server knows no fencing: a request of a holder that was asleep is taken although its lease ran out. So a holder
-asks before each write whether it still is one, by the age of its last renewal, and never writes again once it was not.
+asks before each change whether it still is one: the server renews its lease, or that is young enough still. Once it was
+not, it never writes again.
 """
 
 from __future__ import annotations
@@ -47,8 +48,6 @@ class Timing(NamedTuple):
         return cls(lease, min(1, lease / 60), lease / 4, lease, lease / 6)
 
 
-TIMING = Timing()
-
 Clock = Callable[[], float]
 """Seconds since some moment; one that goes on while the machine sleeps."""
 
@@ -58,7 +57,7 @@ class Lock:
     """The lock, as its holder has it; the heartbeat and the writing thread share it.
 
     Attributes:
-        limit_id: Id of the limit; another one has taken its place once somebody freed the slot.
+        limit_id: Id of the limit; another one takes its place when the slot is freed by `unlock`.
         lease: The lease on its slot.
         renewed: When it was acquired or last renewed.
         lost: Whether we are no longer the only writer; for good.
@@ -144,7 +143,7 @@ def write_lock(
     tags: Sequence[str],
     wait: float,
     on_wait: Callable[[str], None],
-    timing: Timing | None = None,
+    timing: Timing = Timing(),  # noqa: B008  # a tuple
     clock: Clock = time.time,
     sleep: Callable[[float], None] = time.sleep,
     heartbeat: bool = True,
@@ -158,7 +157,7 @@ def write_lock(
         tags: Its tags.
         wait: How long to wait for another writer, in seconds.
         on_wait: Called with the news that there is one.
-        timing: How long things take; `TIMING` unless given.
+        timing: How long things take.
         clock: Tells the time. `time.monotonic` would stand still while the machine sleeps.
         sleep: Waits.
         heartbeat: Whether a thread renews the lease; without it, `ensure` does.
@@ -166,7 +165,6 @@ def write_lock(
     Raises:
         MetaFlowsError: MF512, another run held it all that time.
     """
-    timing = timing or TIMING
     tag = writer_tag(ownership)
     others = [other for other in tags if other != tag]
     lock = _acquired(

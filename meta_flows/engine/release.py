@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -11,7 +10,7 @@ from meta_flows.engine.record import ApplyResult, close, closed_or_left, forget_
 from meta_flows.engine.session import Session
 from meta_flows.engine.store import Store
 from meta_flows.engine.undo import roll_back
-from meta_flows.engine.verify import Verified, verify
+from meta_flows.engine.verify import verify
 from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, LiveResource, Ownership, Release, Resource, ValidationError
 
@@ -55,7 +54,7 @@ def apply_release(
     now = live
     try:
         apply([change for change in changes if change.action != "delete"])
-        verified = _verified(session, release, desired, released, live, results)
+        verified = verify(session, Ownership(release.project, release.environment), desired, released, live, results)
         session.lock.ensure()  # what was read is of interest only if no other run has written meanwhile
         errors, now = verified.errors, verified.live
         if _failed(results, errors):
@@ -98,23 +97,6 @@ def _end(
 
 def _failed(results: Mapping[str, Result], errors: tuple[ValidationError, ...]) -> bool:
     return bool(errors) or any(result.error for result in results.values())
-
-
-def _verified(
-    session: Session,
-    release: Release,
-    desired: Iterable[Resource],
-    released: Mapping[str, Resource],
-    live: Mapping[str, LiveResource],
-    results: Mapping[str, Result],
-) -> Verified:
-    ownership = Ownership(release.project, release.environment)
-    check = partial(verify, session.store, ownership, tuple(desired), released, live, results)
-    verified = session.shell.step(f"verify {release.environment}", check)
-    made = sum(not result.error for result in results.values())
-    message = f"{made - len(verified.errors)} of {len(results)} resources are as planned"
-    session.shell.log(logging.INFO, message)
-    return verified
 
 
 def _tidy_up(session: Session, release: Release, *, keep_record: bool) -> tuple[str, ...]:

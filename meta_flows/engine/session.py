@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -32,30 +31,6 @@ class Shell(Protocol):
 
     def log(self, level: int, message: str) -> None:
         """Say something, at a level of `logging`."""
-
-
-class Plain:
-    """A shell that only does what it is asked to."""
-
-    def step(self, name: str, action: Callable[[], T]) -> T:
-        """Carry out a step."""
-        return action()
-
-    def changes(self, count: int, carry_out: Callable[[Write], None]) -> None:
-        """Carry out some changes."""
-
-        def write(change: Change, action: Callable[[], None]) -> BaseException | None:
-            try:
-                action()
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is about this change
-                return error
-            return None
-
-        carry_out(write)
-
-    def log(self, level: int, message: str) -> None:
-        """Write a line to this package's log."""
-        logging.getLogger(__name__).log(level, "%s", message)
 
 
 class Session(NamedTuple):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from logging import INFO
 from typing import NamedTuple
 
 from meta_flows.engine.apply import DONE, Result
-from meta_flows.engine.store import Store
+from meta_flows.engine.session import Session
 from meta_flows.errors import problem
 from meta_flows.models import LiveResource, Ownership, Resource, ValidationError
 from meta_flows.planning import make_plan
@@ -21,7 +22,7 @@ class Verified(NamedTuple):
 
 
 def verify(
-    store: Store,
+    session: Session,
     ownership: Ownership,
     desired: Iterable[Resource],
     released: Mapping[str, Resource],
@@ -31,7 +32,7 @@ def verify(
     """Read everything that was written again, and plan again: a deploy is done when that plan is empty.
 
     Args:
-        store: The server.
+        session: Where.
         ownership: Whose we are.
         desired: What was to be there.
         released: What was released before.
@@ -40,19 +41,23 @@ def verify(
     """
     wanted = [item.model_copy(update={"replaces": None}) for item in desired if item.address in results]
     written = [item.address for item in wanted if results[item.address] != Result(DONE["unchanged"])]
-    live = {**{at: item for at, item in before.items() if at not in written}, **_read(store, written)}
     as_planned = [item for item in wanted if not results[item.address].error]
-    plan = make_plan(as_planned, released, live, ownership, default=store.default_job_template)
-    errors = (
-        problem(
-            "MF502",
-            what=described(change.address),
-            detail=", ".join(field.path for field in change.fields) if change.live else "it is missing",
+
+    def check() -> Verified:
+        now = session.store.read(written) if written else {}
+        live = {**{at: item for at, item in before.items() if at not in written}, **now}
+        plan = make_plan(as_planned, released, live, ownership, default=session.store.default_job_template)
+        errors = (
+            problem(
+                "MF502",
+                what=described(change.address),
+                detail=", ".join(field.path for field in change.fields) if change.live else "it is missing",
+            )
+            for change in plan.pending
         )
-        for change in plan.pending
-    )
-    return Verified(live, (*errors, *plan.refused))
+        return Verified(live, (*errors, *plan.refused))
 
-
-def _read(store: Store, addresses: Collection[str]) -> Mapping[str, LiveResource]:
-    return store.read(addresses) if addresses else {}
+    verified = session.shell.step(f"verify {ownership.environment}", check)
+    made = len(as_planned) - len(verified.errors)
+    session.shell.log(INFO, f"{made} of {len(wanted)} resources are as planned")
+    return verified

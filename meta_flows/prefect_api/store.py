@@ -1,7 +1,7 @@
 """The engine's `Store` on a Prefect server.
 
-Bodies are the API's own JSON. The client's models would fill in defaults that nobody stated, and parsing them costs
-more than the requests do.
+Bodies are the API's own JSON. The client's models would add defaults that no file declares, and parsing them costs more
+than the requests do.
 """
 
 from __future__ import annotations

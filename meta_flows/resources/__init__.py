@@ -1,7 +1,8 @@
 """What there is to know about each type of resource: one module a type, and this registry of them.
 
-A type says how a spec is read from the API's JSON, how its fields are merged, who owns a resource, and by which
-requests one is created, updated and deleted. Planning and engine treat all types alike: adding one is adding a module.
+A type defines how a spec is read from the API's JSON, how its fields are merged, how ownership is told, and by which
+requests a resource is created, updated and deleted. Planning and engine treat all types alike: adding one is adding a
+module.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from meta_flows.engine.lock import TIMING
+from meta_flows.engine import Timing
 from tests.system.faults.conftest import DEPLOY, Lane, Lanes
 from tests.system.faults.proxy import LOST_ANSWER, PASS, Fate, Proxy, Request
 from tests.system.faults.warm import Run
@@ -125,7 +125,7 @@ def test_a_deploy_whose_lock_somebody_freed_writes_nothing_more(lanes: Lanes) ->
         assert gate.reached.wait(60)
         last_look = time.monotonic()
         scene.free_lock()
-        wait_until(lambda: time.monotonic() > last_look + TIMING.beat + 1)
+        wait_until(lambda: time.monotonic() > last_look + Timing().beat + 1)
         at_hand = changes(proxy)[-1].path
         gate.opened.set()
         ended = run.wait()

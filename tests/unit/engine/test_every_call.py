@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from meta_flows.models import Resource
-from tests.memory import PASS, Call, Fate, Killed, MemoryServer, Rule, refused, unreachable
+from meta_flows.models import Change, Resource
+from tests.memory import PASS, Call, Fate, Killed, MemoryServer, MemoryStore, Rule, refused, unreachable
 from tests.unit.engine.world import Ended, World, deployment, new_world
 
 FOREIGN = ["project:other", "environment:development"]
@@ -79,9 +79,6 @@ def beginning(root: Path, name: str) -> World:
 
 def put(server: MemoryServer, item: Resource) -> None:
     """Put a deployment on the server as somebody else does."""
-    from meta_flows.models import Change
-    from tests.memory import MemoryStore
-
     MemoryStore(server, "others").create(
         Change(action="create", flow_name=item.flow_name, name=item.name, target=item.spec)
     )

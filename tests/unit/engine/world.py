@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+import yaml
 
 from meta_flows import planning, proposals
 from meta_flows.configuration import Environment, load_environment
-from meta_flows.engine import ApplyResult, Plain, Session, Timing, write_lock
+from meta_flows.engine import ApplyResult, Session, Timing, Write, write_lock
 from meta_flows.errors import MetaFlowsError
-from meta_flows.models import Release, Resource
+from meta_flows.models import Change, Release, Resource
 from meta_flows.proposals import Context, Observed, Proposal
 from tests.memory import PASS, Killed, MemoryServer, MemoryStore, Rule
 from tests.trees import build_tree
 
+T = TypeVar("T")
+
 TIMING = Timing(lease=60, poll=1, beat=15, silent=60, nameless=10)
 OURS = ["environment:development", "project:shop"]
-POOL = "work_pool/dev-python"
 
 
 def deployment(name: str, **stated: Any) -> Resource:
@@ -40,6 +44,29 @@ def deployment(name: str, **stated: Any) -> Resource:
     }
     spec["schedules"] = {slug: {"slug": slug, "parameters": {}, **item} for slug, item in spec["schedules"].items()}
     return Resource(flow_name=name, name=f"{name}-dev", kind="python", spec=spec)
+
+
+class Plain:
+    """A shell that only does what it is asked to."""
+
+    def step(self, name: str, action: Callable[[], T]) -> T:
+        """Carry out a step."""
+        return action()
+
+    def changes(self, count: int, carry_out: Callable[[Write], None]) -> None:
+        """Carry out some changes."""
+
+        def write(change: Change, action: Callable[[], None]) -> BaseException | None:
+            try:
+                action()
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is about this change
+                return error
+            return None
+
+        carry_out(write)
+
+    def log(self, level: int, message: str) -> None:
+        """Say nothing."""
 
 
 class Ended(NamedTuple):
@@ -66,8 +93,6 @@ class World:
 
     def copy(self) -> World:
         """Another one in the same state."""
-        import copy
-
         server = self.server
         twin = MemoryServer(
             **{
@@ -181,11 +206,7 @@ class World:
 
 def new_world(root: Path, **stated: Any) -> World:
     """A server that has nothing, and an environment that states something."""
-    build_tree(root, {"environments/defaults.yaml": "project: shop\n", "environments/development.yaml": _yaml(stated)})
+    build_tree(
+        root, {"environments/defaults.yaml": "project: shop\n", "environments/development.yaml": yaml.safe_dump(stated)}
+    )
     return World(load_environment(root, "development"))
-
-
-def _yaml(stated: Mapping[str, Any]) -> str:
-    import yaml
-
-    return yaml.safe_dump(dict(stated))
