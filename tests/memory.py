@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from meta_flows.engine import Limit, Writer
+from meta_flows.engine import Limit, Writer, unguarded
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import Change, LiveResource, Ownership, Release
 from meta_flows.resources import TYPES, Spec
@@ -100,11 +100,13 @@ class Fate:
         reaches: Whether the server does what it is asked to.
         answer: What is raised in place of the answer.
         halfway: Whether an update is cut off after its first part.
+        between: What happens between an update's first part and the others.
     """
 
     reaches: bool = True
     answer: BaseException | None = None
     halfway: bool = False
+    between: Callable[[], None] | None = None
 
 
 PASS = Fate()
@@ -176,6 +178,7 @@ class MemoryStore:
 
     def __init__(self, server: MemoryServer, run_id: str = "run", rule: Rule = lambda _: PASS) -> None:
         self.server, self.run_id, self.rule = server, run_id, rule
+        self.guard: Callable[[], None] = unguarded
         self.calls: list[Call] = []
         self.killed = False
         server.runs.setdefault(run_id, [])
@@ -239,14 +242,25 @@ class MemoryStore:
                 if "work_pool_name" in changed and "work_queue_name" not in changed:
                     spec["work_queue_name"] = None
                 self._place(spec)
-            if schedules is not None and not (fate.halfway and changed):
-                kept = {slug: item for slug, item in schedules.items() if slug in live.spec["schedules"]}
-                if fate.halfway:  # what is set to null is deleted and created again
-                    kept = {slug: item for slug, item in kept.items() if not self._is_replaced(live, slug, item)}
-                spec["schedules"] = self._scheduled(live, now, kept if fate.halfway else schedules)
             self._put(live.type, live.name, live.flow_name, now.id, spec, now.part_ids)
+            if schedules is not None and not (fate.halfway and changed):
+                self._update_schedules(live, schedules, fate, first=not changed)
             if fate.halfway:
                 raise fate.answer or unreachable()
+
+    def _update_schedules(self, live: LiveResource, target: Mapping[str, Spec], fate: Fate, *, first: bool) -> None:
+        """The second part of an update, if it is not the first."""
+        if not first:
+            if fate.between:
+                fate.between()
+            self.guard()
+        now = self.server.resources[live.address]
+        kept = {slug: item for slug, item in target.items() if slug in live.spec["schedules"]}
+        if fate.halfway:  # what is set to null is deleted and created again
+            kept = {slug: item for slug, item in kept.items() if not self._is_replaced(live, slug, item)}
+        schedules = self._scheduled(live, now, kept if fate.halfway else target)
+        spec = {**now.spec, "schedules": schedules}
+        self._put(live.type, live.name, live.flow_name, now.id, spec, now.part_ids)
 
     @staticmethod
     def _is_replaced(live: LiveResource, slug: str, schedule: Spec) -> bool:

@@ -23,6 +23,7 @@ from meta_flows.engine.store import (
     deploy_lock,
     joined,
     release_name,
+    unguarded,
     writer_tag,
 )
 from meta_flows.engine.undo import read_touched, undo
@@ -49,6 +50,7 @@ __all__ = [
     "record_rejection",
     "release_name",
     "undo",
+    "unguarded",
     "write_lock",
     "writer_tag",
 ]

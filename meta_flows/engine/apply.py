@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -37,9 +37,8 @@ def apply_changes(
     results: dict[str, Result],
     *,
     stop_at_failure: bool,
-    guard: Callable[[], None],
 ) -> None:
-    """Carry out changes one after the other.
+    """Carry out changes one after the other, as long as we are the only writer.
 
     Writes are not made in parallel: SQLite answers that with 503, and PostgreSQL is not faster for it.
 
@@ -48,20 +47,21 @@ def apply_changes(
         changes: What to do, in order.
         results: Receives how each change ended by address, so that it is known even if this raises.
         stop_at_failure: Try nothing more once something has failed; otherwise only once the server does not answer.
-        guard: Called before each write; what it raises ends everything.
+
+    Raises:
+        MetaFlowsError: MF519, another run may write by now.
     """
     planned = tuple(changes)
     count = sum(change.action != "unchanged" for change in planned)
-    carry_out = partial(_apply_all, session.store, planned, results, stop_at_failure, guard)
+    carry_out = partial(_apply_all, session, planned, results, stop_at_failure)
     session.shell.changes(count, carry_out)
 
 
 def _apply_all(
-    store: Store,
+    session: Session,
     planned: Collection[Change],
     results: dict[str, Result],
     stop_at_failure: bool,
-    guard: Callable[[], None],
     write: Write,
 ) -> None:
     stopped = ""
@@ -72,7 +72,7 @@ def _apply_all(
         if stopped:
             results[change.address] = Result("NotTried", stopped)
             continue
-        guard()
+        session.lock.ensure()
         failed = [
             f"its {TYPES[address.partition('/')[0]].title} is not as planned: {reason}"
             for address in TYPES[change.type].needs(change.target)
@@ -80,7 +80,7 @@ def _apply_all(
         ]
         if failed:
             results[change.address] = Result("Failed", failed[0])
-        elif error := write(change, partial(make_change, store, change)):
+        elif error := write(change, partial(make_change, session.store, change)):
             results[change.address] = Result("Failed", error_summary(error))
             stopped = "the server stopped answering before it" if is_unreachable(error) else ""
         else:

@@ -6,7 +6,7 @@ while no live run has the tag was leaked (the server forgets leases when it rest
 answer was lost: it is freed.
 
 The server knows no fencing: a request of a holder that was asleep is taken although its lease ran out. So a holder
-asks before each change whether it still is one: the server renews its lease, or that is young enough still. Once it was
+asks before each write whether it still is one: the server renews its lease, or that is young enough still. Once it was
 not, it never writes again.
 """
 
@@ -20,7 +20,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from meta_flows.engine.store import Store, Writer, deploy_lock, legacy_lock, writer_tag
+from meta_flows.engine.store import Store, Writer, deploy_lock, legacy_lock, unguarded, writer_tag
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import Ownership
 
@@ -170,10 +170,12 @@ def write_lock(
     lock = _acquired(
         store, ownership, run_id, [*others, tag], wait=wait, on_wait=on_wait, timing=timing, clock=clock, sleep=sleep
     )
+    store.guard = lock.ensure
     try:
         with _beating(lock) if heartbeat else nullcontext():
             yield lock
     finally:
+        store.guard = unguarded
         lock.stop_renewing()
         with suppress(MetaFlowsError):  # a run that has ended holds nothing; one that is suspended goes on
             store.tag_run(run_id, others)

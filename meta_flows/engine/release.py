@@ -47,9 +47,7 @@ def apply_release(
     results: dict[str, Result] = {}
     changes = release.plan.changes
     deletions = [change for change in changes if change.action == "delete"]
-    apply = partial(
-        apply_changes, session, results=results, stop_at_failure=release.all_or_nothing, guard=session.lock.ensure
-    )
+    apply = partial(apply_changes, session, results=results, stop_at_failure=release.all_or_nothing)
     errors: tuple[ValidationError, ...] = ()
     now = live
     try:

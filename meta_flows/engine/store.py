@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from meta_flows.models import Change, LiveResource, Ownership, Release
@@ -41,7 +41,13 @@ class Store(Protocol):
     """A Prefect server, as the engine sees it. Whatever goes wrong is raised as a `MetaFlowsError`.
 
     After it has given up on a server that does not answer, each further call makes one short attempt.
+
+    Attributes:
+        guard: Called before each request that writes a resource, of which one change may make several; what it raises
+            ends the change.
     """
+
+    guard: Callable[[], None]
 
     def read(self, addresses: Collection[str]) -> dict[str, LiveResource]:
         """Return the resources at these addresses that exist, by address."""
@@ -126,6 +132,10 @@ class Store(Protocol):
 
     def mark_crashed(self, run_id: str) -> None:
         """Say of a run that its process has ended without a word."""
+
+
+def unguarded() -> None:
+    """Let every request pass."""
 
 
 SEPARATOR = "--"

@@ -43,7 +43,7 @@ def undo(session: Session, release: Release) -> ApplyResult:
         session.lock.ensure()
         _ensure_unfinished(session.store, release)
         plan, kept = _plan(session, release)
-        apply_changes(session, plan.changes, results, stop_at_failure=False, guard=session.lock.ensure)
+        apply_changes(session, plan.changes, results, stop_at_failure=False)
         surplus = _remove_created(session, release)
         live = read_touched(session.store, release)
         left = {at: result.error for at, result in results.items() if result.error}

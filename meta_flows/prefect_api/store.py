@@ -19,7 +19,7 @@ from prefect.exceptions import PrefectException
 from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.urls import url_for
 
-from meta_flows.engine import Limit, Writer, release_name
+from meta_flows.engine import Limit, Writer, release_name, unguarded
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import Change, LiveResource, Ownership, Release
 from meta_flows.prefect_api.connection import Api, Transport, certificates, client, request, speaking_plainly
@@ -42,10 +42,12 @@ class PrefectStore:
 
     Attributes:
         api: Client of the server.
+        guard: Called before each request that writes a resource.
     """
 
     def __init__(self, api: Api, transport: Transport) -> None:
         self.api = api
+        self.guard: Callable[[], None] = unguarded
         self._transport = transport
         self._flow_ids: dict[str, str] = {}
 
@@ -60,6 +62,11 @@ class PrefectStore:
         except MetaFlowsError as error:
             self._transport.hurried = self._transport.hurried or error.errors[0].code == "MF401"
             raise
+
+    def _write(self, method: str, path: str, body: Any = None) -> Any:
+        """Make a request that writes a resource, if the guard lets it pass."""
+        self.guard()
+        return self.send(method, path, body)
 
     # Resources
 
@@ -81,15 +88,15 @@ class PrefectStore:
 
     def create(self, change: Change) -> None:
         """Create a resource as its change says."""
-        _checked(partial(TYPES[change.type].create, self.send, change, self._flow_ids))
+        _checked(partial(TYPES[change.type].create, self._write, change, self._flow_ids))
 
     def update(self, live: LiveResource, target: Spec) -> None:
         """Send what differs between a resource and its target."""
-        _checked(partial(TYPES[live.type].update, self.send, live, target))
+        _checked(partial(TYPES[live.type].update, self._write, live, target))
 
     def delete(self, live: LiveResource) -> None:
         """Delete a resource."""
-        self.send("DELETE", TYPES[live.type].path(live))
+        self._write("DELETE", TYPES[live.type].path(live))
 
     def read_flow_ids(self, names: Collection[str]) -> Mapping[str, str]:
         """Return the ids of the flows of these names that the server knows."""
@@ -108,13 +115,13 @@ class PrefectStore:
     ) -> None:
         for pool, queue in queues:
             if pool not in pools and not self._is_used(work_pool_queues=_named(queue), work_pools=_named(pool)):
-                self.send("DELETE", f"/work_pools/{pool}/queues/{queue}")
+                self._write("DELETE", f"/work_pools/{pool}/queues/{queue}")
         for pool in (body["name"] for body in read_bodies(self.send, pools)):
             if not self._is_used(work_pools=_named(pool)):
-                self.send("DELETE", f"/work_pools/{pool}")
+                self._write("DELETE", f"/work_pools/{pool}")
         for flow, flow_id in read_flow_ids(self.send, flows).items():
             if not self._is_used(flows=_named(flow)):
-                self.send("DELETE", f"/flows/{flow_id}")
+                self._write("DELETE", f"/flows/{flow_id}")
                 self._flow_ids.pop(flow, None)
 
     def _is_used(self, **found: Any) -> bool:

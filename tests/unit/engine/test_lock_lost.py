@@ -61,6 +61,25 @@ def test_whenever_a_deploy_falls_asleep_what_another_one_then_deploys_stays(tmp_
         assert world.newest.state == "succeeded", call
 
 
+def test_a_deploy_that_falls_asleep_in_the_middle_of_a_change_does_not_finish_it(world: World) -> None:
+    """A change may take several requests: of the fields, and of each schedule."""
+    world.deploy(BEFORE)
+    world.pass_time(100)
+    theirs = deployment("changed", description="theirs", schedules={"theirs": {"schedule": {"cron": "0 1 * * *"}}})
+
+    def sleep() -> None:
+        world.pass_time(ASLEEP)
+        assert world.deploy([theirs]).how == "succeeded"
+
+    def rule(call: Call) -> Fate:
+        return Fate(between=sleep) if call.name == "update" and "changed" in call.about else PASS
+
+    ended = world.deploy(AFTER, rule, adopt=True)
+    assert ended.how == "RollbackIncomplete"
+    now = world.server.resources["deployment/changed/changed-dev"].spec
+    assert (now["description"], [*now["schedules"]]) == ("theirs", ["theirs"])
+
+
 @pytest.mark.parametrize("seconds", [20, 59])
 def test_a_deploy_that_sleeps_for_less_than_its_lease_goes_on(tmp_path: Path, seconds: float) -> None:
     start = beginning(tmp_path, "deploy")
