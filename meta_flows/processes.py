@@ -108,7 +108,8 @@ def stop_server(api_url: str) -> bool:
     if not _is_server(pid):
         return False
     for ending in (signal.SIGTERM, signal.SIGKILL):
-        os.kill(pid, ending)
+        with suppress(ProcessLookupError):  # it has ended by itself meanwhile
+            os.kill(pid, ending)
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         while _is_server(pid) and time.monotonic() < deadline:
             time.sleep(0.1)
