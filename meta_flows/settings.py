@@ -18,8 +18,7 @@ class Settings(BaseSettings):
         docker_registry: Registry in place of the one in the environment's file.
         docker_namespace: Namespace in place of the one in the environment's file.
         docker_tag: Moving tag that images get beside the one for their content.
-        deploy_lock_seconds: After how many seconds without a renewal a run counts its lock as lost, and other ones
-            count it as dead.
+        deploy_lock_seconds: Seconds without a renewal after which the lock of a deploy counts as lost.
         browser_path: Chromium to open the UI in; the one on the PATH, if not given.
     """
 
