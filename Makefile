@@ -138,7 +138,7 @@ test-system: $(VENV)/dev ## run the other ones, and property tests with ten time
 test-all: test test-prefect-3.4 test-system ## run everything
 
 # What depends on Prefect's version: the life of a deployment, and what is done by a server, a worker or Prefect's own code.
-PREFECT_TESTS = $(addprefix tests/,system/prefect_versions/test_life_cycle.py unit/test_parameter_schemas.py \
+PREFECT_TESTS = $(addprefix tests/,system/prefect_versions/test_life_cycle.py unit/test_parameter_schemas.py unit/test_compat.py \
 	system/operating/test_approval.py::$(APPROVED) server/flows/trading/test_polygon.py::$(SPACED) \
 	$(patsubst %,server/deploying/test_%.py,deploy lock manifest releases store) \
 	$(patsubst %,system/operating/test_%.py,running from_the_ui))

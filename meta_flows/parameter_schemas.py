@@ -24,10 +24,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from prefect.context import SettingsContext
-from prefect.settings import Profile, Settings, get_current_settings
+from prefect.settings import get_current_settings
 
 from meta_flows.models import Place
+from meta_flows.prefect_api.compat import settings_of_shell
 
 TIMEOUT_SECONDS = 60.0
 """How long the import of one flow may take, Prefect's own included for the first."""
@@ -214,7 +214,7 @@ def _answer_all(request: Mapping[str, Any], answers: IO[bytes]) -> int:
     sys.path.insert(0, root)
     os.environ.clear()
     os.environ.update(shell)
-    with SettingsContext(profile=Profile(name="importer", settings={}), settings=Settings()):  # those of the shell
+    with settings_of_shell():
         for entrypoint, variables in request["flows"].items():
             os.environ.clear()
             os.environ.update(shell | variables)

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import prefect
 
-from meta_flows import capabilities, sources
+from meta_flows import sources
 from meta_flows.configuration import Environment, GitSource, Schedule
 from meta_flows.errors import refuse
 from meta_flows.models import Resource
+from meta_flows.prefect_api import compat
 from meta_flows.rendering import render_schedule
 
 META_FLOWS = ("deploy_all", "clean_deployments", "reconcile", "rollback", "check_ui", "validate")
@@ -82,7 +83,7 @@ def render_meta_flow(
         MetaFlowsError: MF409, this Prefect's runs would not clone the repository.
     """
     there: dict[str, Any] = {}
-    if not capabilities.pulls_code_for_modules():
+    if not compat.pulls_code_for_modules():
         if isinstance(environment.source, GitSource):
             raise refuse("MF409", prefect=prefect.__version__, what="clone the repository for a registered meta-flow")
         there = {"working_dir": str(root)}

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from prefect.utilities.templating import PlaceholderType, apply_values
-
 from meta_flows.configuration import (
     ConfiguredFlow,
     Document,
@@ -26,6 +24,7 @@ from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
 from meta_flows.images import Image
 from meta_flows.models import FlowMetadata, Place, Resource, kebab
 from meta_flows.planning import PRUNE_TAG
+from meta_flows.prefect_api.compat import PlaceholderType, apply_values
 from meta_flows.sources import PullSteps
 
 VERSION_LENGTH = 12

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -66,8 +67,10 @@ class Desk(Shop):
         return name
 
     def settled(self, run: str) -> str:
-        """The state in which a run waits for somebody, or has ended."""
-        return wait_until(lambda: state if (state := self.state(run)) not in OPEN else "", timeout=240)
+        """The state in which a run waits for an answer, or has ended; pytest shows its log where a test then fails."""
+        state = wait_until(lambda: state if (state := self.state(run)) not in OPEN else "", timeout=240)
+        sys.stdout.write("\n".join(self.logs(run)))
+        return state
 
     def answer(self, run: str, **fields: Any) -> None:
         """Fill in the form of a suspended run, as slowly as a person: its process has ended by then."""

@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from meta_flows import prefect_api
 from meta_flows.commands.deploying import conclude, run_meta_flow
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Where
 from meta_flows.commands.output import health_text, out, print_json, print_table, table
 from meta_flows.connecting import connect
 from meta_flows.flows import check_ui as check
 from meta_flows.models import Outcome
+from meta_flows.prefect_api.store import connected_store
 from meta_flows.reporting import OUTCOMES, counts_in_words, runs_in_words
 from meta_flows.tasks.checking import inspect, outcomes
 
@@ -27,7 +27,7 @@ def status(*, environment: EnvironmentName = None, api_url: ApiUrl = None, commo
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.connected_store() as store:
+    with connect(environment, root=common.root, api_url=api_url) as target, connected_store() as store:
         found = inspect(store, target)
         rows = outcomes(found)
     release = found.release.id if found.release else None

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from prefect.utilities.urls import url_for
 from prefect.variables import Variable
 from rich.prompt import Confirm
 from rich.text import Text
 
-from meta_flows import engine, prefect_api
+from meta_flows import engine
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag
 from meta_flows.commands.output import err, out, print_json, print_table, table
 from meta_flows.connecting import connect
 from meta_flows.errors import refuse
 from meta_flows.models import Release
+from meta_flows.prefect_api.compat import url_for
+from meta_flows.prefect_api.store import connected_store
 from meta_flows.reporting import changes_by_action
 from meta_flows.tasks.reconciling import legacy_switch, switch
 
@@ -32,7 +33,7 @@ def releases(*, environment: EnvironmentName = None, api_url: ApiUrl = None, com
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.connected_store() as store:
+    with connect(environment, root=common.root, api_url=api_url) as target, connected_store() as store:
         found = [_summary(name, release) for name, release in store.read_releases(target.ownership)]
     if common.json:
         print_json({"environment": target.name, "releases": found})
@@ -79,7 +80,7 @@ def unlock(
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.connected_store() as store:
+    with connect(environment, root=common.root, api_url=api_url) as target, connected_store() as store:
         held, holders = engine.read_lock(store, target.ownership)
         if held:
             err.print(Text(f"{target.name} is being written to by {engine.described_writers(holders)}"))

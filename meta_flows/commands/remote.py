@@ -12,18 +12,18 @@ from uuid import UUID
 
 from prefect import Flow
 from prefect.settings import get_current_settings
-from prefect.utilities.urls import url_for
 from rich.prompt import Confirm
 from rich.text import Text
 
-from meta_flows import prefect_api
 from meta_flows.commands.output import err, print_log
 from meta_flows.commands.running import trigger
 from meta_flows.configuration import Environment, Selection, configure
 from meta_flows.discovery import discover
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import DeployResult, LiveResource
-from meta_flows.prefect_api import Api, runs
+from meta_flows.prefect_api import runs
+from meta_flows.prefect_api.compat import url_for
+from meta_flows.prefect_api.connection import Api, client
 from meta_flows.prefect_api.reads import read_deployment
 from meta_flows.prefect_api.runs import FlowRun
 from meta_flows.registration import deployment_name, owner
@@ -46,7 +46,7 @@ def run_registered(
     """
     defaults = {name: parameter.default for name, parameter in signature(meta_flow.fn).parameters.items()}
     given = {name: value for name, value in asked.items() if value != defaults[name] and value not in ([], {})}
-    with prefect_api.client() as api:
+    with client() as api:
         deployment = _registered(api, meta_flow.name, target)
         if "flows" in given:
             given["flows"] = _slugs(root, target, given["flows"])

@@ -7,10 +7,9 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from prefect.utilities.urls import url_for
 from rich.text import Text
 
-from meta_flows import prefect_api, processes
+from meta_flows import processes
 from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flows, Parameters, parsed_parameters
 from meta_flows.commands.output import err, note, out, print_json, print_log
 from meta_flows.configuration import load_environment
@@ -18,7 +17,8 @@ from meta_flows.connecting import connect
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
 from meta_flows.models import LiveResource
 from meta_flows.prefect_api import runs
-from meta_flows.prefect_api.connection import answers, choose_server
+from meta_flows.prefect_api.compat import url_for
+from meta_flows.prefect_api.connection import Api, answers, choose_server, client
 from meta_flows.prefect_api.reads import has_live_worker, read_owned_deployments
 from meta_flows.prefect_api.runs import FlowRun
 
@@ -36,7 +36,7 @@ def run(
 ) -> int:
     """Trigger a deployment of this project, follow its run to the end, and print the end of its log."""
     parameters = parsed_parameters(parameter)
-    with connect(environment, root=common.root, api_url=api_url) as target, prefect_api.client() as api:
+    with connect(environment, root=common.root, api_url=api_url) as target, client() as api:
         owned = read_owned_deployments(api, target.ownership)
         wanted = (flow, f"{flow}-{kind}-{target.short_name}")
         found = [
@@ -64,7 +64,7 @@ def run(
     return 0 if completed else 1
 
 
-def trigger(api: prefect_api.Api, deployment: LiveResource, parameters: Mapping[str, Any]) -> FlowRun:
+def trigger(api: Api, deployment: LiveResource, parameters: Mapping[str, Any]) -> FlowRun:
     """Start a run, and say where it is and whether anybody is there to take it."""
     started, pool = runs.start_run(api, deployment, parameters), deployment.spec["work_pool_name"]
     err.print(f"{deployment.name}: run {started.name}\n{url_for('flow-run', obj_id=started.id)}")

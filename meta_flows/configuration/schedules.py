@@ -98,7 +98,7 @@ _timezones = cache(available_timezones)
 
 @cache
 def _as_prefect_has_it(rule: str, **fields: Any) -> dict[str, Any]:
-    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+    from meta_flows.prefect_api.compat import CronSchedule, IntervalSchedule, RRuleSchedule
 
     types: dict[str, type[pydantic.BaseModel]] = {
         "cron": CronSchedule,

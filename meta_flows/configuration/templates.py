@@ -14,7 +14,7 @@ from meta_flows.configuration.sections import Resolved
 from meta_flows.errors import refuse
 
 if TYPE_CHECKING:
-    from prefect.utilities.templating import Placeholder
+    from meta_flows.prefect_api.compat import Placeholder
 
 BUILT_IN: dict[str, dict[str, Any]] = {
     "python": {
@@ -44,7 +44,7 @@ class Template(Resolved):
 
 def placeholders(value: Any) -> set[Placeholder]:
     """The `{{ }}` placeholders in a text, or in all texts that a value holds; over a null Prefect 3.4 stumbles."""
-    from prefect.utilities.templating import find_placeholders
+    from meta_flows.prefect_api.compat import find_placeholders
 
     if isinstance(value, str):
         return find_placeholders(value)

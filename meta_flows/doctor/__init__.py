@@ -19,8 +19,7 @@ from meta_flows.configuration.secrets import MASK
 from meta_flows.doctor import machine, server
 from meta_flows.errors import MetaFlowsError, outcome, problem
 from meta_flows.models import Model, ValidationError
-from meta_flows.prefect_api import Api, client
-from meta_flows.prefect_api.connection import Server, choose_server, connected
+from meta_flows.prefect_api.connection import Api, Server, choose_server, client, connected
 
 Said = Iterator[str | ValidationError]
 

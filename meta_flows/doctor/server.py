@@ -13,8 +13,8 @@ from prefect.settings import get_current_settings
 from meta_flows.configuration import Environment
 from meta_flows.errors import problem
 from meta_flows.models import ValidationError
-from meta_flows.prefect_api import Api, reads, ui, vitals
-from meta_flows.prefect_api.connection import Server, check, ensure_no_older, minor
+from meta_flows.prefect_api import reads, ui, vitals
+from meta_flows.prefect_api.connection import Api, Server, check, ensure_no_older, minor
 
 CHOSEN_BY = {
     "flag": "as --api-url says",

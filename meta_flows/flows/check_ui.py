@@ -4,8 +4,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from meta_flows import prefect_api
 from meta_flows.models import DeployResult
+from meta_flows.prefect_api.store import connected_store
 from meta_flows.tasks.checking import await_runs, check_settings, open_ui, report_check
 from meta_flows.tasks.preparation import enter_environment
 from meta_flows.tasks.report import final_state
@@ -41,7 +41,7 @@ def check_ui(
     root = (root or Path()).resolve()
     target = enter_environment(root, environment)
     folder = screenshots or root / "build" / "screenshots" / target.name
-    with prefect_api.connected_store() as store:
+    with connected_store() as store:
         found = await_runs(store, target, wait)
         settings = check_settings()
         seen = open_ui(target, found, folder) if browser and not settings else []

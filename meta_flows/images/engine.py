@@ -16,14 +16,16 @@ import urllib3
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.images import Image as BuiltImage
 from prefect.docker import DockerImage
-from prefect.utilities.dockerutils import BuildError, PushError
 
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.images.naming import Image
 from meta_flows.models import Place
+from meta_flows.prefect_api.compat import engine_errors
 
 Engine: TypeAlias = docker.DockerClient
 Backend = Literal["docker-py", "buildx"]
+
+BUILD_ERROR, PUSH_ERROR = engine_errors()
 
 BROKEN = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 """What docker-py raises, itself or by what it is built on; the last while an answer is under way."""
@@ -126,7 +128,7 @@ def build(client: Engine, image: Image, root: Path, output: TextIOBase, *, backe
     builders: dict[Backend, Callable[[Image, Path, TextIOBase], None]] = {"docker-py": _classic, "buildx": _buildx}
     try:
         builders[backend](image, root, said)
-    except (BuildError, AssertionError, RuntimeError, *BROKEN) as error:
+    except (BUILD_ERROR, AssertionError, RuntimeError, *BROKEN) as error:
         raise _build_failed(image, said, error) from None
     move_tag(client, image)
     built = look_up(client, image)
@@ -164,7 +166,7 @@ def _buildx(image: Image, root: Path, output: TextIOBase) -> None:
         for last in cast(Iterable[str], lines):
             output.write(last)
     except python_on_whales.DockerException as error:
-        raise BuildError(last.strip() or str(error)) from None
+        raise BUILD_ERROR(last.strip() or str(error)) from None
 
 
 def move_tag(client: Engine, image: Image) -> None:
@@ -183,7 +185,7 @@ def push(client: Engine, image: Image, output: TextIOBase) -> str:
             DockerImage(
                 image.repository, tag=tag, dockerfile=image.dockerfile, stream_progress_to=cast(TextIO, output)
             ).push()
-    except (PushError, RuntimeError, *BROKEN) as error:
+    except (PUSH_ERROR, RuntimeError, *BROKEN) as error:
         raise _refused(image.repository, error) from None
     digest = registry_digest(client, image)
     if digest is None:

@@ -22,10 +22,10 @@ from prefect import (
     settings,
 )  # get_client not from where it is: Prefect 3.4's states are whole only with this
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
 from meta_flows.errors import refuse
+from meta_flows.prefect_api.compat import heartbeat_setting, send_pending_events
 
 Api = SyncPrefectClient
 """A client of the server in use."""
@@ -114,7 +114,7 @@ def connected(api_url: str) -> Iterator[None]:
                 yield
             finally:
                 _connected_to.reset(token)
-                EventsWorker.drain_all(timeout=SENDING)
+                send_pending_events(SENDING)
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def _no_heartbeat() -> dict[Any, None]:
     started it, and the next run that takes the lock marks a killed writer as crashed. Set
     `PREFECT_FLOWS_HEARTBEAT_FREQUENCY` to send them all the same.
     """
-    frequency = getattr(settings, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", None)  # Prefect 3.4 has none
+    frequency = heartbeat_setting()
     chosen = frequency is None or "heartbeat_frequency" in get_current_settings().flows.model_fields_set
     return {} if chosen else {frequency: None}
 

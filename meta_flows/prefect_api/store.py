@@ -16,12 +16,11 @@ import httpx
 import pydantic
 from prefect.blocks.system import Secret
 from prefect.exceptions import PrefectException
-from prefect.utilities.asyncutils import run_coro_as_sync
-from prefect.utilities.urls import url_for
 
 from meta_flows.engine import Limit, Writer, release_name, unguarded
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import Change, LiveResource, Ownership, Release
+from meta_flows.prefect_api import compat
 from meta_flows.prefect_api.connection import Api, Transport, certificates, client, request, speaking_plainly
 from meta_flows.resources import TYPES, Spec, read_all
 from meta_flows.resources.deployment import find, read_flow_ids
@@ -140,9 +139,7 @@ class PrefectStore:
 
     def default_job_template(self, pool_type: str) -> Spec:
         """Return the base job template that work pools of a type have by default."""
-        from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
-
-        return run_coro_as_sync(get_default_base_job_template_for_infrastructure_type(pool_type)) or {}
+        return compat.default_job_template(pool_type)
 
     # Releases, as one Secret block each. Pre-images can hold what operators typed, so the record is a Secret whose
     # value is a JSON string: that is masked in the UI and the API. A Secret that holds a mapping would show in clear.
@@ -277,7 +274,7 @@ class PrefectStore:
                 run["name"],
                 run["updated"],
                 run["start_time"] or "",
-                url_for("flow-run", obj_id=run["id"]) or "",
+                compat.url_for("flow-run", obj_id=run["id"]) or "",
             )
             for run in runs
         ]

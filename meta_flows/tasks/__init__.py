@@ -8,8 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
-from prefect.utilities.annotations import quote
 
+from meta_flows.prefect_api.compat import quote
 from meta_flows.tasks.plain_logs import speak_plainly
 
 speak_plainly()

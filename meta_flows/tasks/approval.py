@@ -11,13 +11,13 @@ from prefect.exceptions import Pause
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.runtime import deployment, flow_run
-from prefect.utilities.urls import url_for
 from pydantic import Field
 
-from meta_flows import prefect_api
 from meta_flows.configuration import Environment
 from meta_flows.errors import refuse
 from meta_flows.models import Plan
+from meta_flows.prefect_api.compat import url_for
+from meta_flows.prefect_api.connection import client
 from meta_flows.proposals import Context, Proposal
 from meta_flows.reporting import question
 from meta_flows.tasks.releasing import record_rejection
@@ -123,7 +123,7 @@ def _ask(form: type[Form], environment: Environment, plan: Plan, description: st
 
 def _forget_answers_of_earlier_tries(key: str) -> None:
     """Make room for the same question: to a run that is retried the server puts it again, but keeps the old form."""
-    with prefect_api.client() as api:
+    with client() as api:
         run_id = UUID(flow_run.id)
         if key not in (api.read_flow_run(run_id).empirical_policy.pause_keys or ()):
             for kept in api.filter_flow_run_input(

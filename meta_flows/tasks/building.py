@@ -15,7 +15,6 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.utilities.urls import url_for
 
 from meta_flows.configuration import Configured, Environment, LocalSource
 from meta_flows.desired import Images, describe_images
@@ -23,6 +22,7 @@ from meta_flows.engine import joined
 from meta_flows.errors import MetaFlowsError, outcome, refuse
 from meta_flows.images import Image
 from meta_flows.models import DeployResult, Resource
+from meta_flows.prefect_api.compat import url_for
 from meta_flows.proposals import Proposal
 from meta_flows.reporting import markdown
 from meta_flows.tasks import step

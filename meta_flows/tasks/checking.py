@@ -14,7 +14,6 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
-from prefect.utilities.urls import url_for
 
 from meta_flows import planning
 from meta_flows.browser import Seen, look_at
@@ -23,8 +22,9 @@ from meta_flows.engine import joined
 from meta_flows.errors import MetaFlowsError, problem
 from meta_flows.models import Change, DeployResult, LiveResource, Outcome, Release, ValidationError
 from meta_flows.planning import history
-from meta_flows.prefect_api import PrefectStore
 from meta_flows.prefect_api.activity import read_facts
+from meta_flows.prefect_api.compat import url_for
+from meta_flows.prefect_api.store import PrefectStore
 from meta_flows.prefect_api.ui import check_ui
 from meta_flows.reporting import counts_in_words, markdown, schedule_in_words
 from meta_flows.tasks import step

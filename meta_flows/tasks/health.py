@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from meta_flows.engine import ApplyResult
 from meta_flows.errors import MetaFlowsError, error_summary, problem
 from meta_flows.models import Health
-from meta_flows.prefect_api import Api, speaking_plainly
 from meta_flows.prefect_api.activity import read_facts
+from meta_flows.prefect_api.connection import Api, speaking_plainly
 from meta_flows.proposals import Proposal
 from meta_flows.tasks import step
 from meta_flows.verification import health

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 from prefect import get_run_logger
@@ -18,7 +17,8 @@ from meta_flows.discovery import ignored_paths
 from meta_flows.errors import MetaFlowsError, outcome, problem, refuse
 from meta_flows.models import FlowMetadata, LiveResource, Resource
 from meta_flows.parameter_schemas import parameter_schemas
-from meta_flows.prefect_api import Api
+from meta_flows.prefect_api.compat import load_schema_tools
+from meta_flows.prefect_api.connection import Api
 from meta_flows.proposals import Context, Observed, PlannedPools, Proposal, Wishes
 from meta_flows.tasks import step
 from meta_flows.tasks.shell import run_step
@@ -99,7 +99,7 @@ def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveResou
 def observing(context: Context) -> Iterator[PrefectFuture[Observed]]:
     """Observe in the background, so that the server answers while the repository is read."""
     future = run_step.submit(f"observe {context.environment.name}", partial(proposals.read_server, context))
-    import_module("prefect.utilities.schema_tools")  # needed next; it brings SQLAlchemy along, which takes 0.4 s
+    load_schema_tools()  # needed next
     try:
         yield future
     finally:

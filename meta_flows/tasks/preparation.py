@@ -9,11 +9,12 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
-from meta_flows import discovery, engine, prefect_api
+from meta_flows import discovery, engine
 from meta_flows.configuration import Configured, Environment, Selection, configure, load_environment
 from meta_flows.errors import refuse
 from meta_flows.models import FlowMetadata
 from meta_flows.prefect_api.connection import ensure_on_server_of
+from meta_flows.prefect_api.store import connected_store
 from meta_flows.registration import registered_for
 from meta_flows.tasks import step
 
@@ -44,7 +45,7 @@ def enter_environment(root: Path, environment: str) -> Environment:
     if fixed not in (None, target.name):
         raise refuse("MF522", fixed=fixed, environment=target.name)
     server = ensure_on_server_of(target.name, target.prefect_api_url)
-    with prefect_api.connected_store() as store:
+    with connected_store() as store:
         engine.clear_stale_writer_tag(store, target.ownership, str(flow_run.id), list(flow_run.tags))
     get_run_logger().info("Environment %s on %s", target.name, server)
     return target

@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from meta_flows.errors import MetaFlowsError
-from meta_flows.prefect_api import speaking_plainly
+from meta_flows.prefect_api.connection import speaking_plainly
 
 Watcher = Callable[[str, int, int], None]
 """What is told: what is being done, how much of it is done, out of how many."""

@@ -12,9 +12,6 @@ from typing import Any
 
 from prefect.runner.storage import GitRepository
 from prefect.runtime import flow_run
-from prefect.utilities.asyncutils import run_coro_as_sync
-from prefect.utilities.templating import resolve_block_document_references
-from prefect.utilities.urls import url_for
 from prefect.variables import Variable
 
 from meta_flows import sources
@@ -22,6 +19,7 @@ from meta_flows.configuration import Environment, GitSource
 from meta_flows.engine import joined
 from meta_flows.errors import refuse
 from meta_flows.models import DeployResult
+from meta_flows.prefect_api.compat import resolve_block_document_references, run_coro_as_sync, url_for
 from meta_flows.tasks import step
 
 SCHEDULED = "auto-scheduled"

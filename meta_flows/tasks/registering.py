@@ -14,7 +14,8 @@ from meta_flows.configuration.templates import template_kinds
 from meta_flows.discovery import discover
 from meta_flows.errors import refuse
 from meta_flows.models import Resource
-from meta_flows.prefect_api import Api, reads
+from meta_flows.prefect_api import reads
+from meta_flows.prefect_api.connection import Api
 from meta_flows.proposals import Context, Proposal, missing_pools, observe, observe_others, plan_changes, plan_pools
 from meta_flows.registration import META_FLOWS, Loaded, render_meta_flow
 from meta_flows.tasks import step

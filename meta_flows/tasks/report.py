@@ -13,12 +13,12 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
-from prefect.utilities.urls import url_for
 
 from meta_flows.engine import DONE, ApplyResult, Result, joined
 from meta_flows.errors import MetaFlowsError, problem
 from meta_flows.models import Change, DeployResult, Health, LiveResource, Outcome, ValidationError
-from meta_flows.prefect_api import speaking_plainly
+from meta_flows.prefect_api.compat import url_for
+from meta_flows.prefect_api.connection import speaking_plainly
 from meta_flows.proposals import Proposal
 from meta_flows.reporting import FAILED, PLANNED, counts_in_words, markdown, schedule_in_words
 from meta_flows.resources import described

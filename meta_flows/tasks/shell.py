@@ -16,7 +16,8 @@ from meta_flows.configuration import Environment
 from meta_flows.engine import DONE, Write
 from meta_flows.errors import error_summary
 from meta_flows.models import Change
-from meta_flows.prefect_api import Api, connected_store
+from meta_flows.prefect_api.connection import Api
+from meta_flows.prefect_api.store import connected_store
 from meta_flows.proposals import Context
 from meta_flows.tasks import step
 from meta_flows.tasks.progress import progress

@@ -10,14 +10,15 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
-from prefect.utilities.urls import url_for
 
 from meta_flows import validation
 from meta_flows.configuration import Configured, Environment, Selection, load_template
 from meta_flows.desired import Desired, as_error
 from meta_flows.engine import joined
 from meta_flows.models import Change, DeployResult, FlowMetadata, LiveResource, Resource
-from meta_flows.prefect_api import Api, reads
+from meta_flows.prefect_api import reads
+from meta_flows.prefect_api.compat import url_for
+from meta_flows.prefect_api.connection import Api
 from meta_flows.reporting import markdown
 from meta_flows.resources.work_pool import live_work_pool
 from meta_flows.tasks import step

@@ -6,13 +6,12 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from prefect.utilities.templating import PlaceholderType
-
 from meta_flows.configuration import ConfiguredFlow, Document, Template, placeholders
 from meta_flows.configuration.documents import KeyPath
 from meta_flows.configuration.secrets import masked
 from meta_flows.errors import did_you_mean, problem
 from meta_flows.models import Place, Resource, ValidationError
+from meta_flows.prefect_api.compat import PlaceholderType, schema_errors
 
 LONGEST_SHOWN = 200
 
@@ -181,10 +180,8 @@ def spoiled(job_variables: Mapping[str, Any], before: Mapping[str, Any], after: 
 
 def _misfits(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Where values do not fit, and why; for what is missing nobody is to blame yet."""
-    from prefect.utilities.schema_tools import validate  # takes 0.4 s to import
-
     given = {key: value for key, value in values.items() if not _filled_in_later(value)}
-    for error in validate(given, dict(schema), ignore_required=True, allow_none_with_default=True) if given else ():
+    for error in schema_errors(given, schema) if given else ():
         if not error.absolute_path:
             continue  # about several values together, the missing ones too
         name = str(error.absolute_path[0])

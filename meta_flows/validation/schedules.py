@@ -11,12 +11,11 @@ from zoneinfo import ZoneInfo
 
 from dateutil.parser import isoparse
 from dateutil.rrule import rrule, rrulestr
-from prefect.server.schemas import schedules as prefect
-from prefect.utilities.asyncutils import run_coro_as_sync
 
 from meta_flows.configuration import ConfiguredFlow
 from meta_flows.errors import problem
 from meta_flows.models import ValidationError
+from meta_flows.prefect_api.compat import run_coro_as_sync, scheduler_schedules
 
 OFTEN_SECONDS = 60
 DATES = frozenset({"BYMONTH", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYDAY", "BYEASTER"})
@@ -65,9 +64,9 @@ def follow(fields: Mapping[str, Any]) -> Times | str:
             first = anchor - (anchor - now) // interval * interval
             return Times((first, first + interval))
         if "cron" in fields:  # to validate it again reads all time zones from disk
-            schedule: Any = prefect.CronSchedule.model_construct(**fields)
+            schedule: Any = scheduler_schedules().CronSchedule.model_construct(**fields)
             return Times(tuple(run_coro_as_sync(schedule.get_dates(3)) or ()))
-        return _times_of_rule(prefect.RRuleSchedule.model_construct(**fields).to_rrule(), fields, now)
+        return _times_of_rule(scheduler_schedules().RRuleSchedule.model_construct(**fields).to_rrule(), fields, now)
     except Exception as error:  # noqa: BLE001 - whatever Prefect's libraries stumble over, its scheduler does
         no_such_day = "cron" in fields and isinstance(error, ValueError)
         return Times(()) if no_such_day else f"{type(error).__name__}: {error}"

@@ -12,11 +12,11 @@ from typing import Any
 import pydantic
 from prefect import Flow
 from prefect import flow as decorator
-from prefect.utilities.callables import parameter_docstrings
 
 from meta_flows.configuration.secrets import MASK, masked
 from meta_flows.errors import did_you_mean, problem
 from meta_flows.models import FlowMetadata, FlowParameter, ValidationError
+from meta_flows.prefect_api.compat import parameter_docstrings
 
 RESERVED = frozenset({"wait_for", "return_state"})
 """Parameters of every call of a flow, which none of its own can be called."""

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from meta_flows import prefect_api
 from meta_flows.connecting import connect
 from meta_flows.prefect_api import activity
+from meta_flows.prefect_api.connection import client
 from meta_flows.prefect_api.reads import read_owned_deployments
 from tests.deployed import Deployed
 from tests.system.faults.proxy import Proxy
@@ -47,7 +47,7 @@ def test_a_deployment_that_runs_all_the_time_hides_no_other(
     deployed.run_ended("b", "COMPLETED")
     for _ in range(9):
         deployed.run_ended("a", "COMPLETED")
-    with connect(root=deployed.shop.root) as target, prefect_api.client() as api:
+    with connect(root=deployed.shop.root) as target, client() as api:
         live = read_owned_deployments(api, target.ownership).values()
         found = {item.name[0]: activity.read_finished_runs(api, live).get(item.id, ()) for item in live}
     assert {letter: [run.state for run in runs] for letter, runs in found.items()} == {

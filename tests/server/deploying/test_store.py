@@ -14,8 +14,8 @@ import pytest
 from meta_flows.engine import Store, deploy_lock, writer_tag
 from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, LiveResource, Ownership, Plan, Release, Resource
-from meta_flows.prefect_api import connected_store
 from meta_flows.prefect_api.connection import connected, minor
+from meta_flows.prefect_api.store import connected_store
 from tests.memory import MemoryServer, MemoryStore, without_ids
 from tests.servers import Server
 

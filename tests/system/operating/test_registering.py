@@ -131,7 +131,7 @@ def test_names_that_somebody_else_has_are_refused_before_the_first_write(desk: D
 @pytest.fixture
 def old_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Prefect that carries out no pull steps for a module, as 3.4 is."""
-    monkeypatch.setattr("meta_flows.capabilities.pulls_code_for_modules", lambda: False)
+    monkeypatch.setattr("meta_flows.prefect_api.compat.pulls_code_for_modules", lambda: False)
 
 
 @pytest.mark.usefixtures("old_prefect")
