@@ -32,8 +32,8 @@ from meta_flows.errors import MetaFlowsError, error_summary, refuse
 from meta_flows.flows import clean_deployments, deploy_all, reconcile, register, rollback
 from meta_flows.models import DeployResult, Model, Outcome, Plan
 from meta_flows.parameter_schemas import importing
+from meta_flows.prefect_api.progress import watching
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, changes_in_words, comment, deployments, others, titled
-from meta_flows.tasks.progress import watching
 from meta_flows.tasks.report import forget_results, newest_result, result_of
 
 

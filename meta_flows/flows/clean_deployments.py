@@ -46,12 +46,12 @@ def clean_deployments(
     root = (root or Path()).resolve()
     target = enter_environment(root, environment)
     ended = None
-    with connected(target) as (context, _):
+    with connected(target, root) as (context, _):
         propose = partial(propose_clean, context, pattern)
         proposal = propose()
         if proposal.worth_doing and not dry_run:
             confirm_deletion(target, proposal, confirm)
-            ask = partial(approve, context, root, approved)
-            proposal, ended = carry_out(context, proposal, ask, lambda _: propose(), root)
+            ask = partial(approve, target, approved)
+            proposal, ended = carry_out(context, proposal, ask, lambda _: propose())
         result = report("Cleaned", proposal, ended)
     return final_state(result)

@@ -12,11 +12,11 @@ from meta_flows.proposals import Wishes
 from meta_flows.tasks.approval import approve
 from meta_flows.tasks.building import BUILDERS, find_images, prepare_images
 from meta_flows.tasks.health import look_at_health
-from meta_flows.tasks.planning import observing, propose_again, propose_deploy
+from meta_flows.tasks.planning import propose_again, propose_deploy
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, run_name
 from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
-from meta_flows.tasks.shell import connected
+from meta_flows.tasks.shell import connected, observing
 from meta_flows.tasks.validating import validate_flows
 
 
@@ -70,18 +70,18 @@ def deploy_all(
 
     target = enter_environment(root, environment)
     ended = None
-    with connected(target) as (context, api), observing(context) as observed:
+    with connected(target, root) as (context, api), observing(context) as observed:
         discovered = discover_flows(root)
         configured = configure_flows(root, discovered, target, selection, parameters or {}, allow_none=bool(prune))
         configured = validate_flows(root, discovered, configured, target, selection)
         images = find_images(root, configured, target)
         wishes = Wishes(adopt, prune, prune_limit, selection.partial, plan_digest)
-        propose = partial(propose_deploy, context, api, root, discovered, configured, wishes)
+        propose = partial(propose_deploy, context, api, discovered, configured, wishes)
         proposal = propose(images, observed.result())
         if not dry_run:
-            ask = partial(approve, context, root, approved)
+            ask = partial(approve, target, approved)
             again = partial(propose_again, context, propose)
             build = partial(prepare_images, root, target)
-            proposal, ended = carry_out(context, proposal, ask, again, root, prepare=build)
+            proposal, ended = carry_out(context, proposal, ask, again, prepare=build)
         result = report("Deployed", proposal, ended, health=look_at_health(api, proposal, ended))
     return final_state(result)

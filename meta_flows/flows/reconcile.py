@@ -55,11 +55,11 @@ def reconcile(
             return as_it_ended(deploy_all(environment=target.name, root=checkout, return_state=True))
 
     ended = None
-    with connected(target) as (context, api):
+    with connected(target, root) as (context, api):
         proposal = propose_repair(context)
         if policy == "repair":
             again = partial(propose_repair, context, locked=True)
-            proposal, ended = carry_out(context, proposal, unasked, lambda _: again(), root)
+            proposal, ended = carry_out(context, proposal, unasked, lambda _: again())
         health = look_at_health(api, proposal, ended)
         result = report("Repaired", proposal, ended, health=health, unwritten="Drifted")
     return final_state(result)

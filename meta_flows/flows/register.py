@@ -6,10 +6,11 @@ from pathlib import Path
 from prefect import flow
 
 from meta_flows.models import DeployResult
+from meta_flows.proposals import propose_registration
 from meta_flows.registration import owner
 from meta_flows.tasks.approval import unasked
 from meta_flows.tasks.preparation import enter_environment
-from meta_flows.tasks.registering import propose_registration, render_meta_flows
+from meta_flows.tasks.registering import render_meta_flows
 from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected
@@ -37,10 +38,10 @@ def register(environment: str = "development", dry_run: bool = False, root: Path
     target = enter_environment(root, environment)
     wanted = render_meta_flows(root, target)
     ended = None
-    with connected(owner(target)) as (context, api):
-        propose = partial(propose_registration, context, api, wanted)
+    with connected(owner(target), root) as (context, _):
+        propose = partial(propose_registration, context, wanted)
         proposal = propose()
         if not dry_run:
-            proposal, ended = carry_out(context, proposal, unasked, lambda _: propose(), root)
+            proposal, ended = carry_out(context, proposal, unasked, lambda _: propose())
         result = report("Registered", proposal, ended)
     return final_state(result)

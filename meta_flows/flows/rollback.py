@@ -46,11 +46,11 @@ def rollback(
     root = (root or Path()).resolve()
     target = enter_environment(root, environment)
     ended = None
-    with connected(target) as (context, api):
+    with connected(target, root) as (context, api):
         propose = partial(propose_rollback, context, to)
         proposal = propose()
         if not dry_run:
-            ask = partial(approve, context, root, approved)
-            proposal, ended = carry_out(context, proposal, ask, lambda _: propose(), root)
+            ask = partial(approve, target, approved)
+            proposal, ended = carry_out(context, proposal, ask, lambda _: propose())
         result = report("Restored", proposal, ended, health=look_at_health(api, proposal, ended))
     return final_state(result)

@@ -6,13 +6,13 @@ from prefect import flow
 
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
-from meta_flows.proposals import environment_pools, observe_others, plan_pools
+from meta_flows.proposals import check_plan
 from meta_flows.tasks.building import BUILDERS, find_images
-from meta_flows.tasks.planning import check_plan, configured_addresses, observing, render_deployments
+from meta_flows.tasks.planning import resolve
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment
 from meta_flows.tasks.report import final_state
-from meta_flows.tasks.shell import connected
-from meta_flows.tasks.validating import check_deployments, report_validation, validate_flows
+from meta_flows.tasks.shell import connected, observing
+from meta_flows.tasks.validating import report_validation, validate_flows
 
 
 @flow(name="validate", flow_run_name="validate {environment}", validate_parameters=True, task_runner=BUILDERS)
@@ -45,14 +45,11 @@ def validate(
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
 
     target = enter_environment(root, environment)
-    with connected(target) as (context, api), observing(context) as ours:
+    with connected(target, root) as (context, api), observing(context) as ours:
         discovered = discover_flows(root)
         configured = configure_flows(root, discovered, target, selection, {}, allow_none=False)
         configured = validate_flows(root, discovered, configured, target, selection)
         images = find_images(root, configured, target)
-        observed = observe_others(context, ours.result(), configured_addresses(configured, target))
-        rendered = render_deployments(root, configured, target, images, {} if import_flows else observed.released)
-        pools = plan_pools(context, environment_pools(target), observed, rendered.deployments)
-        checked = check_deployments(api, root, configured, rendered, observed.live, pools.changes, target)
+        observed, pools, checked = resolve(context, api, configured, images, ours.result(), import_flows=import_flows)
         checked = check_plan(context, checked, observed, pools)
     return final_state(report_validation(target, configured, checked, import_flows=import_flows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
@@ -9,10 +10,8 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
+from meta_flows.errors import MetaFlowsError
 from meta_flows.prefect_api.compat import quote
-from meta_flows.tasks.plain_logs import speak_plainly
-
-speak_plainly()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,3 +52,23 @@ def step(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
         return Step(function, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
 
     return make
+
+
+@step("{name}")
+def run_step(name: str, action: Callable[[], R]) -> R:
+    """Carry out a step under a name."""
+    return action()
+
+
+class _Plain(logging.Filter):
+    """Lets errors of ours stand in a run's log as people should read them, without a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, MetaFlowsError):
+            record.msg, record.args, record.exc_info = "%s", (str(error),), None
+        return True
+
+
+for _logger in ("prefect.flow_runs", "prefect.task_runs"):  # to which Prefect's engine tells what a run raised
+    logging.getLogger(_logger).addFilter(_Plain())

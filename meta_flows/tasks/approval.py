@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
@@ -18,10 +17,9 @@ from meta_flows.errors import refuse
 from meta_flows.models import Plan
 from meta_flows.prefect_api.compat import url_for
 from meta_flows.prefect_api.connection import client
-from meta_flows.proposals import Context, Proposal
+from meta_flows.proposals import Proposal
 from meta_flows.reporting import question
-from meta_flows.tasks.releasing import record_rejection
-from meta_flows.tasks.report import sum_up
+from meta_flows.results import sum_up
 
 PROTECTED = "production"
 REJECTED = "rejected by who ran it"
@@ -54,41 +52,36 @@ def unasked(proposal: Proposal) -> Proposal:
     return proposal
 
 
-def approve(context: Context, root: Path, approved: str | None, proposal: Proposal) -> Proposal:
+def approve(environment: Environment, approved: str | None, proposal: Proposal) -> Proposal:
     """Let somebody approve what is proposed, where the environment wants that.
 
     A run of a deployment is suspended: a worker starts it anew once the form is answered, and then the answer counts
     for the very same plan only. Another plan is another question.
 
     Args:
-        context: Where it goes.
-        root: The repository.
+        environment: Where it goes.
         approved: Digest of the plan that was approved already, `any`, or `none` for one that was rejected; counts only
             where there is no form.
         proposal: What is proposed.
 
     Returns:
-        The same with the answer; rejected, it is recorded and not worth doing any more.
+        The same with the answer; a rejected one is not worth doing any more.
 
     Raises:
         MetaFlowsError: MF508, there is nobody to ask; MF510, another plan was approved.
     """
-    environment = context.environment
     if not environment.require_approval or not proposal.worth_doing or proposal.approval or proposal.undoes:
         return proposal
     if not deployment.id:
         if not approved:
             raise refuse("MF508", environment=environment.name)
         if approved == "none":
-            record_rejection(context, proposal, root, REJECTED)
             return proposal._replace(approval=REJECTED, rejected=True)
         if approved not in ("any", proposal.plan.digest):
             raise refuse("MF510", planned=approved[:12], now=proposal.plan.digest[:12])
         return proposal._replace(approval="approved by who ran it")
     answer = _ask(Approval, environment, proposal.plan, question(sum_up("Planned", proposal)))
     get_run_logger().info("The plan was %s", answer)
-    if not answer.approve:
-        record_rejection(context, proposal, root, str(answer))
     return proposal._replace(approval=str(answer), rejected=not answer.approve)
 
 

@@ -23,10 +23,10 @@ from meta_flows.errors import MetaFlowsError, outcome, refuse
 from meta_flows.images import Image
 from meta_flows.models import DeployResult, Resource
 from meta_flows.prefect_api.compat import url_for
+from meta_flows.prefect_api.progress import progress
 from meta_flows.proposals import Proposal
 from meta_flows.reporting import markdown
 from meta_flows.tasks import step
-from meta_flows.tasks.progress import progress
 
 if TYPE_CHECKING:  # the engine's libraries take half a second to import, and most deploys need none
     from meta_flows.images.engine import Backend

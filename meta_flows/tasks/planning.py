@@ -1,34 +1,29 @@
-"""Steps that read the server and decide: observe, render, plan."""
+"""Steps that say what the repository wants of the server: render, and check against what it has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache, partial
 from pathlib import Path
 
 from prefect import get_run_logger
-from prefect.futures import PrefectFuture
 
-from meta_flows import planning, proposals
-from meta_flows.configuration import Configured, Environment, deployment_name
+from meta_flows import proposals, validation
+from meta_flows.configuration import Configured, Environment, deployment_name, load_template
 from meta_flows.desired import Desired, Images, flows_with_new_code, render_all
-from meta_flows.discovery import ignored_paths
-from meta_flows.errors import MetaFlowsError, outcome, problem, refuse
-from meta_flows.models import FlowMetadata, LiveResource, Resource
+from meta_flows.models import Change, FlowMetadata, LiveResource, Resource
 from meta_flows.parameter_schemas import parameter_schemas
-from meta_flows.prefect_api.compat import load_schema_tools
+from meta_flows.prefect_api import reads
 from meta_flows.prefect_api.connection import Api
 from meta_flows.proposals import Context, Observed, PlannedPools, Proposal, Wishes
+from meta_flows.resources.work_pool import live_work_pool
 from meta_flows.tasks import step
-from meta_flows.tasks.shell import run_step
-from meta_flows.tasks.validating import check_deployments
+from meta_flows.validation import Pool, Reference, Surroundings
 
 
 def propose_deploy(
     context: Context,
     api: Api,
-    root: Path,
     flows: tuple[FlowMetadata, ...],
     configured: Configured,
     wishes: Wishes,
@@ -40,70 +35,48 @@ def propose_deploy(
     Args:
         context: Where it goes.
         api: Client of the server.
-        root: The repository.
         flows: All flows of the repository.
         configured: The selected ones with their configuration.
         wishes: What was asked for beside them.
         images: Their images.
         observed: What the server has that is ours.
+    """
+    observed, pools, desired = resolve(context, api, configured, images, observed, adopt=wishes.adopt)
+    return proposals.propose_deploy(context, flows, configured, desired, observed, pools, images, wishes)
 
-    Raises:
-        MetaFlowsError: MF510, another plan was asked for; MF514, nothing may be pruned under a guessed name; and what
-            the steps raise.
+
+def resolve(
+    context: Context,
+    api: Api,
+    configured: Configured,
+    images: Images,
+    observed: Observed,
+    *,
+    adopt: bool = False,
+    import_flows: bool = False,
+) -> tuple[Observed, PlannedPools, Desired]:
+    """Render every desired deployment, and check it against what the server has.
+
+    Args:
+        context: Where it goes.
+        api: Client of the server.
+        configured: The selected flows with their configuration.
+        images: Their images.
+        observed: What the server has that is ours.
+        adopt: Change work pools that are not ours, too.
+        import_flows: Import all flows for their parameter schemas, and not only those whose code is new.
+
+    Returns:
+        What the server has that is ours or has the name of what is ours, what is planned for work pools, and the
+        deployments.
     """
     environment = context.environment
-    observed = proposals.observe_others(context, observed, configured_addresses(configured, environment))
-    rendered = render_deployments(root, configured, environment, images, observed.released)
+    observed = proposals.observe_others(context, observed, _addresses(configured, environment))
+    released = {} if import_flows else observed.released
+    desired = render_deployments(context.root, configured, environment, images, released)
     declared = proposals.environment_pools(environment)
-    pools = proposals.plan_pools(context, declared, observed, rendered.deployments, adopt=wishes.adopt)
-    rendered = check_deployments(api, root, configured, rendered, observed.live, pools.changes, environment)
-    refused = tuple(dict.fromkeys((*configured.refused, *rendered.refused)))  # an engine is missing once
-    hindrance = "only a part of the repository is selected" if wishes.partial else images.left_out
-    if refused:
-        hindrance = "as long as anything is refused, it is not known what is gone"
-    prune = planning.Prune(
-        wanted=environment.prune if wishes.prune is None else wishes.prune,
-        limit=environment.prune_limit if wishes.prune_limit is None else wishes.prune_limit,
-        hindrance=hindrance,
-        present=_ignored(root, flows, observed.live.values()),
-    )
-    if prune.wanted and not environment.project_stated:
-        raise refuse("MF514", project=environment.project)
-    policy = planning.Policy(wishes.adopt, prune)
-    plan = proposals.plan_changes(context, rendered.deployments, observed, policy, pools, images.names)
-    if wishes.digest not in (None, plan.digest) and not plan.in_sync:
-        raise refuse("MF510", planned=wishes.digest[:12], now=plan.digest[:12])
-    refused = (*refused, *plan.refused)
-    stopped = environment.strict and bool(refused)
-    if stopped:
-        refused = (*refused, problem("MF504", environment=environment.name, count=len(refused)))
-    notes, warnings = (*configured.notes, *images.notes), (*configured.warnings, *rendered.warnings)
-    if observed.release and observed.release.unfinished:
-        notes = (
-            *notes,
-            f"release {observed.release.id} was left unfinished: a deploy goes on from it, a rollback undoes it",
-        )
-    return Proposal(observed, rendered.deployments, plan, pools, refused, notes, stopped, images, warnings)
-
-
-def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveResource]) -> frozenset[str]:
-    """Entrypoints whose file is in the repository, but left out of it by .prefectignore."""
-    known = {flow.path for flow in flows}
-    entrypoints = (str(item.spec["entrypoint"]) for item in live if item.type == "deployment")
-    others = {entrypoint: entrypoint.rpartition(":")[0] for entrypoint in entrypoints}
-    ignores = ignored_paths(root, set(others.values()) - known)
-    return frozenset(entrypoint for entrypoint, path in others.items() if path in ignores)
-
-
-@contextmanager
-def observing(context: Context) -> Iterator[PrefectFuture[Observed]]:
-    """Observe in the background, so that the server answers while the repository is read."""
-    future = run_step.submit(f"observe {context.environment.name}", partial(proposals.read_server, context))
-    load_schema_tools()  # needed next
-    try:
-        yield future
-    finally:
-        future.wait()  # the client is closed next
+    pools = proposals.plan_pools(context, declared, observed, desired.deployments, adopt=adopt)
+    return observed, pools, check_deployments(context, api, configured, desired, observed.live, pools.changes)
 
 
 def propose_again(context: Context, propose: Callable[[Images, Observed], Proposal], proposal: Proposal) -> Proposal:
@@ -125,18 +98,77 @@ def render_deployments(
     return render_all(root, configured, environment, images, released=specs, schemas=schemas)
 
 
-def check_plan(context: Context, desired: Desired, observed: Observed, pools: PlannedPools) -> Desired:
-    """The same with what planning would refuse."""
-    policy = planning.Policy(adopt=False, prune=planning.Prune(wanted=False))
-    plan = outcome(proposals.plan_changes, context, desired.deployments, observed, policy, pools)
-    refused = plan.errors if isinstance(plan, MetaFlowsError) else plan.refused
-    return desired._replace(refused=(*desired.refused, *refused))
-
-
-def configured_addresses(configured: Configured, environment: Environment) -> set[str]:
+def _addresses(configured: Configured, environment: Environment) -> set[str]:
     """The addresses of all deployments that are asked for."""
     return {
         f"deployment/{item.flow.name}/{deployment_name(item.configuration.slug, kind, environment)}"
         for item in configured.flows
         for kind in item.kinds
     }
+
+
+@step("validate deployments")
+def check_deployments(
+    context: Context,
+    api: Api,
+    configured: Configured,
+    rendered: Desired,
+    live: Mapping[str, LiveResource],
+    pool_changes: Iterable[Change],
+) -> Desired:
+    """Apply the rules that compare deployments with what the server has: pools, job variables, blocks, variables.
+
+    Args:
+        context: Where it goes.
+        api: Client of the server.
+        configured: The flows.
+        rendered: Their deployments.
+        live: The resources that are known to exist, by address.
+        pool_changes: What is made of them before the deployments are written.
+    """
+    surroundings = _surroundings(api, rendered.deployments, live, pool_changes)
+    kept, found = validation.check_deployments(
+        configured,
+        rendered.deployments,
+        context.environment,
+        surroundings,
+        cache(partial(load_template, context.root)),
+    )
+    for error in found.errors:
+        get_run_logger().error("%s", error)
+    for warning in found.warnings:
+        get_run_logger().warning("%s", warning)
+    refused, warnings = (*rendered.refused, *found.errors), (*rendered.warnings, *found.warnings)
+    return Desired(kept, refused, warnings)
+
+
+def _surroundings(
+    api: Api, deployments: Collection[Resource], live: Mapping[str, LiveResource], pool_changes: Iterable[Change]
+) -> Surroundings:
+    """What the server has of all that deployments refer to, in one request for each sort of it."""
+    used = {item.spec["work_pool_name"] for item in deployments}
+    known = {item.name: item for item in live.values() if item.type == "work_pool" and item.name in used}
+    if others := used - known.keys():
+        known |= {body["name"]: live_work_pool(body) for body in reads.read_work_pools(api, others).values()}
+    paused = reads.read_paused_queues(api, known)
+    pools = {
+        name: Pool(
+            variables=pool.spec["base_job_template"].get("variables", {}),
+            limit=pool.spec["concurrency_limit"],
+            paused=frozenset(
+                {queue for of, queue in paused if of == name} | ({None} if pool.spec["is_paused"] else set())
+            ),
+            polled=pool.ready,
+        )
+        for name, pool in known.items()
+    }
+    for change in pool_changes:
+        pools[change.name] = pools.get(change.name, Pool({}))._replace(
+            variables=change.target["base_job_template"].get("variables", {}),
+            limit=change.target.get("concurrency_limit"),
+        )
+    wanted = validation.references(deployments)
+    blocks = reads.read_blocks(api, {item.name.rpartition("/")[2] for item in wanted if item.what == "block"})
+    variables = reads.read_variables(api, {item.name for item in wanted if item.what == "variable"})
+    existing = {Reference("block", name) for name in blocks} | {Reference("variable", name) for name in variables}
+    return Surroundings(pools, existing)

@@ -9,18 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
 from meta_flows import engine, proposals, sources
-from meta_flows.configuration import Environment
 from meta_flows.engine import ApplyResult, Session
 from meta_flows.models import Release
 from meta_flows.proposals import Context, Proposal, Revise
 from meta_flows.settings import settings
-from meta_flows.tasks import step
 
 
 @contextmanager
@@ -44,33 +41,27 @@ def writing(context: Context) -> Iterator[Session]:
 
 
 def carry_out(
-    context: Context, proposal: Proposal, approve: Revise, propose: Revise, root: Path, **options: Revise
+    context: Context, proposal: Proposal, approve: Revise, propose: Revise, **options: Revise
 ) -> tuple[Proposal, ApplyResult | None]:
     """Carry out a proposal as this flow run, if it is worth it; see `proposals.carry_out`.
 
     Raises:
         MetaFlowsError: Nothing was done: it may not be, or another run held the lock all the time.
     """
-    lock, record = partial(writing, context), partial(_record, context.environment, root)
-    return proposals.carry_out(proposal, approve, propose, lock, record, **options)
+    lock, record = partial(writing, context), partial(_record, context)
+    return proposals.carry_out(context, proposal, approve, propose, lock, record, **options)
 
 
-@step("record rejection")
-def record_rejection(context: Context, proposal: Proposal, root: Path, answer: str) -> None:
-    """Keep on the server which plan was rejected, by whom and why."""
-    engine.record_rejection(context.store, _record(context.environment, root, proposal), answer)
-
-
-def _record(environment: Environment, root: Path, proposal: Proposal) -> Release:
+def _record(context: Context, proposal: Proposal) -> Release:
     """Who does what, when and from which code; not yet to which resources."""
     started = datetime.now(timezone.utc)
-    code = proposal.restores or sources.read_checkout(root)
+    code = proposal.restores or sources.read_checkout(context.root)
     return Release(
         id=f"{started:%Y%m%dt%H%M%S}-{secrets.token_hex(2)}",
         project=proposal.plan.project,
         environment=proposal.plan.environment,
         by=str(flow_run.flow_name),
-        all_or_nothing=proposal.all_or_nothing and environment.on_failure == "rollback",
+        all_or_nothing=proposal.all_or_nothing and context.environment.on_failure == "rollback",
         started=started,
         author=f"{getpass.getuser()}@{socket.gethostname()}",
         commit=code.commit,

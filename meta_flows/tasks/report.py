@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Any, cast
 from uuid import UUID
 
 from prefect import State, get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
 from prefect.runtime import flow_run
-from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 
-from meta_flows.engine import DONE, ApplyResult, Result, joined
-from meta_flows.errors import MetaFlowsError, problem
-from meta_flows.models import Change, DeployResult, Health, LiveResource, Outcome, ValidationError
-from meta_flows.prefect_api.compat import url_for
+from meta_flows.engine import ApplyResult, joined
+from meta_flows.errors import MetaFlowsError
+from meta_flows.models import Change, DeployResult, Health, Plan
 from meta_flows.prefect_api.connection import speaking_plainly
 from meta_flows.proposals import Proposal
-from meta_flows.reporting import FAILED, PLANNED, counts_in_words, markdown, schedule_in_words
-from meta_flows.resources import described
+from meta_flows.reporting import FAILED, markdown
+from meta_flows.results import sum_up
 from meta_flows.tasks import step
-from meta_flows.tasks.events import emit_events
 
 
 class DeployError(MetaFlowsError):
@@ -61,57 +58,9 @@ def report(
         key = joined("deploy", plan.project, plan.environment)
         with suppress(MetaFlowsError), speaking_plainly():  # the result stands without a picture of it
             create_markdown_artifact(markdown(result), key=key, description=result.message)
-        emit_events(result, plan, carried)
+        _emit_events(result, plan, carried)
     get_run_logger().info("%s: %s", result.state, result.message)
     return result
-
-
-def sum_up(
-    ending: str,
-    proposal: Proposal,
-    carried: ApplyResult | None = None,
-    health: Mapping[str, Health] = MappingProxyType({}),
-) -> DeployResult:
-    """The result of what was planned and done.
-
-    Args:
-        ending: How the run ends if nothing failed, was rejected or was in sync before; a key of `reporting.RESULTS`.
-        proposal: What was to be done.
-        carried: What was done.
-        health: Health of the deployments, by address.
-    """
-    plan = proposal.plan
-    results = carried.results if carried else {}
-    before = proposal.observed.live
-    now = carried.live if carried else before
-    outcomes = tuple(
-        _outcome(
-            change, results.get(change.address), (before if change.action == "unchanged" else now).get(change.address)
-        ).model_copy(update={"health": health.get(change.address)})
-        for change in plan.changes
-    )
-    failures = tuple(
-        problem("MF503", what=described(item.address), detail=item.error) for item in outcomes if item.state == "Failed"
-    )
-    errors = (*failures, *(carried.errors if carried else ()), *proposal.refused)
-    return DeployResult(
-        environment=plan.environment,
-        state=carried.ending if carried and carried.ending else _ending(ending, proposal, errors),
-        message=counts_in_words(outcomes, len(proposal.refused)),
-        outcomes=outcomes,
-        refused=errors,
-        warnings=proposal.warnings,
-        notes=(
-            *([proposal.approval] if proposal.approval else []),
-            *plan.kept,
-            *proposal.notes,
-            *(carried.notes if carried else ()),
-        ),
-        release=carried.release.id if carried else None,
-        plan=plan,
-        run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
-        ui_url=get_current_settings().ui_url,
-    )
 
 
 _results: dict[UUID, DeployResult] = {}
@@ -161,33 +110,63 @@ def as_it_ended(state: State[Any]) -> DeployResult:
     return final_state(ended)
 
 
-def _ending(ending: str, proposal: Proposal, errors: tuple[ValidationError, ...]) -> str:
-    if proposal.rejected or proposal.busy:
-        return "Rejected" if proposal.rejected else "Busy"
-    return "Incomplete" if errors else "InSync" if proposal.plan.in_sync else ending
+CHANGED = {"Created": "created", "Updated": "updated", "Deleted": "deleted"}
+"""Last part of a deployment's event, by how its change ended; one that was undone has none."""
 
 
-def _outcome(change: Change, result: Result | None, live: LiveResource | None) -> Outcome:
-    error = result.error if result else None
-    state = result.state if result else PLANNED[change.action]
-    spec = live.spec if live and not error else change.target or (change.live.spec if change.live else {})
-    return Outcome(
-        type=change.type,
-        flow_name=change.flow_name,
-        name=change.name,
-        kind=change.kind,
-        state=state,
-        reason="" if state == "NotRestored" else change.reason,
-        fields=change.fields,
-        updated=change.live.updated if change.live else None,
-        link=_link(change, live, state),
-        schedules={slug: schedule_in_words(item) for slug, item in sorted(spec.get("schedules", {}).items())},
-        error=error,
+def _emit_events(result: DeployResult, plan: Plan, carried: ApplyResult | None) -> None:
+    """Tell automations what a meta-flow found and did.
+
+    `meta-flows.release.*`, `meta-flows.drift.found` and `meta-flows.drift.repaired` are about the environment,
+    `meta-flows.deployment.*` about each deployment that was changed. An event with more than 100 related resources is
+    dropped without a word, so each deployment has its own.
+    """
+    summary = {"state": result.state, "message": result.message, "release": result.release}
+    if result.state in ("Drifted", "Repaired"):
+        drift = {change.key: [field.path for field in change.fields] for change in plan.pending}
+        _emit(plan, "drift.found" if result.state == "Drifted" else "drift.repaired", {**summary, "drift": drift})
+    elif carried:
+        _emit(plan, f"release.{carried.release.state}", {**summary, "restores": carried.release.restores})
+    elif result.state == "Rejected":
+        _emit(plan, "release.rejected", summary)
+    if carried is None:
+        return
+    for change in plan.pending:
+        live = carried.live.get(change.address) or change.live
+        ended = carried.results.get(change.address)
+        changed = CHANGED.get(ended.state) if ended else None
+        if changed and live and change.type == "deployment":
+            _emit_change(plan, change, live.id, changed, carried.release.id)
+
+
+def _emit(plan: Plan, event: str, payload: dict[str, Any]) -> None:
+    emit_event(
+        f"meta-flows.{event}",
+        resource={
+            "prefect.resource.id": f"meta-flows.environment.{plan.project}.{plan.environment}",
+            "prefect.resource.name": f"{plan.project} {plan.environment}",
+        },
+        related=_run(),
+        payload=payload,
     )
 
 
-def _link(change: Change, live: LiveResource | None, state: str) -> str | None:
-    """The page of a resource in the Prefect UI, if it exists; a work pool's page goes by its name."""
-    if change.type == "deployment":
-        return url_for("deployment", obj_id=live.id) if live else None
-    return url_for("work-pool", obj_id=change.name) if change.live or state == DONE["create"] else None
+def _emit_change(plan: Plan, change: Change, deployment_id: str, changed: str, release: str) -> None:
+    emit_event(
+        f"meta-flows.deployment.{changed}",
+        resource={
+            "prefect.resource.id": f"prefect.deployment.{deployment_id}",
+            "prefect.resource.name": change.name,
+            "meta-flows.environment": plan.environment,
+        },
+        related=_run(),
+        payload={
+            "release": release,
+            "fields": [field.path for field in change.fields],
+            "reason": change.reason,
+        },
+    )
+
+
+def _run() -> list[dict[str, str]]:
+    return [{"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"}]

@@ -6,21 +6,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import State, get_run_logger
 from prefect.exceptions import FailedRun
+from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 
 from meta_flows.configuration import Environment
 from meta_flows.engine import DONE, Write
 from meta_flows.errors import error_summary
 from meta_flows.models import Change
+from meta_flows.prefect_api.compat import load_schema_tools
 from meta_flows.prefect_api.connection import Api
+from meta_flows.prefect_api.progress import progress
 from meta_flows.prefect_api.store import connected_store
-from meta_flows.proposals import Context
-from meta_flows.tasks import step
-from meta_flows.tasks.progress import progress
+from meta_flows.proposals import Context, Observed, read_server
+from meta_flows.tasks import run_step, step
 
 SINGLE = 20
 """Up to this many changes have a task run each; more of them share one.
@@ -33,12 +36,6 @@ T = TypeVar("T")
 
 Ended = list[tuple[Change, BaseException | None]]
 """Changes that were tried, each with its error if it failed."""
-
-
-@step("{name}")
-def run_step(name: str, action: Callable[[], T]) -> T:
-    """Carry out a step under a name."""
-    return action()
 
 
 @step("{change}")
@@ -108,10 +105,21 @@ class PrefectShell:
 
 
 @contextmanager
-def connected(environment: Environment) -> Iterator[tuple[Context, Api]]:
+def connected(environment: Environment, root: Path) -> Iterator[tuple[Context, Api]]:
     """Open the server in use, with task runs for the steps; its client is for what the engine does not know."""
     with connected_store() as store:
-        yield Context(store, PrefectShell(), environment), store.api
+        yield Context(store, PrefectShell(), environment, root), store.api
+
+
+@contextmanager
+def observing(context: Context) -> Iterator[PrefectFuture[Observed]]:
+    """Observe in the background, so that the server answers while the repository is read."""
+    future = run_step.submit(f"observe {context.environment.name}", partial(read_server, context))
+    load_schema_tools()  # needed next
+    try:
+        yield future
+    finally:
+        future.wait()  # the client is closed next
 
 
 def _as_task(advance: Callable[[], None], change: Change, action: Callable[[], None]) -> BaseException | None:

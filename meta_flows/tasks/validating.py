@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from functools import cache, partial
 from pathlib import Path
 
 from prefect import get_run_logger
@@ -12,17 +10,13 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
 from meta_flows import validation
-from meta_flows.configuration import Configured, Environment, Selection, load_template
+from meta_flows.configuration import Configured, Environment, Selection
 from meta_flows.desired import Desired, as_error
 from meta_flows.engine import joined
-from meta_flows.models import Change, DeployResult, FlowMetadata, LiveResource, Resource
-from meta_flows.prefect_api import reads
+from meta_flows.models import DeployResult, FlowMetadata
 from meta_flows.prefect_api.compat import url_for
-from meta_flows.prefect_api.connection import Api
 from meta_flows.reporting import markdown
-from meta_flows.resources.work_pool import live_work_pool
 from meta_flows.tasks import step
-from meta_flows.validation import Pool, Reference, Surroundings
 
 
 @step("validate flows")
@@ -41,71 +35,6 @@ def validate_flows(
     for warning in checked.warnings:
         get_run_logger().warning("%s", warning)
     return checked
-
-
-@step("validate deployments")
-def check_deployments(
-    api: Api,
-    root: Path,
-    configured: Configured,
-    rendered: Desired,
-    live: Mapping[str, LiveResource],
-    pool_changes: Iterable[Change],
-    environment: Environment,
-) -> Desired:
-    """Apply the rules that compare deployments with what the server has: pools, job variables, blocks, variables.
-
-    Args:
-        api: Client of the server.
-        root: The repository.
-        configured: The flows.
-        rendered: Their deployments.
-        live: The resources that are known to exist, by address.
-        pool_changes: What is made of them before the deployments are written.
-        environment: Where it goes.
-    """
-    surroundings = _surroundings(api, rendered.deployments, live, pool_changes)
-    kept, found = validation.check_deployments(
-        configured, rendered.deployments, environment, surroundings, cache(partial(load_template, root))
-    )
-    for error in found.errors:
-        get_run_logger().error("%s", error)
-    for warning in found.warnings:
-        get_run_logger().warning("%s", warning)
-    refused, warnings = (*rendered.refused, *found.errors), (*rendered.warnings, *found.warnings)
-    return Desired(kept, refused, warnings)
-
-
-def _surroundings(
-    api: Api, deployments: Collection[Resource], live: Mapping[str, LiveResource], pool_changes: Iterable[Change]
-) -> Surroundings:
-    """What the server has of all that deployments refer to, in one request for each sort of it."""
-    used = {item.spec["work_pool_name"] for item in deployments}
-    known = {item.name: item for item in live.values() if item.type == "work_pool" and item.name in used}
-    if others := used - known.keys():
-        known |= {body["name"]: live_work_pool(body) for body in reads.read_work_pools(api, others).values()}
-    paused = reads.read_paused_queues(api, known)
-    pools = {
-        name: Pool(
-            variables=pool.spec["base_job_template"].get("variables", {}),
-            limit=pool.spec["concurrency_limit"],
-            paused=frozenset(
-                {queue for of, queue in paused if of == name} | ({None} if pool.spec["is_paused"] else set())
-            ),
-            polled=pool.ready,
-        )
-        for name, pool in known.items()
-    }
-    for change in pool_changes:
-        pools[change.name] = pools.get(change.name, Pool({}))._replace(
-            variables=change.target["base_job_template"].get("variables", {}),
-            limit=change.target.get("concurrency_limit"),
-        )
-    wanted = validation.references(deployments)
-    blocks = reads.read_blocks(api, {item.name.rpartition("/")[2] for item in wanted if item.what == "block"})
-    variables = reads.read_variables(api, {item.name for item in wanted if item.what == "variable"})
-    existing = {Reference("block", name) for name in blocks} | {Reference("variable", name) for name in variables}
-    return Surroundings(pools, existing)
 
 
 @step("report")

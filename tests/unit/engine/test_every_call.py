@@ -50,11 +50,19 @@ def deploy(world: World, rule: Rule = lambda _: PASS) -> Ended:
     return world.deploy(AFTER, rule, prune=True, adopt=True)
 
 
+def meta_flow(name: str, **stated: Any) -> Resource:
+    return deployment(name, tags=["environment:development", "project:shop-meta-flows"], **stated)
+
+
+REGISTERED = (meta_flow("deploy-all"), meta_flow("of-an-earlier-version"), meta_flow("reconcile", schedules=DAILY))
+TO_REGISTER = (meta_flow("deploy-all", version="2"), meta_flow("reconcile", schedules=DAILY), meta_flow("validate"))
+
 COMMANDS = {
     "deploy": Command(deploy),
     "rollback": Command(lambda world, rule: world.rollback(rule)),
     "reconcile": Command(lambda world, rule: world.reconcile(rule)),
     "clean": Command(lambda world, rule: world.clean(rule), whole=False),
+    "register": Command(lambda world, rule: world.register(TO_REGISTER, rule)),
     "deploy that continues": Command(deploy, whole=False),
 }
 
@@ -68,6 +76,8 @@ def beginning(root: Path, name: str) -> World:
         item = deployment(other, tags=FOREIGN if other == "foreign" else ["by-hand"], description="theirs")
         put(world.server, item)
     world.server.edit("deployment/same/same-dev", paused=True)
+    if name == "register":
+        assert world.register(REGISTERED).how == "succeeded"
     if name == "rollback":
         assert deploy(world).how == "succeeded"
     if name == "reconcile":
@@ -177,7 +187,7 @@ def settle(world: World, name: str, command: Command, before: dict[str, Any], af
     """The next command brings the server to where it should be; each time it is run it has less to do."""
     unfinished = world.newest is not None and world.newest.to_undo
     again = world.copy()
-    if unfinished:
+    if unfinished and name != "register":  # which no other command undoes: the next one goes on from it
         assert again.rollback().how == "rolled-back"
         assert again.server.snapshot()["resources"] == before["resources"]
     if unfinished and name == "deploy":

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
-from meta_flows import planning, proposals
-from meta_flows.configuration import Environment, load_environment
+from meta_flows import proposals
+from meta_flows.configuration import Configured, Environment, load_environment
+from meta_flows.desired import Desired, Images
 from meta_flows.engine import ApplyResult, Session, Timing, Write, write_lock
 from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, Release, Resource
-from meta_flows.proposals import Context, Observed, Proposal
+from meta_flows.proposals import Context, Observed, Proposal, Wishes
+from meta_flows.registration import owner
 from tests.memory import PASS, Killed, MemoryServer, MemoryStore, Rule
 from tests.trees import build_tree
 
@@ -107,18 +109,17 @@ class World:
     def deploy(self, desired: Iterable[Resource], rule: Rule = lambda _: PASS, **policy: Any) -> Ended:
         """Deploy what is desired; `prune=True` and `adopt=True` as on the command line."""
         wanted = tuple(desired)
-        prune = planning.Prune(wanted=policy.pop("prune", False))
-        adopt = policy.pop("adopt", False)
+        wishes = Wishes(**{"prune_limit": 1.0, **policy})
 
         def propose(context: Context, observed: Observed | None = None) -> Proposal:
             observed = proposals.observe_others(
                 context, observed or proposals.observe(context), {item.address for item in wanted}
             )
-            pools = proposals.plan_pools(
-                context, proposals.environment_pools(context.environment), observed, wanted, adopt=adopt
+            declared = proposals.environment_pools(context.environment)
+            pools = proposals.plan_pools(context, declared, observed, wanted, adopt=wishes.adopt)
+            return proposals.propose_deploy(
+                context, (), Configured(flows=(), refused=()), Desired(wanted, ()), observed, pools, Images({}), wishes
             )
-            plan = proposals.plan_changes(context, wanted, observed, planning.Policy(adopt, prune), pools)
-            return Proposal(observed, wanted, plan, pools, plan.refused)
 
         def again(context: Context, proposal: Proposal) -> Proposal:
             return proposal if proposals.is_current(context, proposal) else propose(context)
@@ -139,6 +140,11 @@ class World:
             proposals.propose_repair, lambda context, _: proposals.propose_repair(context, locked=True), rule
         )
 
+    def register(self, wanted: tuple[Resource, ...], rule: Rule = lambda _: PASS) -> Ended:
+        """Register deployments of meta-flows, which are a project of their own."""
+        registry = World(owner(self.environment), self.server, self.runs)
+        return registry._run(partial(proposals.propose_registration, wanted=wanted), None, rule)
+
     def _run(
         self,
         propose: Callable[[Context], Proposal],
@@ -147,12 +153,17 @@ class World:
     ) -> Ended:
         run_id = f"run-{next(self.runs)}"
         store = MemoryStore(self.server, run_id, rule)
-        context = Context(store, Plain(), self.environment)
+        context = Context(store, Plain(), self.environment, Path())
         once_more = partial(again, context) if again else lambda _: propose(context)
         try:
             proposal = propose(context)
             _, result = proposals.carry_out(
-                proposal, lambda item: item, once_more, partial(self._writing, store), partial(self._record, run_id)
+                context,
+                proposal,
+                lambda item: item,
+                once_more,
+                partial(self._writing, store),
+                partial(self._record, run_id),
             )
         except Killed:
             return Ended("killed", store)
