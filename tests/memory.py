@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -374,6 +374,9 @@ class MemoryStore:
             if name not in self.server.limits:
                 self.server.limits[name] = self._id()
             return self._limit(name)
+
+    def briefly(self, seconds: float) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def find_limit(self, name: str) -> Limit | None:
         with self._call("find_limit", name):

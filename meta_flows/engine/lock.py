@@ -92,7 +92,9 @@ class Lock:
         """Renew the lease and show that this run lives, unless another run holds the slot.
 
         A lease that the server renews was never given to another run, however old it is: a server can stand still for
-        a minute. A server that does not answer changes nothing: whether the lease has run out then tells its age.
+        a minute. A server that does not answer changes nothing: whether the lease has run out then tells its age. The
+        sign of life comes last, and one that the server does not take costs nothing: it writes to the database, which
+        can be busy for minutes, while leases are kept in memory.
 
         Args:
             wait: How long to wait for a renewal by another thread, in seconds; while there is one, nothing is done.
@@ -107,17 +109,18 @@ class Lock:
             self._renewing.release()
 
     def _renew(self) -> None:
-        if not self.lost:
-            begun = self.clock()
-            self.store.tag_run(self.run_id, self.tags)
-            others = [writer for writer in self.store.writers(writer_tag(self.ownership)) if writer.id != self.run_id]
+        if self.lost:
+            return
+        begun = self.clock()
+        with self.store.briefly(self.timing.beat):
+            renewed = self.store.renew(self.lease, self.timing.lease)
             limit = self.store.find_limit(deploy_lock(self.ownership))
-            if others or limit is None or limit.id != self.limit_id:
+            is_ours = renewed and limit is not None and limit.id == self.limit_id
+            if not is_ours or _other_writers(self.store, self.ownership, self.run_id):
                 self.lost = True
-            elif self.store.renew(self.lease, self.timing.lease):
-                self.renewed = begun
-            else:
-                self.lost = True
+                return
+            self.renewed = begun
+            self.store.tag_run(self.run_id, self.tags)
 
     def stop_renewing(self) -> None:
         """Wait for a renewal that is under way, and let there be no other: it would tag the run again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from meta_flows.models import Change, LiveResource, Ownership, Release
@@ -48,6 +49,9 @@ class Store(Protocol):
     """
 
     guard: Callable[[], None]
+
+    def briefly(self, seconds: float) -> AbstractContextManager[None]:
+        """Make one attempt of each call within this context, of so many seconds at most."""
 
     def read(self, addresses: Collection[str]) -> dict[str, LiveResource]:
         """Return the resources at these addresses that exist, by address."""

@@ -248,6 +248,24 @@ def _tls_context(certificates: str, insecure: bool) -> ssl.SSLContext:
     return context
 
 
+_brief: ContextVar[float | None] = ContextVar("brief", default=None)
+
+
+@contextmanager
+def briefly(seconds: float) -> Iterator[None]:
+    """Try each request that is made within this context once, for so many seconds at most."""
+    token = _brief.set(seconds)
+    try:
+        yield
+    finally:
+        _brief.reset(token)
+
+
+def is_brief() -> bool:
+    """Whether requests are tried once."""
+    return _brief.get() is not None
+
+
 class Transport(httpx.HTTPTransport):
     """Tries again soon when the server's SQLite is locked, and says so when a server does not answer.
 
@@ -269,8 +287,8 @@ class Transport(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and once more where a locked database is the reason that it was refused."""
-        if self.hurried:
-            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.BRIEFLY_SECONDS)
+        if seconds := self.BRIEFLY_SECONDS if self.hurried else _brief.get():
+            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
         try:
             response = self._answer(request)
         except httpx.TransportError as error:
@@ -292,7 +310,7 @@ class Transport(httpx.HTTPTransport):
         return super().handle_request(request)
 
     def _failed(self, detail: str, cause: Exception | None = None) -> None:
-        if self.hurried:
+        if self.hurried or is_brief():
             raise refuse("MF401", url=str(get_current_settings().api.url), detail=detail) from cause
         if not self._warned:
             self._warned = True

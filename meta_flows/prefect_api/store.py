@@ -7,7 +7,7 @@ than the requests do.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -21,7 +21,16 @@ from meta_flows.engine import Limit, Writer, release_name, unguarded
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import Change, LiveResource, Ownership, Release
 from meta_flows.prefect_api import compat
-from meta_flows.prefect_api.connection import Api, Transport, certificates, client, request, speaking_plainly
+from meta_flows.prefect_api.connection import (
+    Api,
+    Transport,
+    briefly,
+    certificates,
+    client,
+    is_brief,
+    request,
+    speaking_plainly,
+)
 from meta_flows.resources import TYPES, Spec, read_all
 from meta_flows.resources.deployment import find, read_flow_ids
 from meta_flows.resources.resource_type import PAGE
@@ -59,8 +68,13 @@ class PrefectStore:
         try:
             return request(self.api, method, path, body)
         except MetaFlowsError as error:
-            self._transport.hurried = self._transport.hurried or error.errors[0].code == "MF401"
+            if error.errors[0].code == "MF401" and not is_brief():
+                self._transport.hurried = True
             raise
+
+    def briefly(self, seconds: float) -> AbstractContextManager[None]:
+        """Try each request within this context once, for so many seconds at most."""
+        return briefly(seconds)
 
     def _write(self, method: str, path: str, body: Any = None) -> Any:
         """Make a request that writes a resource, if the guard lets it pass."""

@@ -209,3 +209,16 @@ def test_what_another_project_takes_over_during_a_deploy_that_fails_is_not_undon
     assert world.server.resources["deployment/changed/changed-dev"].spec["parameters"] == {"count": 2}
     assert ended.result
     assert [note for note in ended.result.notes if "its owner" in note]
+
+
+def test_a_database_too_busy_for_signs_of_life_costs_no_lock(tmp_path: Path) -> None:
+    world = beginning(tmp_path, "deploy")
+    perfect = deploy(world.copy())
+    tagged = next(call.number for call in perfect.store.calls if call.name == "tag_run")
+
+    def rule(call: Call) -> Fate:
+        world.pass_time(6)
+        return Fate(reaches=False, answer=refused()) if call.name == "tag_run" and call.number > tagged else PASS
+
+    assert deploy(world, rule).how == "succeeded"
+    assert len([call for call in perfect.store.calls if call.name != "tag_run"]) * 6 > ASLEEP
