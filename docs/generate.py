@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from meta_flows.catalogue import CATALOGUE, RULES
+from meta_flows.catalogue import catalogue
 from meta_flows.cli import app
 from meta_flows.configuration import Environment, FlowFile, Template
 from meta_flows.settings import Settings
@@ -185,8 +185,9 @@ def errors() -> str:
         "What can be ignored is so by `ignore: [MF121]` in a flow's `deployment.yaml` or in an environment's file. "
         "What to do about a symptom that comes without a code is in [troubleshooting](README.md).",
     ]
-    for code, entry in CATALOGUE.items():
-        kind = f"{'Warning' if entry.severity == 'warning' else 'Error'}{', can be ignored' if code in RULES else ''}"
+    for code, entry in catalogue().items():
+        ignored = ", can be ignored" if entry.can_be_ignored else ""
+        kind = f"{entry.severity.capitalize()}{ignored}"
         example = f"```\n{entry.example}\n```"
         mended = f"{_plain(entry.remedy)} *{kind}.*"
         parts.append(f"## {code}: {entry.title}\n\n> {_plain(entry.message)}\n\n{example}\n\n{mended}")

@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        code = _explain(MetaFlowsError([problem("MF901", detail=str(error))], exit_code=2), words)
+        code = _explain(MetaFlowsError([problem("MF901", detail=str(error))]), words)
     except MetaFlowsError as error:
         code = _explain(error, words)
     except BrokenPipeError:  # the reader of stdout, such as `head`, has enough

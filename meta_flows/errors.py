@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
-from meta_flows.catalogue import CATALOGUE
+from meta_flows.catalogue import catalogue
 from meta_flows.models import Place, ValidationError
 
 
@@ -13,11 +13,11 @@ def problem(code: str, place: Place | None = None, **facts: object) -> Validatio
     """Fill in one entry of the catalogue.
 
     Args:
-        code: Key of `CATALOGUE`.
+        code: Key of the catalogue.
         place: Where it is, if it stands in a file.
         **facts: What the entry's format strings name.
     """
-    definition = CATALOGUE[code]
+    definition = catalogue()[code]
     return ValidationError(
         code=code,
         message=definition.message.format(**facts),
@@ -38,21 +38,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 class MetaFlowsError(Exception):
-    """Something was refused; `errors` says all that is wrong, each with its code, place and remedy.
+    """Something was refused; `errors` says all that is wrong, each with its code, place and remedy."""
 
-    Attributes:
-        exit_code: What a command ends with: 1 for something invalid or failed, 2 for wrong use.
-    """
-
-    def __init__(self, errors: Iterable[ValidationError], exit_code: int = 1) -> None:
+    def __init__(self, errors: Iterable[ValidationError]) -> None:
         self.errors = tuple(errors)
-        self.exit_code = exit_code
         super().__init__("\n".join(str(error) for error in self.errors))
+
+    @property
+    def exit_code(self) -> int:
+        """What a command ends with: 1 for something invalid or failed, 2 for wrong use."""
+        return max((catalogue()[error.code].exit_code for error in self.errors), default=1)
 
 
 def refuse(code: str, place: Place | None = None, **facts: object) -> MetaFlowsError:
     """The exception for one entry of the catalogue."""
-    return MetaFlowsError([problem(code, place, **facts)], exit_code=2 if code in ("MF204", "MF901") else 1)
+    return MetaFlowsError([problem(code, place, **facts)])
 
 
 T = TypeVar("T")

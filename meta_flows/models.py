@@ -50,7 +50,7 @@ class ValidationError(Model):
     """One thing that is wrong: what, where, and how to mend it.
 
     Attributes:
-        code: Stable code, a key of `meta_flows.errors.CATALOGUE`.
+        code: Stable code, a key of `codes.toml`.
         severity: An `error` refuses the thing it names, a `warning` only tells.
     """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from meta_flows.catalogue import CATALOGUE
+from meta_flows.catalogue import catalogue
 from meta_flows.models import ValidationError, ValidationResult
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -31,7 +31,7 @@ def sarif(found: ValidationResult) -> dict[str, Any]:
 
 
 def _rule(code: str) -> dict[str, Any]:
-    entry = CATALOGUE[code]
+    entry = catalogue()[code]
     return {
         "id": code,
         "name": "".join(word.capitalize() for word in re.findall(r"\w+", entry.title.replace("'", ""))),

@@ -19,7 +19,7 @@ from meta_flows.reporting import OUTCOMES, counts_in_words, runs_in_words
 from meta_flows.tasks.checking import inspect, outcomes
 
 
-def status(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+def status(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:
     """Say of each deployment whether it is as it was released, how it does, and when it runs; exits 0 whatever it is.
 
     Args:
@@ -46,8 +46,8 @@ def check_ui(
     browser: Flag = False,
     screenshots: Path | None = None,
     wait: float = 75,
-    where: Where = Where(),  # noqa: B008  # frozen
-    common: Common = Common(),  # noqa: B008  # frozen
+    where: Where = Where(),
+    common: Common = Common(),
 ) -> int:
     """Check that everything is as it was released, is scheduled, and can be seen in the UI.
 

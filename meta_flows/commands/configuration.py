@@ -10,7 +10,7 @@ from meta_flows.commands.output import out, print_errors, print_json, print_tabl
 from meta_flows.configuration import Selection, Setting, configure, explain, load_environment
 
 
-def show(*, environment: EnvironmentName = None, flow: str | None = None, common: Common = Common()) -> int:  # noqa: B008
+def show(*, environment: EnvironmentName = None, flow: str | None = None, common: Common = Common()) -> int:
     """Print the resolved configuration of an environment, or of a flow in it, and where each value was said.
 
     Args:

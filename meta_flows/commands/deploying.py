@@ -50,13 +50,13 @@ class PlanFile(Model):
 
 def plan(
     *,
-    target: Target = Target(),  # noqa: B008  # frozen
-    wishes: Wishes = Wishes(),  # noqa: B008  # frozen
+    target: Target = Target(),
+    wishes: Wishes = Wishes(),
     file: Annotated[Path | None, Parameter(name="--out")] = None,
     markdown: Path | None = None,
     detailed_exitcode: Flag = False,
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Say what a deploy would change, field by field; nothing is written.
 
@@ -81,13 +81,13 @@ def plan(
 
 def deploy(
     *,
-    target: Target = Target(),  # noqa: B008  # frozen
-    wishes: Wishes = Wishes(),  # noqa: B008  # frozen
+    target: Target = Target(),
+    wishes: Wishes = Wishes(),
     dry_run: Flag = False,
     file: Annotated[Path | None, Parameter(name="--plan")] = None,
     yes: Yes = False,
-    where: Where = Where(),  # noqa: B008  # frozen
-    common: Common = Common(),  # noqa: B008  # frozen
+    where: Where = Where(),
+    common: Common = Common(),
 ) -> int:
     """Create or update every deployment that differs from what the repository says.
 
@@ -134,8 +134,8 @@ def roll_back(
     to: str | None = None,
     dry_run: Flag = False,
     yes: Yes = False,
-    where: Where = Where(),  # noqa: B008  # frozen
-    common: Common = Common(),  # noqa: B008  # frozen
+    where: Where = Where(),
+    common: Common = Common(),
 ) -> int:
     """Make an earlier release the current one, or undo one that was cut short.
 
@@ -159,8 +159,8 @@ def clean(
     dry_run: Flag = False,
     confirm: str | None = None,
     yes: Yes = False,
-    where: Where = Where(),  # noqa: B008  # frozen
-    common: Common = Common(),  # noqa: B008  # frozen
+    where: Where = Where(),
+    common: Common = Common(),
 ) -> int:
     """Delete the deployments of this project in an environment; nobody else's, and none that was made by hand.
 
@@ -193,8 +193,8 @@ def bring_back(
     environment: EnvironmentName = None,
     policy: Literal["report", "repair", "deploy"] | None = None,
     detailed_exitcode: Flag = False,
-    where: Where = Where(),  # noqa: B008  # frozen
-    common: Common = Common(),  # noqa: B008  # frozen
+    where: Where = Where(),
+    common: Common = Common(),
 ) -> int:
     """Find what is no longer as it was released, and bring it back.
 
@@ -216,7 +216,7 @@ def register_meta_flows(
     every_environment: Annotated[bool, Parameter(name="--all-environments", negative="")] = False,
     dry_run: Flag = False,
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Create or update the deployments of the meta-flows, so that they can be run from the Prefect UI.
 

@@ -17,7 +17,7 @@ def doctor(
     *,
     environment: EnvironmentName = None,
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Examine this machine, the environment's server and the ways between them; nothing is written or started."""
     found = list[Finding]()

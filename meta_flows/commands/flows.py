@@ -25,7 +25,7 @@ def discover(
     flow: Annotated[
         tuple[str, ...], Parameter(help="Only these flows: globs over names, functions, folders and paths.")
     ] = (),
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """List every flow of the repository, the broken ones with what is wrong."""
     flows = discovery.select(discovery.discover(common.root.resolve()), flow)
@@ -86,11 +86,11 @@ def _desired(root: Path, target: Target) -> tuple[Environment, Desired]:
 
 def build(
     *,
-    target: Target = Target(),  # noqa: B008  # frozen
+    target: Target = Target(),
     output: Annotated[
         Path | None, Parameter(help="File to write; build/prefect.<environment>.yaml if not given.")
     ] = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Write the deployments as a standard prefect.yaml, which stock `prefect deploy --all` accepts."""
     from meta_flows.manifest import manifest

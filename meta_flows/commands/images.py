@@ -14,7 +14,7 @@ def build(
     environment: EnvironmentName = None,
     flow: Flows = (),
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Build the images that this machine's engine lacks."""
     return _run("build", environment, flow, api_url, common)
@@ -25,7 +25,7 @@ def push(
     environment: EnvironmentName = None,
     flow: Flows = (),
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Push the images to the environment's registry."""
     return _run("push", environment, flow, api_url, common)
@@ -36,7 +36,7 @@ def pull(
     environment: EnvironmentName = None,
     flow: Flows = (),
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Pull the images from the environment's registry."""
     return _run("pull", environment, flow, api_url, common)

@@ -25,7 +25,7 @@ TOLD = {"id", "state", "by", "author", "started", "finished", "restores", "appro
 COLOURS = {"succeeded": "green", "applying": "yellow", "rolled-back": "yellow"}
 
 
-def releases(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+def releases(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:
     """List the releases of an environment that are kept, newest first.
 
     Args:
@@ -70,7 +70,7 @@ def unlock(
     environment: EnvironmentName = None,
     yes: Flag = False,
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Free an environment whose writer is gone for good; a slot that nobody holds frees itself.
 
@@ -99,7 +99,7 @@ def suspend(
     environment: EnvironmentName = None,
     resume: Annotated[bool, Parameter(name="--resume", negative="")] = False,
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Switch reconciliation off, e.g. while somebody repairs something by hand; --resume switches it on again.
 

@@ -32,7 +32,7 @@ def run(
     timeout: Annotated[float, Parameter(help="How long to wait for the run's end, in seconds.")] = 3600,
     logs: Annotated[int, Parameter(help="How many log lines to print at the end.")] = 20,
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Trigger a deployment of this project, follow its run to the end, and print the end of its log."""
     parameters = parsed_parameters(parameter)
@@ -91,7 +91,7 @@ def worker_start(
     environment: EnvironmentName = None,
     kind: Annotated[tuple[str, ...], Parameter(help="Only for the pools of these kinds.")] = (),
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Run a worker for each of the environment's work pools, until stopped."""
     with connect(environment, root=common.root, api_url=api_url) as target:
@@ -102,21 +102,21 @@ def worker_start(
         return processes.run_workers(pools.items(), server.api_url)
 
 
-def server_start(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+def server_start(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:
     """Start a local Prefect server in the background, if none answers."""
     url = _server_url(environment, api_url, common)
     out.print(f"{url} {'started' if processes.start_server(url, note) else 'was up already'}")
     return 0
 
 
-def server_stop(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+def server_stop(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:
     """Stop the local Prefect server that `server start` or `deploy` started."""
     url = _server_url(environment, api_url, common)
     out.print(f"{url} {'stopped' if processes.stop_server(url) else 'was not started by us'}")
     return 0
 
 
-def server_status(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:  # noqa: B008
+def server_status(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:
     """Say whether the environment's server answers."""
     url = _server_url(environment, api_url, common)
     up = answers(url)
@@ -134,7 +134,7 @@ def serve(
     environment: EnvironmentName = None,
     flow: Flows = (),
     api_url: ApiUrl = None,
-    common: Common = Common(),  # noqa: B008  # frozen
+    common: Common = Common(),
 ) -> int:
     """Serve flows from this process, without work pool or worker, until stopped.
 

@@ -23,13 +23,13 @@ UNUSABLE_SERVER = {"MF401", "MF402", "MF403", "MF408"}
 
 def validate(
     *,
-    target: Target = Target(),  # noqa: B008  # frozen
+    target: Target = Target(),
     deployment: str | None = None,
     import_flows: Annotated[bool, Parameter(name="--import", negative="")] = False,
     offline: Flag = False,
     form: Annotated[Literal["text", "json", "sarif"], Parameter(name="--format")] = "text",
-    where: Where = Where(),  # noqa: B008  # frozen
-    common: Common = Common(),  # noqa: B008  # frozen
+    where: Where = Where(),
+    common: Common = Common(),
 ) -> int:
     """Check every flow and, for an environment, every deployment; says everything at once.
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from meta_flows.catalogue import RULES
+from meta_flows.catalogue import catalogue
 from meta_flows.configuration.documents import Document, leaves, merge
 from meta_flows.configuration.quantities import Cpu, Memory
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
@@ -31,8 +31,9 @@ Project = Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9])*$")]
 
 
 def _rule(code: str) -> str:
-    if code not in RULES:
-        raise ValueError("must be the code of a rule that can be ignored: " + ", ".join(sorted(RULES)))
+    rules = sorted(code for code, entry in catalogue().items() if entry.can_be_ignored)
+    if code not in rules:
+        raise ValueError("must be the code of a rule that can be ignored: " + ", ".join(rules))
     return code
 
 
@@ -300,7 +301,7 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
     name = name or settings.deployment_env
     long = known.long_name(name)
     if long is None:
-        raise MetaFlowsError([known.unknown(name)], exit_code=2)
+        raise MetaFlowsError([known.unknown(name)])
     short = known.environments[long]
     for other, others_short in sorted(known.environments.items()):
         if other != long and short in (other, others_short):

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, PrivateAttr
 from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
-from meta_flows.catalogue import CATALOGUE
+from meta_flows.catalogue import catalogue
 from meta_flows.configuration.documents import Document, KeyPath, leaves
 from meta_flows.configuration.secrets import MASK, looks_secret, masked
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem
@@ -120,7 +120,7 @@ def wrong(code: str, at: KeyPath = (), **facts: object) -> PydanticCustomError:
     """What a pydantic validator raises to be reported as `code` of the catalogue.
 
     Args:
-        code: Key of `CATALOGUE`.
+        code: Key of the catalogue.
         at: Where below the validated value the fault is.
         **facts: What the entry's format strings name.
     """
@@ -131,7 +131,7 @@ def _problem(
     model_type: type[pydantic.BaseModel], document: Document, path: KeyPath, key: str, details: list[ErrorDetails]
 ) -> ValidationError:
     first = details[0]
-    if first["type"] in CATALOGUE:
+    if first["type"] in catalogue():
         return problem(first["type"], document.place(path + first["ctx"]["at"]), **first["ctx"]["facts"])
     if first["type"] == "extra_forbidden":
         known = sorted({name for model in _models_at(model_type, first["loc"][:-1]) for name in model.model_fields})

@@ -146,7 +146,7 @@ def write_lock(
     tags: Sequence[str],
     wait: float,
     on_wait: Callable[[str], None],
-    timing: Timing = Timing(),  # noqa: B008  # a tuple
+    timing: Timing = Timing(),
     clock: Clock = time.time,
     sleep: Callable[[float], None] = time.sleep,
     heartbeat: bool = True,

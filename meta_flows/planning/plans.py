@@ -43,7 +43,7 @@ def make_plan(
     live: Live,
     ownership: Ownership,
     *,
-    policy: Policy = Policy(),  # noqa: B008  # a tuple
+    policy: Policy = Policy(),
     default: Defaults = no_default,
     places: Mapping[str, Place] = {},  # read only
 ) -> Plan:

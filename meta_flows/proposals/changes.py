@@ -19,7 +19,7 @@ def plan_changes(
     deployments: Iterable[Resource],
     observed: Observed,
     policy: planning.Policy,
-    pools: PlannedPools = PlannedPools(),  # noqa: B008  # a tuple
+    pools: PlannedPools = PlannedPools(),
     image_names: Mapping[str, str] | None = None,
 ) -> Plan:
     """Compare desired, released and live.

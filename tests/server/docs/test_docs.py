@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from meta_flows.catalogue import CATALOGUE
+from meta_flows.catalogue import catalogue
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS
 from tests.shops import FLOW, Shop
 
@@ -107,15 +107,15 @@ def test_every_state_is_explained() -> None:
 
 def test_every_code_has_its_section_with_title_example_and_remedy() -> None:
     sections = dict(re.findall(r"^## (MF\d+): (.*?)(?=^## |\Z)", ERRORS.read_text(), re.MULTILINE | re.DOTALL))
-    assert set(sections) == set(CATALOGUE)
-    for code, entry in CATALOGUE.items():
+    assert set(sections) == set(catalogue())
+    for code, entry in catalogue().items():
         assert entry.example and entry.remedy
         assert sections[code].startswith(entry.title) and entry.example in sections[code]
 
 
 def test_every_error_that_is_named_exists() -> None:
     named = {code for page in PAGES for code in re.findall(r"\bMF\d+\b", page.read_text(encoding="utf-8"))}
-    assert named and named <= set(CATALOGUE)
+    assert named and named <= set(catalogue())
 
 
 def test_the_automation_on_its_page_is_the_one_in_its_file() -> None:

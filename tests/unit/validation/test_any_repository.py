@@ -21,7 +21,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from meta_flows.catalogue import CATALOGUE
+from meta_flows.catalogue import catalogue
 from meta_flows.configuration import Selection
 from meta_flows.errors import MetaFlowsError
 from meta_flows.images.dockerfiles import INSTRUCTIONS
@@ -94,7 +94,7 @@ def flows_of(root: Path) -> Said:
 def assert_well_said(root: Path, found: Iterable[ValidationError]) -> None:
     """Each has a code of the catalogue, a remedy, and a place that an editor can open."""
     for error in found:
-        assert error.code in CATALOGUE
+        assert error.code in catalogue()
         assert error.message.strip()
         assert error.remedy.strip()
         assert error.model_dump_json(), "it can be written, so it has no lone surrogate"

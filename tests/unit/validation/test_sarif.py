@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 from sarif_pydantic import Sarif  # type: ignore[import-untyped]  # it has types, and no py.typed
 
-from meta_flows.catalogue import CATALOGUE
+from meta_flows.catalogue import catalogue
 from meta_flows.errors import problem
 from meta_flows.models import Place, ValidationError, ValidationResult
 from meta_flows.sarif import sarif
@@ -25,7 +25,7 @@ from tests.trees import build_tree
 
 def finding(code: str = "MF121", path: str | None = "flows/etl/workflow.py", **where: Any) -> ValidationError:
     """One entry of the catalogue at some place."""
-    fields = Formatter().parse(CATALOGUE[code].message + CATALOGUE[code].remedy)
+    fields = Formatter().parse(catalogue()[code].message + catalogue()[code].remedy)
     values = {name: spec or "" for _, name, spec, _ in fields if name}
     facts = {name: datetime(2026, 1, 2) if "%" in spec else 3 if spec else "x" for name, spec in values.items()}
     return problem(code, Place(path=path, **where) if path else None, **facts)
@@ -87,11 +87,11 @@ def test_a_log_of_nothing_says_that_there_is_nothing() -> None:
     assert run["tool"]["driver"]["rules"] == []
 
 
-@pytest.mark.parametrize("code", CATALOGUE)
+@pytest.mark.parametrize("code", catalogue())
 def test_each_code_makes_a_log(code: str) -> None:
     [rule] = log(finding(code))["runs"][0]["tool"]["driver"]["rules"]
     assert rule["id"] == code
-    assert rule["defaultConfiguration"] == {"level": CATALOGUE[code].severity}
+    assert rule["defaultConfiguration"] == {"level": catalogue()[code].severity}
     assert re.fullmatch(r"[A-Z]\w*", rule["name"], re.ASCII), "an identifier, as the standard wants it"
 
 
