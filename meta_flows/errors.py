@@ -8,6 +8,9 @@ from typing import ParamSpec, TypeVar
 from meta_flows.catalogue import catalogue
 from meta_flows.models import Place, ValidationError
 
+LONGEST = 500
+"""How many characters of a message are shown: an import error can have 300,000."""
+
 
 def problem(code: str, place: Place | None = None, **facts: object) -> ValidationError:
     """Fill in one entry of the catalogue.
@@ -18,9 +21,10 @@ def problem(code: str, place: Place | None = None, **facts: object) -> Validatio
         **facts: What the entry's format strings name.
     """
     definition = catalogue()[code]
+    message = definition.message.format(**facts)
     return ValidationError(
         code=code,
-        message=definition.message.format(**facts),
+        message=message if len(message) <= LONGEST else f"{message[:LONGEST]}... ({len(message)} characters)",
         remedy=definition.remedy.format(**facts),
         file_path=place.path if place else None,
         line_number=place.line if place else None,

@@ -224,10 +224,14 @@ def comment(result: DeployResult) -> str:
     return shortened(markdown(result).split("\n"))
 
 
+LONGEST_LINE = 2_000
+"""How many characters of a line are kept, so that one alone does not leave room for no other."""
+
+
 def shortened(lines: list[str], limit: int = 60_000) -> str:
     """Lines as one text of so many bytes; those that do not fit are counted."""
     kept: list[str] = []
-    for index, line in enumerate(lines):
+    for index, line in enumerate(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in lines):
         limit -= len(line.encode()) + 1
         if limit < 0:
             return "\n".join(

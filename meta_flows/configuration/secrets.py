@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +26,7 @@ _ABOUT_A_SECRET = re.compile(
 )
 
 _FILLED_IN_LATER = re.compile(r"\{\{.*?\}\}|\$\{\w+\}|\$\w+$", re.DOTALL)
+_BLOCK = re.compile(r"\{\{\s*prefect\.blocks\.")
 _FLAG = re.compile(r"(?i)true|false|yes|no|on|off|none|null")
 _NAMED_RANDOM = re.compile(r"(?i)\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(sha\d+|md5):[0-9a-f]+")
 _NO_SECRET = re.compile(r"[/~.]|[A-Za-z]:\\|\w+://")
@@ -43,6 +45,8 @@ _KNOWN = re.compile(
     re.VERBOSE,
 )
 _LONG, _LONG_AND_SUSPICIOUS = 20, 12
+_SHORTEST = 4
+"""What is shorter stands in any text by chance."""
 _RESTLESS = 0.25
 
 
@@ -77,6 +81,51 @@ def masked(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [masked(name, inner) for inner in value]
     return MASK if looks_secret(name, value) else value
+
+
+def masked_pair(name: str, old: Any, new: Any) -> tuple[Any, Any]:
+    """Return a value and the one that replaces it, without secrets.
+
+    What takes the place of a reference to a block, or gives its place to one, is a secret whatever its name and looks.
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        pairs = {key: masked_pair(f"{name}.{key}", old.get(key), new.get(key)) for key in (*old, *new)}
+        return {key: pairs[key][0] for key in old}, {key: pairs[key][1] for key in new}
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
+        each = [masked_pair(name, before, after) for before, after in zip(old, new, strict=True)]
+        return [before for before, _ in each], [after for _, after in each]
+    if _refers_to_block(old) or _refers_to_block(new):
+        return _without_plain(old), _without_plain(new)
+    return masked(name, old), masked(name, new)
+
+
+def _refers_to_block(value: Any) -> bool:
+    if isinstance(value, Mapping | list | tuple):
+        return any(map(_refers_to_block, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, str) and bool(_BLOCK.search(value))
+
+
+def _without_plain(value: Any) -> Any:
+    """Mask all of a value but references to blocks."""
+    if isinstance(value, Mapping):
+        return {key: _without_plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_plain(inner) for inner in value]
+    return value if value is None or _refers_to_block(value) else MASK
+
+
+def without_secrets(text: str, sent: Any, name: str = "") -> str:
+    """Return a text with every secret in it masked that stands in what was sent, such as the body of a request."""
+    if isinstance(sent, Mapping):
+        for key, value in sent.items():
+            text = without_secrets(text, value, f"{name}.{key}")
+    elif isinstance(sent, list | tuple):
+        for value in sent:
+            text = without_secrets(text, value, name)
+    elif looks_secret(name, sent):
+        for shown in {str(sent), json.dumps(str(sent))[1:-1], repr(str(sent))[1:-1]}:
+            text = text.replace(shown, MASK) if len(shown) >= _SHORTEST else text
+    return text
 
 
 def _is_random(text: str, longest: int) -> bool:

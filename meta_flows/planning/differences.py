@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meta_flows.configuration.secrets import masked
+from meta_flows.configuration.secrets import masked_pair
 from meta_flows.models import FieldChange
 from meta_flows.planning.merging import ABSENT
 from meta_flows.resources import ResourceType, Spec, join
@@ -31,10 +31,11 @@ def _changes(resource_type: ResourceType, live: Spec, target: Spec, released: Sp
         if resource_type.is_merged(inner) and isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _changes(resource_type, old, new, stated if isinstance(stated, Mapping) else {}, inner)
             continue
+        before, after = masked_pair(inner, None if old is ABSENT else old, None if new is ABSENT else new)
         yield FieldChange(
             path=inner,
-            old=masked(inner, None if old is ABSENT else old),
-            new=masked(inner, None if new is ABSENT else new),
+            old=before,
+            new=after,
             drift=stated is not ABSENT and _drifted(resource_type, stated, old, inner),
         )
 

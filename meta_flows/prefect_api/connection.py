@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -24,6 +25,7 @@ from prefect import (
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
+from meta_flows.configuration.secrets import without_secrets
 from meta_flows.errors import refuse
 from meta_flows.prefect_api.compat import heartbeat_setting, send_pending_events
 
@@ -373,9 +375,23 @@ def speaking_plainly(server: str | None = None) -> Iterator[None]:
 
 
 def _detail(response: httpx.Response) -> str:
+    """Return why a request was refused, without what it sent: servers repeat that, secrets too."""
     try:
         body = response.json()
     except ValueError:
-        return f"HTTP {response.status_code} {response.text[:200]}"
+        body = response.text
     detail = body.get("detail") or body.get("exception_detail") or body if isinstance(body, dict) else body
-    return f"HTTP {response.status_code} {detail}"
+    if isinstance(detail, list):
+        detail = "; ".join(_misfit(error) for error in detail)
+    try:
+        sent = json.loads(response.request.content)
+    except ValueError:
+        sent = None
+    return f"HTTP {response.status_code} {without_secrets(str(detail), sent)}"
+
+
+def _misfit(error: Any) -> str:
+    """Return where a request does not fit, and why; `input` repeats what was sent."""
+    if not isinstance(error, dict):
+        return str(error)
+    return f"{'.'.join(map(str, error.get('loc', ())))}: {error.get('msg', '')}"

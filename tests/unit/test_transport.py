@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -20,6 +21,8 @@ class Answers(list[float | None]):
 
     status = 503
 
+    body: Any = None
+
     def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
         if request.url.path.endswith("csrf-token"):
@@ -27,7 +30,7 @@ class Answers(list[float | None]):
                 422, json={"detail": "CSRF protection is disabled."}, request=request
             )  # it wants none
         self.append(request.extensions["timeout"]["read"])
-        return httpx.Response(self.status, json={}, request=request)
+        return httpx.Response(self.status, json=self.body, request=request)
 
 
 @pytest.fixture
@@ -76,3 +79,28 @@ def test_after_a_server_was_given_up_on_requests_are_short_until_it_answers(
     assert store.renew("lease", 60)
     assert store.renew("lease", 60)
     assert answers == [5, 60]
+
+
+SENT = {"name": "load", "job_variables": {"env": {"DB_PASSWORD": "hunter2"}}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (
+            422,
+            {"exception_detail": [{"loc": ["body", "name"], "msg": "too long", "input": SENT}]},
+            "HTTP 422 body.name: too long",
+        ),
+        (422, {"detail": [{"loc": ["body"], "msg": "no: hunter2"}]}, "HTTP 422 body: no: ••••••"),
+        (409, {"detail": "Validation failed for {'DB_PASSWORD': 'hunter2'}"}, "failed for {'DB_PASSWORD': '••••••'}"),
+    ],
+)
+def test_a_refusal_is_told_without_the_secrets_of_the_request(
+    status: int, body: object, said: str, store: PrefectStore, answers: Answers
+) -> None:
+    answers.status, answers.body = status, body
+    with pytest.raises(MetaFlowsError) as caught:
+        store.send("POST", "/deployments/", SENT)
+    assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
-from meta_flows.configuration.secrets import looks_secret
+from meta_flows.configuration.secrets import MASK, looks_secret, masked_pair, without_secrets
 
 SECRETS = [
     ("DB_PASSWORD", "hunter2"),
@@ -100,3 +103,37 @@ def test_secrets_are_seen(name: str, value: object) -> None:
 @pytest.mark.parametrize(("name", "value"), HARMLESS)
 def test_what_only_resembles_a_secret_is_let_through(name: str, value: object) -> None:
     assert not looks_secret(name, value)
+
+
+REFERENCE = "{{ prefect.blocks.secret.dsn }}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ("plain", REFERENCE, (MASK, REFERENCE)),
+        (REFERENCE, "plain", (REFERENCE, MASK)),
+        (None, REFERENCE, (None, REFERENCE)),
+        (
+            {"DSN": "plain", "A": "1"},
+            {"DSN": REFERENCE, "A": "2"},
+            ({"DSN": MASK, "A": "1"}, {"DSN": REFERENCE, "A": "2"}),
+        ),
+        (["a", "plain"], ["b", REFERENCE], (["a", MASK], ["b", REFERENCE])),
+        (["plain"], ["x", REFERENCE], ([MASK], [MASK, REFERENCE])),
+        ("plain", {"user": "me", "dsn": REFERENCE}, (MASK, {"user": MASK, "dsn": REFERENCE})),
+        ("plain", "{{ prefect.variables.dsn }}", ("plain", "{{ prefect.variables.dsn }}")),
+        ("plain", "another", ("plain", "another")),
+    ],
+)
+def test_what_a_reference_to_a_block_replaces_is_a_secret(old: Any, new: Any, shown: tuple[Any, Any]) -> None:
+    assert masked_pair("env", old, new) == shown
+
+
+def test_secrets_that_were_sent_are_masked_in_what_comes_back() -> None:
+    sent = {"job_variables": {"env": {"DB_PASSWORD": 'qu"ote', "REGION": "europe"}}, "list": [{"api_key": "abcdef"}]}
+    answer = f"refused {sent} and {json.dumps(sent)}"
+    shown = without_secrets(answer, sent)
+    assert "qu" not in shown
+    assert "abcdef" not in shown
+    assert "europe" in shown
