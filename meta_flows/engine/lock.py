@@ -60,7 +60,7 @@ class Lock:
         limit_id: Id of the limit; another one takes its place when the slot is freed by `unlock`.
         lease: The lease on its slot.
         renewed: When it was acquired or last renewed.
-        lost: Whether we are no longer the only writer; for good.
+        lost: Why we are no longer the only writer, for good; empty while we are.
     """
 
     store: Store
@@ -72,7 +72,7 @@ class Lock:
     timing: Timing
     clock: Clock
     renewed: float
-    lost: bool = False
+    lost: str = ""
     _renewing: threading.Lock = field(default_factory=threading.Lock)
 
     def ensure(self) -> None:
@@ -82,13 +82,16 @@ class Lock:
             MetaFlowsError: MF519, we are not: this process was asleep, the server was away for too long, or the lock
                 was freed by `unlock`.
         """
-        if self.clock() - self.renewed > self.timing.beat:
-            self.renew(wait=self.timing.beat if self._is_expired() else 0)
-        if self.lost or self._is_expired():
-            self.lost = True
-            raise refuse("MF519", environment=self.ownership.environment)
+        if self._is_expired():
+            self.renew(insist=True)
+        elif self._age() > self.timing.beat:
+            self.renew()
+        if not self.lost and self._is_expired():
+            self.lost = f"the server renewed it last {self._age():.0f} s ago"
+        if self.lost:
+            raise refuse("MF519", environment=self.ownership.environment, detail=self.lost)
 
-    def renew(self, wait: float = 0) -> None:
+    def renew(self, *, insist: bool = False) -> None:
         """Renew the lease and show that this run lives, unless another run holds the slot.
 
         A lease that the server renews was never given to another run, however old it is: a server can stand still for
@@ -97,12 +100,14 @@ class Lock:
         can be busy for minutes, while leases are kept in memory.
 
         Args:
-            wait: How long to wait for a renewal by another thread, in seconds; while there is one, nothing is done.
+            insist: Wait for a renewal by another thread, and try as often as any other request is tried. Otherwise one
+                attempt is made, and none while there is another one.
         """
-        if not self._renewing.acquire(timeout=wait):
+        if not self._renewing.acquire(timeout=self.timing.lease if insist else 0):
             return
         try:
-            self._renew()
+            with nullcontext() if insist else self.store.briefly(self.timing.beat):
+                self._renew()
         except MetaFlowsError:
             return
         finally:
@@ -112,13 +117,16 @@ class Lock:
         if self.lost:
             return
         begun = self.clock()
-        with self.store.briefly(self.timing.beat):
-            renewed = self.store.renew(self.lease, self.timing.lease)
-            limit = self.store.find_limit(deploy_lock(self.ownership))
-            is_ours = renewed and limit is not None and limit.id == self.limit_id
-            if not is_ours or _other_writers(self.store, self.ownership, self.run_id):
-                self.lost = True
-                return
+        renewed = self.store.renew(self.lease, self.timing.lease)
+        limit = self.store.find_limit(deploy_lock(self.ownership))
+        others = _other_writers(self.store, self.ownership, self.run_id)
+        if others:
+            self.lost = f"{described_writers(others)}, has it"
+        elif limit is None or limit.id != self.limit_id:
+            self.lost = "it was freed, by `unlock` or by a run to which this one seemed dead"
+        elif not renewed:
+            self.lost = "its lease has run out"
+        else:
             self.renewed = begun
             self.store.tag_run(self.run_id, self.tags)
 
@@ -127,7 +135,10 @@ class Lock:
         self._renewing.acquire(timeout=self.timing.lease)
 
     def _is_expired(self) -> bool:
-        return self.clock() - self.renewed > self.timing.lease
+        return self._age() > self.timing.lease
+
+    def _age(self) -> float:
+        return self.clock() - self.renewed
 
 
 def clear_stale_writer_tag(store: Store, ownership: Ownership, run_id: str, tags: Sequence[str]) -> None:

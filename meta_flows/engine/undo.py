@@ -101,7 +101,8 @@ def _ensure_unfinished(store: Store, release: Release) -> None:
     """
     now = store.read_release(release)
     if now is None or not now.unfinished:
-        raise refuse("MF519", environment=release.environment)
+        detail = f"another run has gone on from release {release.id}"
+        raise refuse("MF519", environment=release.environment, detail=detail)
 
 
 def _plan(session: Session, release: Release) -> Undo:
