@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from meta_flows.configuration.documents import Document, KeyPath
 from meta_flows.errors import MetaFlowsError, problem, refuse
+from meta_flows.files import read_file
 from meta_flows.models import Place, ValidationError
 from meta_flows.settings import settings
 
@@ -59,7 +61,7 @@ def read_text(path: Path, root: Path) -> str:
     """The text of a file, or the error that says why there is none."""
     name = place_path(path, root)
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return io.TextIOWrapper(io.BytesIO(read_file(path, root)), encoding="utf-8-sig").read()  # any end of line
     except FileNotFoundError:
         raise refuse("MF215", what="the file", path=name) from None
     except UnicodeDecodeError as error:

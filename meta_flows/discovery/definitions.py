@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from meta_flows.errors import problem
-from meta_flows.models import FlowMetadata, FlowParameter, Place, ValidationError
+from meta_flows.models import FlowMetadata, FlowParameter, Place, ValidationError, printable
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -169,6 +169,8 @@ def _name(
     name = value.value or default
     if not isinstance(name, str):
         return str(name), problem("MF105", place, name=name, detail="it is not a string")
+    if (shown := printable(name)) != name or "\n" in name:
+        return name, problem("MF105", place, name=name, detail=f"it contains characters that nobody sees: {shown!r}")
     if banned := sorted(BANNED_IN_NAMES.intersection(name)):
         return name, problem("MF105", place, name=name, detail=f"it contains {' '.join(banned)}")
     return name, None if name == _unicode(name) else problem("MF105", place, name=name, detail="it is not Unicode")

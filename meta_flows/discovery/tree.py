@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meta_flows.errors import refuse
+from meta_flows.files import digest_file, read_file
 from meta_flows.models import Place
 
 IGNORE_FILE = ".prefectignore"
@@ -53,16 +54,16 @@ class Tree:
     def read(self, path: str) -> bytes:
         """The content of a file; raises OSError."""
         self._digests[path] = ""
-        with open(f"{self.root}/{path}", "rb") as file:  # noqa: PTH123 - pathlib doubles the time for 1,000 files
-            content = file.read()
+        content = read_file(f"{self.root}/{path}", self.root)
         self._digests[path] = hashlib.sha256(content).hexdigest()
         return content
 
     def digest(self, path: str) -> str:
         """SHA-256 of a file's content, empty for one that cannot be read."""
         if path not in self._digests:
+            self._digests[path] = ""
             with suppress(OSError):
-                self.read(path)
+                self._digests[path] = digest_file(f"{self.root}/{path}", self.root)
         return self._digests[path]
 
     def walk(self, top: str, skip: Collection[str] = NEVER_CODE, stop: Collection[str] = ()) -> Iterator[str]:
@@ -120,7 +121,7 @@ def _listing(path: str) -> Listing:
                 elif entry.is_symlink() and Path(entry.path).is_dir():
                     folders.add(name)
                     links.add(name)
-                elif entry.is_symlink() or entry.is_file():  # a broken link as well: reading it says so
+                else:  # a broken link and a pipe as well: reading them says so
                     files.add(name)
     except (FileNotFoundError, NotADirectoryError):
         return Listing()
@@ -131,7 +132,7 @@ def _listing(path: str) -> Listing:
 
 def _ignore_rules(root: Path) -> Callable[[str], bool]:
     try:
-        lines = (root / IGNORE_FILE).read_text("utf-8", errors="replace").splitlines()
+        lines = read_file(root / IGNORE_FILE, root).decode("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return lambda path: False
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from bisect import bisect_left
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from meta_flows.configuration.reading import read_text
 from meta_flows.errors import refuse
+from meta_flows.files import digest_file
 from meta_flows.images.dockerfiles import takes
 from meta_flows.models import Place
 
@@ -50,7 +50,7 @@ class Context:
 
         ignore = self.root / IGNORE_FILE
         patterns = []
-        for number, line in enumerate(read_text(ignore, self.root).splitlines() if ignore.is_file() else (), 1):
+        for number, line in enumerate(read_text(ignore, self.root).splitlines() if os.path.lexists(ignore) else (), 1):
             if line.strip() and not line.startswith("#"):
                 try:
                     PatternMatcher([line.strip()]).matches("x")  # type: ignore[arg-type]  # its stub says path
@@ -81,4 +81,4 @@ class Context:
         if file.is_symlink():
             return f"link to {file.readlink()}"
         runs = "x" if file.stat().st_mode & 0o100 else "-"
-        return f"{runs} {hashlib.sha256(file.read_bytes()).hexdigest()}"
+        return f"{runs} {digest_file(file, self.root)}"

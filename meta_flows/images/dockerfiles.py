@@ -16,6 +16,7 @@ from dockerfile_parse import DockerfileParser
 from dockerfile_parse.util import WordSplitter, get_key_val_dictionary
 
 from meta_flows.errors import refuse
+from meta_flows.files import read_file
 from meta_flows.models import Place
 
 INSTRUCTIONS = (
@@ -137,7 +138,7 @@ def read_dockerfile(  # noqa: PLR0912 - a case for each instruction
         MetaFlowsError: MF602, it cannot be read, or is none.
     """
     try:
-        content = (root / path).read_bytes().removeprefix(BOM_UTF8)
+        content = read_file(root / path, root).removeprefix(BOM_UTF8)
         instructions = [*_instructions(content, path)]
     except (OSError, UnicodeDecodeError) as error:
         raise refuse("MF602", Place(path=path), detail=str(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ class Declarations:
             for file in files
             if not FOR_DEVELOPERS.search(file.stem)
         ]
-        if (here / "pyproject.toml").is_file():
+        if os.path.lexists(here / "pyproject.toml"):
             found.append(_pyproject(self._root, join(folder, "pyproject.toml")))
         return _joined(*found)
 
@@ -124,9 +125,11 @@ def _requirements_file(root: Path, path: str, read: set[str] | None = None) -> D
         read: Files that are read already.
     """
     read = {path} if read is None else read
-    text = _text(root, path)
-    if isinstance(text, ValidationError):
-        return Declared(complete=False)  # pip reads more encodings than we do
+    try:
+        text = read_text(root / path, root)
+    except MetaFlowsError as error:
+        in_another_encoding = isinstance(error.__context__, UnicodeDecodeError)  # pip reads more of them than we do
+        return Declared(errors=() if in_another_encoding else error.errors, complete=False)
     parts = [Declared(files=(path,))]
     for number, line in _lines(text):
         if other := re.match(r"(?:-r|--requirement)[ =]*(.+)", line):

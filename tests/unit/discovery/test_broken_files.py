@@ -156,10 +156,12 @@ def test_what_may_not_be_read_is_an_invalid_entry(open_folder: Path, path: str) 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_an_invalid_entry_and_not_waited_for(tmp_path: Path) -> None:
     build_tree(tmp_path, {"flows/good/workflow.py": GOOD})
     os.mkfifo(tmp_path / "flows/good/pipe.py")
-    assert [flow.name for flow in discover(tmp_path)] == ["good"]
+    pipe, good = discover(tmp_path)
+    assert (pipe.path, pipe.validation_errors[0].code) == ("flows/good/pipe.py", "MF102")
+    assert good.is_valid
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
