@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
 from meta_flows.catalogue import catalogue
-from meta_flows.models import Place, ValidationError
+from meta_flows.models import Place, ValidationError, printable
 
 LONGEST = 500
 """How many characters of a message are shown: an import error can have 300,000."""
@@ -21,11 +21,11 @@ def problem(code: str, place: Place | None = None, **facts: object) -> Validatio
         **facts: What the entry's format strings name.
     """
     definition = catalogue()[code]
-    message = definition.message.format(**facts)
+    message = printable(definition.message.format(**facts))
     return ValidationError(
         code=code,
         message=message if len(message) <= LONGEST else f"{message[:LONGEST]}... ({len(message)} characters)",
-        remedy=definition.remedy.format(**facts),
+        remedy=printable(definition.remedy.format(**facts)),
         file_path=place.path if place else None,
         line_number=place.line if place else None,
         column_number=place.column if place else None,

@@ -23,6 +23,15 @@ def kebab(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+"""Control characters but tab and newline, and those that change the direction of text or that nobody sees."""
+
+
+def printable(text: str) -> str:
+    r"""Return a text with what a terminal or a page would obey, and not show, as escapes such as `\u202e`."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 class Model(BaseModel):
     """Base of every noun: immutable, and strict about what it is made of."""
 

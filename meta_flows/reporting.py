@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -10,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from meta_flows.engine import DONE
-from meta_flows.models import Change, DeployResult, FieldChange, Health, Outcome, ValidationError
+from meta_flows.models import Change, DeployResult, FieldChange, Health, Outcome, ValidationError, printable
 from meta_flows.resources import TYPES
 
 PLANNED = {"create": "ToCreate", "update": "ToUpdate", "delete": "ToDelete", "unchanged": "Unchanged"}
@@ -190,28 +192,48 @@ def _picture(outcomes: Iterable[Outcome]) -> list[str]:
     flows = {name: f"f{index}" for index, name in enumerate(dict.fromkeys(item.flow_name for item in changed))}
     if len(changed) not in PICTURED or len(flows) == len(changed):  # a row of pairs says no more than the table
         return []
-    lines = ["```mermaid", "flowchart LR", *(f'    {node}(["{name}"])' for name, node in flows.items())]
+    lines = ["```mermaid", "flowchart LR", *(f'    {node}(["{_quoted(name)}"])' for name, node in flows.items())]
     for index, item in enumerate(changed):
         text, colour = OUTCOMES[item.state]
-        lines += [f'    {flows[item.flow_name]} -->|{text}| d{index}["{item.name}"]']
+        lines += [f'    {flows[item.flow_name]} -->|{text}| d{index}["{_quoted(item.name)}"]']
         lines += [f"    style d{index} stroke:{_BORDERS[colour]},stroke-width:2px"]
     return [*lines, "```", ""]
 
 
+def _quoted(text: str) -> str:
+    """Return a text as mermaid has it between quotes."""
+    return html.escape(printable(text)).replace("\n", " ").replace("`", "#96;")
+
+
+def escaped(text: str) -> str:
+    """Return a text as markdown that shows it: no HTML, no links, no cells of a table; `code` in it stays code."""
+    parts = printable(text).replace("\n", " ").split("`")
+    if len(parts) % 2 == 0:  # a backtick that is not closed
+        parts = ["\\`".join(parts)]
+    parts[::2] = [re.sub(r"([\[\]|])", r"\\\1", html.escape(part, quote=False)) for part in parts[::2]]
+    return "`".join(parts)
+
+
+def _code(text: str) -> str:
+    return f"`{printable(text).replace('`', chr(39))}`"
+
+
 def question(result: DeployResult) -> str:
     """What a plan does, for the narrow form that asks whether it may be carried out."""
-    lines = [f"**{result.environment}: {result.message}**", ""]
+    lines = [f"**{result.environment}: {escaped(result.message)}**", ""]
     for outcome in (*others(result.outcomes), *by_severity(deployments(result.outcomes))):
         if outcome.state != PLANNED["unchanged"]:
-            reason = f" ({outcome.reason})" if outcome.reason else ""
-            lines += [f"- {OUTCOMES[outcome.state][0]}: **{titled(outcome)}**{reason}"]
+            reason = f" ({escaped(outcome.reason)})" if outcome.reason else ""
+            lines += [f"- {OUTCOMES[outcome.state][0]}: **{escaped(titled(outcome))}**{reason}"]
             created = outcome.type == "deployment" and outcome.state == PLANNED["create"]
             details = (
-                outcome.schedules.values() if created else [f"`{field_in_words(item)}`" for item in outcome.fields]
+                map(escaped, outcome.schedules.values())
+                if created
+                else [_code(field_in_words(item)) for item in outcome.fields]
             )
             lines += [f"    - {detail}" for detail in details]
-    lines += ["", *(f"- not deployed: {error.message}" for error in result.refused)]
-    return shortened([*lines, *(f"- {note}" for note in result.notes)])
+    lines += ["", *(f"- not deployed: {escaped(error.message)}" for error in result.refused)]
+    return shortened([*lines, *(f"- {escaped(note)}" for note in result.notes)])
 
 
 def by_severity(outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -245,12 +267,12 @@ def _findings(findings: Iterable[ValidationError]) -> Iterator[str]:
     """What rules say, file by file."""
     for path, inner in by_file(findings):
         if path:
-            yield f"**{path}**"
+            yield f"**{escaped(path)}**"
             yield ""
         for error in inner:
             place = f"line {error.line_number}: " if error.line_number else ""
-            yield f"- {place}**{error.code}** {error.message}  "
-            yield f"  *{error.remedy}*"
+            yield f"- {place}**{error.code}** {escaped(error.message)}  "
+            yield f"  *{escaped(error.remedy)}*"
         yield ""
 
 
@@ -263,11 +285,11 @@ def by_file(findings: Iterable[ValidationError]) -> list[tuple[str, list[Validat
 def _change_cells(outcome: Outcome) -> dict[str, str]:
     return {
         "deployment": _linked(outcome),
-        "flow": outcome.flow_name,
+        "flow": escaped(outcome.flow_name),
         "kind": outcome.kind,
-        "change": f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state,
+        "change": escaped(f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state),
         "schedule": _schedules(outcome),
-        "health": health_in_words(outcome.health),
+        "health": escaped(health_in_words(outcome.health)),
     }
 
 
@@ -290,16 +312,17 @@ def _worst_first(outcome: Outcome) -> tuple[int, int, str]:
 
 
 def _linked(outcome: Outcome) -> str:
-    return f"[{outcome.name}]({outcome.link})" if outcome.link else outcome.name
+    name = escaped(outcome.name)
+    return f"[{name}]({outcome.link})" if outcome.link else name
 
 
 def _schedules(outcome: Outcome) -> str:
-    return "<br>".join(outcome.schedules.values()).replace("|", "\\|")
+    return "<br>".join(map(escaped, outcome.schedules.values()))
 
 
 def markdown(result: DeployResult) -> str:
     """The report artifact of a deploy."""
-    lines = [f"# {result.state}: {result.environment}", "", f"**{result.message}**", ""]
+    lines = [f"# {result.state}: {result.environment}", "", f"**{escaped(result.message)}**", ""]
     if result.run_link:
         lines += [f"[This run]({result.run_link})" + (f" · release `{result.release}`" if result.release else ""), ""]
     refused = {"Invalid": "Errors", "NotVerified": "Failures"}.get(result.state, "Not deployed")
@@ -322,7 +345,7 @@ def markdown(result: DeployResult) -> str:
     if changed:
         lines += ["## Changed fields", ""]
         for title, fields in changed:
-            lines += [f"**{title}**", "", *(f"- `{field}`" for field in fields), ""]
+            lines += [f"**{escaped(title)}**", "", *(f"- {_code(field)}" for field in fields), ""]
     if result.notes:
-        lines += ["## Notes", "", *(f"- {note}" for note in result.notes), ""]
+        lines += ["## Notes", "", *(f"- {escaped(note)}" for note in result.notes), ""]
     return "\n".join([*lines, *_picture(result.outcomes)])

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, TypeAdapter
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from meta_flows.models import Health, ValidationError, ValidationResult
+from meta_flows.models import Health, ValidationError, ValidationResult, printable
 from meta_flows.reporting import HEALTH, by_file, health_in_words
 
 if TYPE_CHECKING:
@@ -23,14 +24,25 @@ if TYPE_CHECKING:
 WIDEST_TABLE = 240
 """Columns of text that a table may take: a link that is cut or folded cannot be followed."""
 
-out = Console(highlight=False, soft_wrap=True)
-wide = Console(highlight=False, width=WIDEST_TABLE)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class PlainConsole(Console):
+    """A console that obeys nothing in what it prints: no markup, no control characters."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render something; what a terminal would obey is shown as an escape."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+_PLAIN: Mapping[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+out = PlainConsole(soft_wrap=True, **_PLAIN)
+wide = PlainConsole(width=WIDEST_TABLE, **_PLAIN)
+err = PlainConsole(stderr=True, soft_wrap=True, **_PLAIN)
 
 
 def print_json(content: BaseModel | Mapping[str, Any]) -> None:
     """Print one JSON document."""
-    sys.stdout.write(TypeAdapter(Any).dump_json(content, indent=2).decode() + "\n")
+    sys.stdout.write(printable(TypeAdapter(Any).dump_json(content, indent=2).decode()) + "\n")
 
 
 def print_errors(errors: Iterable[ValidationError]) -> None:

@@ -1,9 +1,19 @@
-"""Messages and reports of a size that can be read."""
+"""Messages and reports of a size that can be read, which show what is in them and obey none of it."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from meta_flows.commands.deploying import show
+from meta_flows.commands.output import print_json
 from meta_flows.errors import problem
-from meta_flows.reporting import shortened
+from meta_flows.models import DeployResult, FieldChange, Outcome
+from meta_flows.reporting import escaped, markdown, question, shortened
 
 
 def test_a_message_as_long_as_a_file_is_cut() -> None:
@@ -17,3 +27,49 @@ def test_a_line_that_is_too_long_leaves_room_for_the_others() -> None:
     assert "the plan" in text
     assert len(text.encode()) < 61_000
     assert "more lines" in text
+
+
+HOSTILE = "x<img src=y onerror=z>[click](http://evil)|cell\u202egnp.exe\x1b[2J\n# heading"
+
+
+def result(**stated: Any) -> DeployResult:
+    row = Outcome(flow_name=HOSTILE, name=HOSTILE, kind="python", state="ToUpdate", reason=HOSTILE)
+    change = FieldChange(path="description", old="`<b>", new=HOSTILE)
+    row = row.model_copy(update={"fields": (change,)})
+    return DeployResult(
+        environment="development",
+        state="Planned",
+        message=HOSTILE,
+        outcomes=(row, row.model_copy(update={"name": "other"})),
+        refused=(problem("MF901", detail=HOSTILE),),
+        notes=(HOSTILE,),
+        **stated,
+    )
+
+
+@pytest.mark.parametrize("report", [markdown, question])
+def test_a_report_shows_what_names_and_texts_hold_and_obeys_none_of_it(report: Callable[[DeployResult], str]) -> None:
+    text = report(result())
+    outside_of_code = re.sub(r"```mermaid.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+    assert "<img" not in outside_of_code
+    assert "[click](" not in outside_of_code.replace(r"\[click\](", "")
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "\n# heading" not in text
+    assert "&lt;img" in outside_of_code
+
+
+def test_code_in_a_message_stays_code_unless_a_backtick_is_missing() -> None:
+    assert escaped("run `a <b> [c]` now <d>") == "run `a <b> [c]` now &lt;d&gt;"
+    assert escaped("`<script>") == r"\`&lt;script&gt;"
+
+
+def test_a_terminal_is_told_nothing_by_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    show(result())
+    print_json(result())
+    printed = capsys.readouterr()
+    for text in (printed.out, printed.err):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert r"\u202e" in printed.out
+    assert json.loads(printed.out[printed.out.index("{\n") :])["message"] == HOSTILE
