@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ from meta_flows.configuration import (
     Schedule,
     Template,
     deployment_name,
-    looks_secret,
     placeholders,
 )
+from meta_flows.configuration.documents import leaves
 from meta_flows.configuration.environment import ResourceLimits
 from meta_flows.configuration.quantities import cpu_count, memory_bytes
+from meta_flows.configuration.secrets import plain_secrets
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
 from meta_flows.images import Image
-from meta_flows.models import FlowMetadata, Place, Resource, kebab
+from meta_flows.models import FlowMetadata, Place, Resource
 from meta_flows.planning import PRUNE_TAG
 from meta_flows.prefect_api.compat import PlaceholderType, apply_values
 from meta_flows.sources import PullSteps
@@ -32,6 +33,10 @@ VERSION_LENGTH = 12
 
 RUN_TIME_PREFIX = "ctx."
 """Placeholders that the worker fills in for each run."""
+
+
+COMPUTED = frozenset({"version", "entrypoint", "parameter_openapi_schema"})
+"""Fields of a spec that no file states."""
 
 
 def version(flow: FlowMetadata) -> str:
@@ -113,7 +118,7 @@ def render(
         "concurrency_options": limit.model_dump(exclude={"limit"}, exclude_none=True) if limit else None,
     }
     spec.update({key: value for key, value in optional.items() if value is not None})
-    _refuse_secrets(spec, configuration.document, flow.place)
+    _refuse_secrets(spec, [*environment.allow_plain, *configuration.allow_plain], place)
     return Resource(
         flow_name=flow.name,
         name=deployment_name(configuration.slug, kind, environment),
@@ -172,20 +177,15 @@ def render_schedule(schedule: Schedule, environment: Environment) -> dict[str, A
     }
 
 
-def _refuse_secrets(spec: Mapping[str, Any], document: Document, place: Place) -> None:
+def _refuse_secrets(spec: Mapping[str, Any], allowed: Sequence[str], place: Callable[[str], Place]) -> None:
     """Whichever file or flag it came from, a secret must not enter a deployment."""
     env = spec["job_variables"].get("env") or {}
     if not isinstance(env, Mapping):
-        place = document.find(str(env)) or place
-        raise refuse("MF203", place, key="job_variables.env", detail="must be a mapping of names to values")
-    found = [
-        problem(code, document.places.get(("parameters", name), place), key=name, block=kebab(str(name)))
-        for code, values in (("MF301", env), ("MF303", spec["parameters"]))
-        for name, value in values.items()
-        if looks_secret(str(name), value)
-    ]
-    if found:
-        raise MetaFlowsError(found)
+        raise refuse("MF203", place(str(env)), key="job_variables.env", detail="must be a mapping of names to values")
+    stated = {key: value for key, value in spec.items() if key not in COMPUTED}
+    if any(plain_secrets(Document(stated), allowed)):
+        places = {path: place(str(value)) for path, value in leaves(stated)}
+        raise MetaFlowsError(plain_secrets(Document(stated, places), allowed))
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from meta_flows.configuration.secrets import looks_secret
-from meta_flows.errors import refuse
-from meta_flows.models import kebab
+from meta_flows.configuration.documents import Document
+from meta_flows.configuration.secrets import plain_secrets
+from meta_flows.errors import MetaFlowsError, refuse
 
 
 @Parameter(name="*")
@@ -96,12 +96,12 @@ def parsed_parameters(texts: Sequence[str]) -> dict[str, Any]:
         key, sign, value = text.partition("=")
         if not sign or not key:
             raise refuse("MF901", detail=f"'{text}' is not KEY=VALUE")
-        if looks_secret(key, value):  # it would be kept with the run
-            raise refuse("MF303", key=key, block=kebab(key))
         try:
             values[key] = json.loads(value)
         except ValueError:
             values[key] = value
+    if secrets := list(plain_secrets(Document.stated({"parameters": values}, "command line"))):  # kept with the run
+        raise MetaFlowsError(secrets)
     return values
 
 

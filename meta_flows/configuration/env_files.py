@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -24,10 +25,18 @@ class Variable(NamedTuple):
     place: Place
 
 
-def load_env_file(flow: FlowMetadata, environment: Environment, root: Path) -> dict[str, str]:
+def load_env_file(
+    flow: FlowMetadata, environment: Environment, root: Path, allowed: Collection[str] = ()
+) -> dict[str, str]:
     """The variables of `.env` and, on top of it, of `.env.<environment>`; its short name will do as well.
 
     Values are taken as written: nothing of the shell that deploys gets into them.
+
+    Args:
+        flow: The flow.
+        environment: Where it goes.
+        root: The repository.
+        allowed: Dotted paths of values that are no secrets, such as `job_variables.env.KEY`.
 
     Raises:
         MetaFlowsError: For each line that is no KEY=VALUE, each key that a file states twice, and each value that
@@ -38,14 +47,14 @@ def load_env_file(flow: FlowMetadata, environment: Environment, root: Path) -> d
     for name in dict.fromkeys((".env", f".env.{environment.short_name}", f".env.{environment.name}")):
         path = (root / flow.path).with_name(name)
         first: dict[str, tuple[str, Place]] = {}
-        for key, value, place in read_env_file(path, root) if path.is_file() else ():
+        for key, value, place in read_env_file(path, root) if os.path.lexists(path) else ():
             if value is None:
                 detail = "a quote is not closed, or something follows it" if "=" in key else "there is no '='"
                 errors.append(problem("MF302", place, detail=detail))
             elif first.setdefault(key, (value, place))[0] != value:
                 errors.append(problem("MF304", place, key=key, first=first[key][1].line))
-            elif looks_secret(key, value):
-                errors.append(problem("MF301", place, key=key, block=kebab(key)))
+            elif looks_secret(key, value) and (at := f"job_variables.env.{key}") not in allowed:
+                errors.append(problem("MF301", place, key=key, block=kebab(key), path=at))
             else:
                 values[key] = value
     if errors:

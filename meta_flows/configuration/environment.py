@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from meta_flows.catalogue import catalogue
-from meta_flows.configuration.documents import Document, leaves, merge
+from meta_flows.configuration.documents import Document, merge
 from meta_flows.configuration.quantities import Cpu, Memory
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
 from meta_flows.configuration.schedules import Schedule
-from meta_flows.configuration.secrets import looks_secret
+from meta_flows.configuration.secrets import looks_secret, plain_secrets
 from meta_flows.configuration.sections import BUILT_IN, Resolved, Section
 from meta_flows.configuration.templates import template_kinds
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
@@ -216,6 +216,9 @@ class Environment(Resolved):
     """How the meta-flows themselves become deployments."""
     ignore: Ignored = Field(default_factory=list)
     """Codes of validation rules that are not to be applied, e.g. `MF623`; a flow's file may name more."""
+    allow_plain: list[str] = Field(default_factory=list)
+    """Dotted paths of values that look like secrets and are none, e.g. `parameters.token_column`; a flow's file may
+    name more."""
     schedules_active: bool | None = None
     """Whether schedules run; unless stated they do when they are created, and then stay as an operator leaves them."""
 
@@ -317,7 +320,7 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
     shell = {"registry": settings.docker_registry, "namespace": settings.docker_namespace}
     document = merge(
         Document(built_in),
-        *(_with_templates(load_document(file, root), root) for file in files if file.is_file()),
+        *(_with_templates(load_document(file, root), root) for file in files if os.path.lexists(file)),
         *(
             Document.stated({"docker": {key: stated}}, f"shell DOCKER_{key.upper()}")
             for key, stated in shell.items()
@@ -329,7 +332,7 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
         if document.data[key] != built_in[key]:
             detail = f"must be '{built_in[key]}' for the environment that the file's name says"
             raise refuse("MF203", document.place((key,)), key=key, detail=detail)
-    if secrets := list(_secrets(document)):
+    if secrets := list(plain_secrets(document, environment.allow_plain)):
         raise MetaFlowsError(secrets)
     return environment
 
@@ -342,16 +345,7 @@ def _with_templates(document: Document, root: Path) -> Document:
         if isinstance(stated, str):
             path = ("work_pools", kind, "base_job_template")
             file = configuration_folder(root) / stated
-            if not file.is_file():
+            if not os.path.lexists(file):
                 raise refuse("MF215", document.place(path), what="the base job template", path=place_path(file, root))
             found.append(load_document(file, root).under(*path))
     return merge(*found)
-
-
-def _secrets(document: Document) -> Iterator[ValidationError]:
-    """Secrets in base job templates, which every user of the server can read."""
-    for path, value in leaves(document.section("work_pools").data):
-        name = ".".join(map(str, path))
-        if "base_job_template" in path and path[-1] not in ("title", "description") and looks_secret(name, value):
-            key = name.removesuffix(".default").rpartition(".")[2]
-            yield problem("MF301", document.place(("work_pools", *path)), key=key, block=kebab(key))

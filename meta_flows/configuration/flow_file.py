@@ -85,6 +85,8 @@ class FlowOverrides(Section):
     """Whether its deployments are deleted once the flow is gone; the environment decides unless stated."""
     ignore: Ignored | None = None
     """Codes of validation rules that are not to be applied to it, e.g. `MF121`."""
+    allow_plain: list[str] | None = None
+    """Dotted paths of values that look like secrets and are none, e.g. `parameters.token_column`."""
 
     @field_validator("schedules")
     @classmethod
@@ -135,4 +137,5 @@ class FlowConfiguration(Resolved):
     paused: bool | None = None
     enforce_parameter_schema: bool = True
     ignore: Ignored = Field(default_factory=list)
+    allow_plain: list[str] = Field(default_factory=list)
     prune: bool | None = None

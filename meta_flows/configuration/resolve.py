@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from meta_flows.configuration.documents import Document, KeyPath, leaves, merge
+from meta_flows.configuration.documents import Document, KeyPath, merge
 from meta_flows.configuration.environment import Available, Environment, available
 from meta_flows.configuration.flow_file import FlowConfiguration, FlowFile
 from meta_flows.configuration.reading import load_document
-from meta_flows.configuration.secrets import looks_secret
+from meta_flows.configuration.secrets import plain_secrets
 from meta_flows.configuration.sections import validate
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem
 from meta_flows.models import FlowMetadata, Place, ValidationError, kebab
@@ -71,7 +71,7 @@ def flow_configuration(
         *(known.unknown(key, variant.place(())) for key, variant in variants if known.long_name(key) is None),
         *(error for section in stated for error in _unknown_parameters(section, flow)),
         *(error for section in stated for error in _ownership_tags(section)),
-        *_secrets(file),
+        *plain_secrets(file, [*environment.allow_plain, *_allowed(stated)]),
         *(
             problem("MF210", document.place(("kinds", kind)), kind=kind, missing=missing)
             for kind in kinds
@@ -131,6 +131,12 @@ def _parameters(flow: FlowMetadata) -> list[str]:
     return [parameter.name for parameter in flow.parameters]
 
 
+def _allowed(sections: Iterable[Document]) -> Iterator[str]:
+    """The values that any part of a file says are no secrets."""
+    for section in sections:
+        yield from section.data.get("allow_plain") or ()
+
+
 def _misplaced(file: Document, siblings: Sequence[FlowMetadata]) -> Iterator[ValidationError]:
     """What would apply to several flows, or to none."""
     for key in ("slug", "description", "replaces"):
@@ -164,12 +170,3 @@ def _ownership_tags(section: Document) -> Iterator[ValidationError]:
         if tag.startswith(("project:", "environment:", "prune:")):
             detail = f"'{tag}' says who owns a deployment, or what may be deleted; such tags come from other keys"
             yield problem("MF203", section.place(("tags", index)), key="tags", detail=detail)
-
-
-def _secrets(file: Document) -> Iterator[ValidationError]:
-    """Secrets in the environment variables and parameters of a file that everybody can read."""
-    for path, value in leaves(file.data):
-        name = str(path[-1]) if path else ""
-        code = "MF303" if "parameters" in path[:-1] else "MF301" if path[-3:-1] == ("job_variables", "env") else None
-        if code and looks_secret(name, value):
-            yield problem(code, file.place(path), key=name, block=kebab(name))

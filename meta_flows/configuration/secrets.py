@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+
+from meta_flows.configuration.documents import Document, leaves
+from meta_flows.errors import problem
+from meta_flows.models import ValidationError, kebab
 
 MASK = "••••••"
 """What is shown in place of a secret."""
@@ -39,7 +44,8 @@ _KNOWN = re.compile(
     | \bAIza[\w-]{30} | \bpn[ub]_\w{16} | \bnpm_\w{20} | \bpypi-[\w-]{20} | \bhf_\w{20}
     | \beyJ[\w-]{8,}\.[\w-]{8}                                   # JSON web token
     | (?i:\b(bearer|basic)\ +[\w+/=.~-]{8})
-    | ://[^/\s:@]*:[^/\s@]+@                                     # user:password@host
+    | ://[^/\s:@]*:[^/\s@]+@ | \bhttps?://[^/\s@]+@             # user:password@host, token@host
+    | --[\w-]*(?i:password|passwd|secret|token|api-?key)[\ =]+[^\s=-]
     | (?i:\b(password|passwd|pwd|secret|token|sig|signature|api_?key|access_?key|accountkey)=[^&;\s])
     """,
     re.VERBOSE,
@@ -61,9 +67,12 @@ def looks_secret(name: str, value: object) -> bool:
         name: Name of a variable or a parameter; of a dotted path the last part counts, and of a default what has it.
         value: Text or a number; nothing else is secret.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return False
-    text = _FILLED_IN_LATER.sub("", str(value)).strip()
+    return not isinstance(value, bool) and isinstance(value, str | int) and _looks_secret(name, str(value))
+
+
+@lru_cache(maxsize=10_000)  # most values are those of many deployments
+def _looks_secret(name: str, value: str) -> bool:
+    text = _FILLED_IN_LATER.sub("", value).strip()
     name = name.removesuffix(".default").rpartition(".")[2]
     name = "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)).upper()
     if not text or _FLAG.fullmatch(text):
@@ -72,6 +81,26 @@ def looks_secret(name: str, value: object) -> bool:
     random = not _OPEN.search(name) and any(_is_random(part, longest) for part in re.split(r"[\s,;|]+", text))
     named = _SECRET.search(name) or (_SHORT_PASSWORD.search(name) and not text.isdecimal())
     return bool(_KNOWN.search(text)) or random or (bool(named) and not _ABOUT_A_SECRET.search(name))
+
+
+def plain_secrets(document: Document, allowed: Collection[str] = ()) -> Iterator[ValidationError]:
+    """Say which values of a document are secrets in plain text, at any depth.
+
+    Args:
+        document: What is stated.
+        allowed: Dotted paths of values that are no secrets, as `allow_plain` names them.
+    """
+    for path, value in leaves(document.data):
+        names = [part for part in path if isinstance(part, str)]
+        if "base_job_template" in path and names[-1] in ("title", "description"):  # words about a variable
+            continue
+        dotted = ".".join(map(str, path)).replace("default_parameters.", "parameters.")
+        if any(dotted == at or dotted.endswith(f".{at}") for at in allowed):
+            continue
+        if any(looks_secret(".".join(names), item) for item in (value if isinstance(value, list) else (value,))):
+            code = "MF303" if {"parameters", "default_parameters"}.intersection(path) else "MF301"
+            key = ".".join(names).removesuffix(".default").rpartition(".")[2]
+            yield problem(code, document.place(path), key=key, block=kebab(key), path=dotted)
 
 
 def masked(name: str, value: Any) -> Any:

@@ -131,7 +131,9 @@ def configure(
                 if named and selection.has(kind, flow.name, deployment_name(slug, kind, environment))
             )
             if kinds:
-                env_file = load_env_file(flow, environment, root)
+                env_file = load_env_file(
+                    flow, environment, root, [*environment.allow_plain, *configuration.allow_plain]
+                )
                 configured.append(
                     ConfiguredFlow(flow=flow, configuration=configuration, env_file=env_file, kinds=kinds)
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ def load_template(root: Path, kind: str) -> Template:
         MetaFlowsError: There is none, or something is wrong with it.
     """
     path = configuration_folder(root) / "templates" / f"{kind}.yaml"
-    if path.is_file():
+    if os.path.lexists(path):
         return Template.of(load_document(path, root))
     if kind in BUILT_IN:
         return Template.of(Document(BUILT_IN[kind]))

@@ -99,6 +99,7 @@ def test_the_later_layer_wins_and_is_named(write: Write, monkeypatch: pytest.Mon
         "on_failure": ("rollback", "built-in default"),
         "lock_wait": (120.0, "built-in default"),
         "ignore": ([], "built-in default"),
+        "allow_plain": ([], "built-in default"),
         "reconcile.policy": ("repair", "built-in default"),
         "reconcile.jitter": (0.0, "built-in default"),
         "registration.job_variables": ({}, "built-in default"),
@@ -292,7 +293,7 @@ def test_a_broken_file_does_not_keep_other_environments_from_loading(write: Writ
 
 def test_a_secret_is_masked_when_settings_are_explained(write: Write) -> None:
     parameters = "{api_token: abc, hosts: [a, 'postgresql://me:pa55@h/db'], block: '{{ prefect.blocks.secret.x }}'}"
-    text = f"default_parameters: {parameters}"
+    text = f"default_parameters: {parameters}\nallow_plain: [parameters.api_token, parameters.hosts]\n"
     environment = load_environment(write({"environments/development.yaml": text}), "dev")
     shown = {setting.path: setting.value for setting in explain(environment)}
     assert shown["default_parameters.api_token"] == shown["default_parameters.hosts"] == MASK

@@ -33,6 +33,7 @@ def test_a_flow_of_which_no_file_says_anything_is_deployed_as_python(tmp_path: P
         "paused": None,
         "enforce_parameter_schema": True,
         "ignore": [],
+        "allow_plain": [],
         "prune": None,
         "replaces": None,
     }
@@ -83,6 +84,7 @@ def test_the_later_layer_wins_and_is_named(write: Write) -> None:
         "concurrency_limit.collision_strategy": ("ENQUEUE", f"{FILE}:15"),
         "enforce_parameter_schema": (True, "built-in default"),
         "ignore": ([], "built-in default"),
+        "allow_plain": ([], "built-in default"),
     }
     production = configured(root, "production", "cleanup", "batch_size", "limit")
     assert production.parameters == {"cleanup": False, "batch_size": 2, "limit": 6}
