@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,13 @@ from meta_flows.models import Place
 from meta_flows.prefect_api.compat import settings_of_shell
 
 TIMEOUT_SECONDS = 60.0
-"""How long the import of one flow may take, Prefect's own included for the first."""
+"""How long an import may take, Prefect's own included for the first."""
+
+SHORTEST_SECONDS = 2.0
+"""How long any import may take, even after others have hung."""
+
+CREDENTIALS = frozenset({"PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_CLIENT_CUSTOM_HEADERS"})
+"""Settings of ours that no flow needs in order to be imported."""
 
 
 class Loaded(NamedTuple):
@@ -124,54 +131,83 @@ def _forked() -> Iterator[_Importer]:
 def parameter_schemas(root: Path, flows: Mapping[str, Mapping[str, str]]) -> dict[str, Loaded]:
     """Compute the schema of each flow; a flow that cannot be imported gets the reason.
 
+    Imports that hang are given a minute together: the first of them is waited for, others that hang like it are not.
+
     Args:
         root: The repository; flows are loaded from there.
         flows: The environment variables of each, by its entrypoint: `path/to/file.py:function`, relative to the root.
     """
     found: dict[str, Loaded] = {}
-    remaining = dict(flows)
+    remaining, patience = dict(flows), TIMEOUT_SECONDS
     with importing():
         while remaining:
-            for answer in _ask(root, remaining):
-                place = Place(**answer["place"]) if answer.get("place") else None
-                found[answer["entrypoint"]] = Loaded(answer.get("schema"), answer.get("error", ""), place)
+            begun = time.monotonic()
+            found |= _ask(root, remaining, patience)
+            patience = max(patience - (time.monotonic() - begun), SHORTEST_SECONDS)
             remaining = {entrypoint: flows[entrypoint] for entrypoint in remaining if entrypoint not in found}
     return found
 
 
-def _ask(root: Path, flows: Mapping[str, Mapping[str, str]]) -> Iterator[Mapping[str, Any]]:
-    """Answers until the child ends; when it ends early, the last one is about the flow that ended it."""
+def _ask(root: Path, flows: Mapping[str, Mapping[str, str]], patience: float) -> dict[str, Loaded]:
+    """Have a child import flows until it ends; when it ends early, the first without an answer is what ended it."""
     importer = _importer.get()
     assert importer is not None  # noqa: S101  # our only caller keeps one at hand
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     shell = {**os.environ, **settings, "PREFECT_LOGGING_LEVEL": "ERROR"}
-    importer.requests.write(json.dumps({"root": str(root.resolve()), "shell": shell, "flows": flows}).encode() + b"\n")
+    request = {
+        "root": str(root.resolve()),
+        "shell": {name: value for name, value in shell.items() if name not in CREDENTIALS},
+        "flows": flows,
+        "patience": patience,
+    }
+    importer.requests.write(json.dumps(request).encode() + b"\n")
     importer.requests.flush()
-    child = json.loads(importer.answers.readline())["child"]
-    for entrypoint in (*flows, None):
-        with _deadline(child) as late:
-            answer = json.loads(importer.answers.readline())
-        if "ended" not in answer:
-            yield answer
-        elif entrypoint is not None:
-            ended = f"ends Python (exit code {answer['ended']})"
-            reason = f"takes over {TIMEOUT_SECONDS:.0f} s" if late.is_set() else ended
-            yield {"entrypoint": entrypoint, "error": f"importing it {reason}"}
-            return
+    found: dict[str, Loaded] = {}
+    child = late = None
+    while True:
+        with _deadline(child, patience + SHORTEST_SECONDS) as expired:
+            answer = _answer(importer.answers.readline())
+        late = late or expired.is_set()
+        child = answer.get("child", child)
+        if answer.get("entrypoint") in flows:
+            place = Place(**answer["place"]) if answer.get("place") else None
+            found[answer["entrypoint"]] = Loaded(answer.get("schema"), answer.get("error", ""), place)
+        if "ended" in answer:
+            break
+    if culprit := next((entrypoint for entrypoint in flows if entrypoint not in found), None):
+        ended = f"ends Python (exit code {answer['ended']})" if answer["ended"] else "writes where it has no business"
+        found[culprit] = Loaded(None, f"importing it {_too_long(patience) if late else ended}")
+    return found
+
+
+def _answer(line: bytes) -> Mapping[str, Any]:
+    """Return what an importer says; nothing where code that it imported wrote in between."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        if not line:
+            raise
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _too_long(seconds: float) -> str:
+    return f"takes over {seconds:.0f} s"
 
 
 @contextmanager
-def _deadline(child: int) -> Iterator[threading.Event]:
+def _deadline(child: int | None, seconds: float) -> Iterator[threading.Event]:
     """End a process that takes too long; whether it did."""
     late = threading.Event()
 
     def end() -> None:
         late.set()
         with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+            os.kill(child or 0, signal.SIGKILL)
 
-    timer = threading.Timer(TIMEOUT_SECONDS, end)
-    timer.start()
+    timer = threading.Timer(seconds, end)
+    if child:
+        timer.start()
     try:
         yield late
     finally:
@@ -196,20 +232,25 @@ def _serve(requests: int, answers: int) -> None:
             if child == 0:
                 code: Any = 1
                 try:
+                    os.setsid()
                     code = _answer_all(json.loads(line), answered)
                 except SystemExit as ended:
                     code = ended.code
                 finally:
                     os._exit(code if isinstance(code, int) else 1)  # whatever threads the flows have started
             _, status = os.waitpid(child, 0)
+            with suppress(ProcessLookupError):  # what flows started ends with it
+                os.killpg(child, signal.SIGKILL)
             answered.write(_line({"ended": os.waitstatus_to_exitcode(status)}))
     os._exit(0)
 
 
 def _answer_all(request: Mapping[str, Any], answers: IO[bytes]) -> int:
     """Import each flow of a request and write its answer; the exit code."""
-    answers.write(_line({"child": os.getpid()}))
+    child, patience = os.getpid(), request["patience"]
+    answers.write(_line({"child": child}))
     root, shell, libraries = request["root"], request["shell"], set(sys.modules)
+    signal.signal(signal.SIGALRM, _interrupt)
     os.chdir(root)
     sys.path.insert(0, root)
     os.environ.clear()
@@ -218,7 +259,13 @@ def _answer_all(request: Mapping[str, Any], answers: IO[bytes]) -> int:
         for entrypoint, variables in request["flows"].items():
             os.environ.clear()
             os.environ.update(shell | variables)
-            answers.write(_line({"entrypoint": entrypoint, **_load(entrypoint)}))
+            begun = time.monotonic()
+            loaded = _load(entrypoint, patience)
+            if os.getpid() != child:  # a copy that the flow's code has made
+                os._exit(0)
+            answers.write(_line({"entrypoint": entrypoint, **loaded}))
+            if time.monotonic() - begun > patience:
+                patience = SHORTEST_SECONDS
             _forget_modules_of(Path(root), libraries)
     return 0
 
@@ -227,7 +274,26 @@ def _line(answer: Mapping[str, Any]) -> bytes:
     return json.dumps(answer).encode() + b"\n"
 
 
-def _load(entrypoint: str) -> dict[str, Any]:
+class _TakesTooLong(BaseException):
+    """An import has not ended in time; no module catches it by accident."""
+
+
+def _interrupt(*_: object) -> None:
+    raise _TakesTooLong
+
+
+def _load(entrypoint: str, patience: float) -> dict[str, Any]:
+    """Import a flow within so many seconds; its schema, or why there is none."""
+    signal.setitimer(signal.ITIMER_REAL, patience)
+    try:
+        return _loaded(entrypoint)
+    except _TakesTooLong as error:
+        return {"error": f"importing it {_too_long(patience)}", "place": _place(error)}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _loaded(entrypoint: str) -> dict[str, Any]:
     from prefect.flows import Flow, load_flow_from_entrypoint
 
     reason: dict[str, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from meta_flows.errors import problem
@@ -13,6 +13,12 @@ from meta_flows.models import FlowMetadata, FlowParameter, Place, ValidationErro
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 FLOW_DECORATORS = frozenset({"prefect.flow", "prefect.flows.flow", "prefect.main.flow"})
+FLOW_CLASSES = frozenset({"prefect.Flow", "prefect.flows.Flow"})
+SERVING = frozenset(
+    f"{module}.{name}"
+    for module in ("prefect", "prefect.flows", "prefect.main", "prefect.deployments", "prefect.deployments.runner")
+    for name in ("serve", "deploy")
+)
 BANNED_IN_NAMES = frozenset("/%&><")
 
 
@@ -28,7 +34,9 @@ def flows(path: str, tree: ast.Module, text: str) -> Iterator[FlowMetadata]:
         return
     lines = text.split("\n")
     # As when Python runs the file, a second definition of one name replaces the first.
-    found = {owner + node.name: (node, decorator) for owner, node, decorator in _definitions(tree.body, {})}
+    names: dict[str, str] = {}
+    found = {owner + node.name: (node, decorator) for owner, node, decorator in _definitions(tree.body, names)}
+    started = [*_started_on_import(path, tree, found.keys(), names)]
     for function_name, (node, decorator) in found.items():
         call = decorator if isinstance(decorator, ast.Call) else ast.Call(decorator, [], [])
         keywords = call.keywords
@@ -43,8 +51,8 @@ def flows(path: str, tree: ast.Module, text: str) -> Iterator[FlowMetadata]:
             line=node.lineno,
             description=_unicode(description) if isinstance(description, str) else None,
             parameters=tuple(_parameters(node.args, lines)),
-            is_valid=error is None,
-            validation_errors=(error,) if error else (),
+            is_valid=not (error or started),
+            validation_errors=(*((error,) if error else ()), *started),
             decorator_arguments=("",) * len(call.args) + tuple(item.arg for item in keywords if item.arg),
             metadata=metadata,
         )
@@ -67,6 +75,42 @@ def out_of_reach(path: str, tree: ast.Module) -> Iterator[ValidationError]:
                 yield from below(child, f"a method of '{child.name}'" if isinstance(child, ast.ClassDef) else where)
 
     yield from below(tree, "")
+
+
+def _started_on_import(
+    path: str, tree: ast.Module, flows: Collection[str], names: dict[str, str]
+) -> Iterator[ValidationError]:
+    """Calls that run, serve or deploy a flow when the file is imported.
+
+    Args:
+        path: Where the file stands.
+        tree: The file, parsed.
+        flows: The functions of its flows.
+        names: What is bound to something importable, by qualified name.
+    """
+    for call in _calls_on_import(tree):
+        function = call.func
+        name = ast.unparse(function).partition("(")[0]
+        root = name.partition(".")[0]
+        starts = isinstance(function, ast.Attribute) and function.attr in ("serve", "deploy")
+        of_flow = root in flows or names.get(root) in (*FLOW_DECORATORS, *FLOW_CLASSES)
+        if name in flows or (starts and of_flow) or _qualified(function, names) in SERVING:
+            yield problem("MF119", Place(path=path, line=call.lineno, column=call.col_offset + 1), call=f"{name}(...)")
+
+
+def _calls_on_import(node: ast.AST) -> Iterator[ast.Call]:
+    """The calls below a node that happen when the file is imported, and not later in a function."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+            return
+        case ast.If(test, _, orelse) if not _runs_on_import(test):
+            for statement in orelse:
+                yield from _calls_on_import(statement)
+            return
+        case ast.Call():
+            yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _calls_on_import(child)
 
 
 def module_path(path: str) -> str:

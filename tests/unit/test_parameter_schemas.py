@@ -13,6 +13,7 @@ from meta_flows import parameter_schemas as module
 from meta_flows.models import Place
 from meta_flows.parameter_schemas import Loaded, parameter_schemas
 from tests.trees import build_tree
+from tests.waiting import wait_until
 
 PLAIN = "from prefect import flow\n@flow\ndef main(count: int = 1): ...\n"
 CUSTOM = '''
@@ -144,3 +145,50 @@ def test_a_function_that_is_not_there_is_one_line_of_reason(tmp_path: Path) -> N
     assert schema is None
     assert "\n" not in reason
     assert "other" in reason
+
+
+def test_what_hangs_costs_its_time_once_and_is_named_by_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 3.0)
+    slow = {"slow.py": "import time\n\ntime.sleep(1000)\n"}
+    build_tree(tmp_path, {**slow, **dict.fromkeys(("a.py", "b.py"), f"import slow\n{PLAIN}"), "c.py": PLAIN})
+    found = parameter_schemas(tmp_path, {"a.py:main": {}, "b.py:main": {}, "c.py:main": {}})
+    place = Place(path="slow.py", line=3)
+    assert found["a.py:main"] == Loaded(None, "importing it takes over 3 s", place)
+    assert found["b.py:main"] == Loaded(None, "importing it takes over 2 s", place)
+    assert found["c.py:main"].schema
+
+
+def test_what_a_module_starts_ends_with_its_import(tmp_path: Path) -> None:
+    forks = "import os, time\nif os.fork() == 0:\n    open('pid', 'w').write(str(os.getpid()))\n    time.sleep(1000)\n"
+    build_tree(tmp_path, {"a.py": forks + PLAIN, "b.py": f"import os\nos.fork()\n{PLAIN}", "c.py": PLAIN})
+    found = parameter_schemas(tmp_path, {"a.py:main": {}, "b.py:main": {}, "c.py:main": {}})
+    assert all(loaded.schema for loaded in found.values())
+    started = Path(f"/proc/{(tmp_path / 'pid').read_text()}")
+    wait_until(lambda: not started.exists() or "(zombie)" in (started / "status").read_text())
+
+
+@pytest.mark.parametrize(("end", "reason"), [("\\n", ""), ("", "importing it writes where it has no business")])
+def test_a_module_that_writes_into_every_file_costs_its_own_flow_at_most(tmp_path: Path, end: str, reason: str) -> None:
+    writes = (
+        "import os\n"
+        "from contextlib import suppress\n"
+        "for descriptor in range(3, 64):\n"
+        "    with suppress(OSError):\n"
+        f"        os.write(descriptor, b'[1]{end}')\n"
+    )
+    build_tree(tmp_path, {"a.py": PLAIN, "b.py": writes + PLAIN, "c.py": PLAIN})
+    found = parameter_schemas(tmp_path, {"a.py:main": {}, "b.py:main": {}, "c.py:main": {}})
+    assert [loaded.reason for loaded in found.values()] == ["", "", ""] if not reason else reason in str(found)
+    assert found["a.py:main"].schema
+    assert found["c.py:main"].schema
+
+
+def test_a_module_is_imported_without_the_credentials_of_the_deploy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in module.CREDENTIALS:
+        monkeypatch.setenv(name, "{}")
+    build_tree(tmp_path, {"a.py": f"import os\nassert not {set(module.CREDENTIALS)} & set(os.environ)\n{PLAIN}"})
+    assert parameter_schemas(tmp_path, {"a.py:main": {}})["a.py:main"].reason == ""

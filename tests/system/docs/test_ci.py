@@ -36,6 +36,7 @@ def plan_file(shop: Shop) -> dict[str, Any]:
 
 
 def test_what_is_planned_is_applied_and_a_stale_plan_is_not(shop: Shop) -> None:
+    shop.write("environments/production.yaml", {"require_approval": True})
     planned = run_stage(shop, "plan")
     assert planned.returncode == 0, planned.stdout + planned.stderr
     assert shop.live() == {}

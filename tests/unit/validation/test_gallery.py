@@ -46,7 +46,7 @@ NOT_IN_THE_GALLERY = {
     "doctor looks at what is around a repository": codes(range(801, 806), range(808, 811)),
     "it is a defect of ours": codes(902),
 }
-OF_FLOWS = codes(range(101, 107), 108, range(111, 119), range(121, 126))
+OF_FLOWS = codes(range(101, 107), 108, range(111, 120), range(121, 126))
 """What belongs to a flow whatever the environment: checking the flows alone finds it as well."""
 IMPORTED = codes(106, 220, 221)
 """What only shows when flows are imported, in a process for each repository."""
