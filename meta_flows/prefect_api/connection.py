@@ -370,7 +370,7 @@ def speaking_plainly(server: str | None = None) -> Iterator[None]:
         raise refuse("MF404", request=request, detail=_detail(error.response)) from error
     except httpx.LocalProtocolError as error:  # its text shows the header, and with it the key
         raise refuse("MF402", url=api_url, detail="the key holds what no header may hold") from error
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:  # too many redirections are no transport error
         raise refuse("MF401", url=api_url, detail=str(error) or type(error).__name__) from error
 
 

@@ -188,7 +188,7 @@ class PrefectStore:
             with speaking_plainly():
                 try:
                     Secret(value=release.model_dump_json()).save(_name(release), overwrite=True)
-                except PrefectException as error:
+                except (PrefectException, ValueError, TypeError, KeyError) as error:  # of answers that are none
                     if isinstance(error, httpx.HTTPError):
                         raise
                     detail = f"{type(error).__name__}: {error}"
@@ -231,10 +231,14 @@ class PrefectStore:
     def _documents(self, prefix: str, **body: Any) -> list[dict[str, Any]]:
         """Return the blocks whose names begin so, newest first."""
         found = {"name": {"like_": f"{prefix}%"}}
-        documents = _checked(
-            lambda: list(read_all(self.send, "block_documents", block_documents=found, sort="NAME_DESC", **body))
+        documents: list[dict[str, Any]] = _checked(
+            lambda: [
+                document
+                for document in read_all(self.send, "block_documents", block_documents=found, sort="NAME_DESC", **body)
+                if document["name"].startswith(prefix) and document["id"]
+            ]
         )
-        return [document for document in documents if document["name"].startswith(prefix)]
+        return documents
 
     # The lock
 
@@ -281,17 +285,19 @@ class PrefectStore:
     def writers(self, tag: str) -> list[Writer]:
         """Return the runs under way that carry a tag, the newest first."""
         found = {"tags": {"all_": [tag]}, "state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}}
-        runs = _checked(lambda: list(read_all(self.send, "flow_runs", flow_runs=found, sort="START_TIME_DESC")))
-        return [
-            Writer(
-                run["id"],
-                run["name"],
-                run["updated"],
-                run["start_time"] or "",
-                compat.url_for("flow-run", obj_id=run["id"]) or "",
-            )
-            for run in runs
-        ]
+        writers: list[Writer] = _checked(
+            lambda: [
+                Writer(
+                    run["id"],
+                    run["name"],
+                    run["updated"],
+                    run["start_time"] or "",
+                    compat.url_for("flow-run", obj_id=run["id"]) or "",
+                )
+                for run in read_all(self.send, "flow_runs", flow_runs=found, sort="START_TIME_DESC")
+            ]
+        )
+        return writers
 
     def tag_run(self, run_id: str, tags: Sequence[str]) -> None:
         """Set a run's tags."""
