@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 from functools import cache
+from pathlib import Path
 from typing import BinaryIO
 
 LARGEST_BYTES = 10_000_000
@@ -43,6 +44,11 @@ def digest_file(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> s
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something to read, or to say that it cannot be read; a folder of the name is something else."""
+    return os.path.lexists(path) and not path.is_dir()
 
 
 def open_file(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> BinaryIO:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
 from io import StringIO
 from pathlib import Path
@@ -14,6 +13,7 @@ from meta_flows.configuration.environment import Environment
 from meta_flows.configuration.reading import place_path, read_text
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.errors import MetaFlowsError, problem
+from meta_flows.files import is_there
 from meta_flows.models import FlowMetadata, Place, ValidationError, kebab
 
 
@@ -47,7 +47,7 @@ def load_env_file(
     for name in dict.fromkeys((".env", f".env.{environment.short_name}", f".env.{environment.name}")):
         path = (root / flow.path).with_name(name)
         first: dict[str, tuple[str, Place]] = {}
-        for key, value, place in read_env_file(path, root) if os.path.lexists(path) else ():
+        for key, value, place in read_env_file(path, root) if is_there(path) else ():
             if value is None:
                 detail = "a quote is not closed, or something follows it" if "=" in key else "there is no '='"
                 errors.append(problem("MF302", place, detail=detail))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from meta_flows.configuration.secrets import looks_secret, plain_secrets
 from meta_flows.configuration.sections import BUILT_IN, Resolved, Section
 from meta_flows.configuration.templates import template_kinds
 from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
+from meta_flows.files import is_there
 from meta_flows.models import Kind, Ownership, Place, Slug, ValidationError, kebab
 from meta_flows.settings import Settings
 
@@ -320,7 +320,7 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
     shell = {"registry": settings.docker_registry, "namespace": settings.docker_namespace}
     document = merge(
         Document(built_in),
-        *(_with_templates(load_document(file, root), root) for file in files if os.path.lexists(file)),
+        *(_with_templates(load_document(file, root), root) for file in files if is_there(file)),
         *(
             Document.stated({"docker": {key: stated}}, f"shell DOCKER_{key.upper()}")
             for key, stated in shell.items()
@@ -345,7 +345,7 @@ def _with_templates(document: Document, root: Path) -> Document:
         if isinstance(stated, str):
             path = ("work_pools", kind, "base_job_template")
             file = configuration_folder(root) / stated
-            if not os.path.lexists(file):
+            if not is_there(file):
                 raise refuse("MF215", document.place(path), what="the base job template", path=place_path(file, root))
             found.append(load_document(file, root).under(*path))
     return merge(*found)

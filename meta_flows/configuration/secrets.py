@@ -45,7 +45,8 @@ _KNOWN = re.compile(
     | \beyJ[\w-]{8,}\.[\w-]{8}                                   # JSON web token
     | (?i:\b(bearer|basic)\ +[\w+/=.~-]{8})
     | ://[^/\s:@]*:[^/\s@]+@ | \bhttps?://[^/\s@]+@             # user:password@host, token@host
-    | --[\w-]*(?i:password|passwd|secret|token|api-?key)[\ =]+[^\s=-]
+    | --[\w-]*(?i:password|passwd|secret|token|api-?key)             # an option: neither `--token FILE` nor a sentence
+      (=|\ +(?=\S*[^\sA-Za-z.,;:)'"]))(?![A-Z_]+(\s|$))[^\s=-]
     | (?i:\b(password|passwd|pwd|secret|token|sig|signature|api_?key|access_?key|accountkey)=[^&;\s])
     """,
     re.VERBOSE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from meta_flows.configuration.documents import Document
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
 from meta_flows.configuration.sections import Resolved
 from meta_flows.errors import refuse
+from meta_flows.files import is_there
 
 if TYPE_CHECKING:
     from meta_flows.prefect_api.compat import Placeholder
@@ -65,7 +65,7 @@ def load_template(root: Path, kind: str) -> Template:
         MetaFlowsError: There is none, or something is wrong with it.
     """
     path = configuration_folder(root) / "templates" / f"{kind}.yaml"
-    if os.path.lexists(path):
+    if is_there(path):
         return Template.of(load_document(path, root))
     if kind in BUILT_IN:
         return Template.of(Document(BUILT_IN[kind]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from meta_flows.configuration.reading import read_text
 from meta_flows.errors import refuse
-from meta_flows.files import digest_file
+from meta_flows.files import digest_file, is_there
 from meta_flows.images.dockerfiles import takes
 from meta_flows.models import Place
 
@@ -50,7 +50,7 @@ class Context:
 
         ignore = self.root / IGNORE_FILE
         patterns = []
-        for number, line in enumerate(read_text(ignore, self.root).splitlines() if os.path.lexists(ignore) else (), 1):
+        for number, line in enumerate(read_text(ignore, self.root).splitlines() if is_there(ignore) else (), 1):
             if line.strip() and not line.startswith("#"):
                 try:
                     PatternMatcher([line.strip()]).matches("x")  # type: ignore[arg-type]  # its stub says path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from meta_flows.configuration.reading import read_text
 from meta_flows.configuration.secrets import masked
 from meta_flows.discovery.tree import join, parent
 from meta_flows.errors import MetaFlowsError, problem
+from meta_flows.files import is_there
 from meta_flows.models import FlowMetadata, Place, ValidationError
 
 if sys.version_info >= (3, 11):
@@ -84,7 +84,7 @@ class Declarations:
             for file in files
             if not FOR_DEVELOPERS.search(file.stem)
         ]
-        if os.path.lexists(here / "pyproject.toml"):
+        if is_there(here / "pyproject.toml"):
             found.append(_pyproject(self._root, join(folder, "pyproject.toml")))
         return _joined(*found)
 

@@ -96,6 +96,7 @@ def test_a_secret_is_refused_where_it_stands(place: str, repository: Callable[..
         (SALES, {"parameters": {"db": {"password": "{{ prefect.blocks.secret.db }}"}}}),
         (SALES, {"job_variables": {"command": "run --db-password {{ prefect.blocks.secret.db }}"}}),
         (SALES, {"job_variables": {"command": "run --token-file /run/token --password-stdin"}}),
+        (SALES, {"description": "Pass --token to log in, or --api-key KEY; --password, too."}),
         (SALES, {"description": "See https://medium.com/@user/how-to and mail me@example.com."}),
     ],
 )

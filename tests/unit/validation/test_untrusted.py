@@ -102,3 +102,11 @@ def test_a_link_within_the_repository_is_followed(tmp_path: Path) -> None:
     assert "MF216" not in findings(
         lambda: offline.validate_deployments(root, "development", Selection(), import_flows=False)
     )
+
+
+def test_a_folder_of_the_name_of_a_file_is_something_else(tmp_path: Path) -> None:
+    root = build_tree(tmp_path, {**{path: text for path, text in WHOLE.items() if path != "flows/sales/.env"}})
+    (root / "flows/sales/.env").mkdir()  # a virtual environment
+    assert "MF216" not in findings(
+        lambda: offline.validate_deployments(root, "development", Selection(), import_flows=False)
+    )
