@@ -67,9 +67,10 @@ class Desk(Shop):
         return name
 
     def settled(self, run: str) -> str:
-        """The state in which a run waits for an answer, or has ended; pytest shows its log where a test then fails."""
+        """The state in which a run waits for an answer, or has ended; pytest shows its report if a test then fails."""
         state = wait_until(lambda: state if (state := self.state(run)) not in OPEN else "", timeout=240)
-        sys.stdout.write("\n".join(self.logs(run)))
+        written = self.server.post("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+        sys.stdout.write("\n".join([*self.logs(run), *(str(artifact["data"]) for artifact in written)]))
         return state
 
     def answer(self, run: str, **fields: Any) -> None:

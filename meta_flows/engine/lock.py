@@ -263,7 +263,8 @@ def _beating(lock: Lock) -> Iterator[None]:
 
     def beat() -> None:
         while not stopped.wait(lock.timing.beat):
-            lock.renew()
+            with suppress(Exception):  # the writing thread meets it, too; without a heart it would lose the lock
+                lock.renew()
 
     heart = threading.Thread(target=copy_context().run, args=(beat,), daemon=True, name="lock-heartbeat")
     heart.start()

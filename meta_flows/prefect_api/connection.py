@@ -297,6 +297,8 @@ class Transport(httpx.HTTPTransport):
             self._failed(str(error) or type(error).__name__, error)
             raise
         if response.status_code in TRANSIENT_STATUSES:
+            if self.hurried or is_brief():
+                response.close()  # nobody will read it, and it holds a connection
             self._failed(f"HTTP {response.status_code}")
         else:
             self.hurried = self._warned = False
