@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -25,16 +24,20 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import pydantic
 from prefect.settings import get_current_settings
 
-from meta_flows.models import Place
+from meta_flows.models import Model, Place
 from meta_flows.prefect_api.compat import settings_of_shell
 
 TIMEOUT_SECONDS = 60.0
 """How long an import may take, Prefect's own included for the first."""
 
-SHORTEST_SECONDS = 2.0
-"""How long any import may take, even after others have hung."""
+LATER_SECONDS = 10.0
+"""How long any other import may take once one has hung: those that share a module hang alike."""
+
+GRACE_SECONDS = 2.0
+"""How long an import that is to end may take to do so, before its process is killed."""
 
 CREDENTIALS = frozenset({"PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_CLIENT_CUSTOM_HEADERS"})
 """Settings of ours that no flow needs in order to be imported."""
@@ -131,7 +134,7 @@ def _forked() -> Iterator[_Importer]:
 def parameter_schemas(root: Path, flows: Mapping[str, Mapping[str, str]]) -> dict[str, Loaded]:
     """Compute the schema of each flow; a flow that cannot be imported gets the reason.
 
-    Imports that hang are given a minute together: the first of them is waited for, others that hang like it are not.
+    The first import that hangs is given a minute, all later ones ten seconds.
 
     Args:
         root: The repository; flows are loaded from there.
@@ -141,15 +144,19 @@ def parameter_schemas(root: Path, flows: Mapping[str, Mapping[str, str]]) -> dic
     remaining, patience = dict(flows), TIMEOUT_SECONDS
     with importing():
         while remaining:
-            begun = time.monotonic()
-            found |= _ask(root, remaining, patience)
-            patience = max(patience - (time.monotonic() - begun), SHORTEST_SECONDS)
+            answered, hung = _ask(root, remaining, patience)
+            found |= answered
+            patience = min(patience, LATER_SECONDS) if hung else patience
             remaining = {entrypoint: flows[entrypoint] for entrypoint in remaining if entrypoint not in found}
     return found
 
 
-def _ask(root: Path, flows: Mapping[str, Mapping[str, str]], patience: float) -> dict[str, Loaded]:
-    """Have a child import flows until it ends; when it ends early, the first without an answer is what ended it."""
+def _ask(root: Path, flows: Mapping[str, Mapping[str, str]], patience: float) -> tuple[dict[str, Loaded], bool]:
+    """Have a child import flows until it ends; when it ends early, the first without an answer is what ended it.
+
+    Returns:
+        What it found, and whether an import hung.
+    """
     importer = _importer.get()
     assert importer is not None  # noqa: S101  # our only caller keeps one at hand
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
@@ -163,32 +170,53 @@ def _ask(root: Path, flows: Mapping[str, Mapping[str, str]], patience: float) ->
     importer.requests.write(json.dumps(request).encode() + b"\n")
     importer.requests.flush()
     found: dict[str, Loaded] = {}
-    child = late = None
-    while True:
-        with _deadline(child, patience + SHORTEST_SECONDS) as expired:
-            answer = _answer(importer.answers.readline())
-        late = late or expired.is_set()
-        child = answer.get("child", child)
-        if answer.get("entrypoint") in flows:
-            place = Place(**answer["place"]) if answer.get("place") else None
-            found[answer["entrypoint"]] = Loaded(answer.get("schema"), answer.get("error", ""), place)
-        if "ended" in answer:
-            break
-    if culprit := next((entrypoint for entrypoint in flows if entrypoint not in found), None):
-        ended = f"ends Python (exit code {answer['ended']})" if answer["ended"] else "writes where it has no business"
-        found[culprit] = Loaded(None, f"importing it {_too_long(patience) if late else ended}")
-    return found
-
-
-def _answer(line: bytes) -> Mapping[str, Any]:
-    """Return what an importer says; nothing where code that it imported wrote in between."""
+    child: int | None = None
+    late = hung = False
+    ended: int | None = None
     try:
-        answer = json.loads(line)
-    except ValueError:
-        if not line:
-            raise
-        return {}
-    return answer if isinstance(answer, dict) else {}
+        while ended is None:
+            with _deadline(child, patience + GRACE_SECONDS) as expired:
+                answer = _read(importer.answers)
+            late, hung = late or expired.is_set(), hung or answer.hung
+            child, ended = child or answer.child, answer.ended
+            if answer.entrypoint in flows:
+                found[answer.entrypoint] = Loaded(answer.parameters, answer.error, answer.place)
+    finally:
+        if child and ended is None:  # we are interrupted
+            _kill(child)
+    if culprit := next((entrypoint for entrypoint in flows if entrypoint not in found), None):
+        reason = f"ends Python (exit code {ended})" if ended else "writes where it has no business"
+        found[culprit] = Loaded(None, f"importing it {_too_long(patience) if late else reason}")
+    return found, late or hung
+
+
+class _Answer(Model):
+    """A line that an importer writes; what it imports may write others."""
+
+    child: int | None = None
+    entrypoint: str = ""
+    parameters: dict[str, Any] | None = None
+    error: str = ""
+    place: Place | None = None
+    hung: bool = False
+    ended: int | None = None
+
+
+def _read(answers: IO[bytes]) -> _Answer:
+    """Read one answer; an empty one where code that was imported wrote in between."""
+    line = answers.readline()
+    if not line:
+        raise EOFError("the process that imports flows has ended")
+    try:
+        return _Answer.model_validate_json(line)
+    except pydantic.ValidationError:
+        return _Answer()
+
+
+def _kill(child: int) -> None:
+    """End a child, which leads its session, and all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
 
 
 def _too_long(seconds: float) -> str:
@@ -202,8 +230,8 @@ def _deadline(child: int | None, seconds: float) -> Iterator[threading.Event]:
 
     def end() -> None:
         late.set()
-        with suppress(ProcessLookupError):
-            os.kill(child or 0, signal.SIGKILL)
+        if child:
+            _kill(child)
 
     timer = threading.Timer(seconds, end)
     if child:
@@ -239,8 +267,7 @@ def _serve(requests: int, answers: int) -> None:
                 finally:
                     os._exit(code if isinstance(code, int) else 1)  # whatever threads the flows have started
             _, status = os.waitpid(child, 0)
-            with suppress(ProcessLookupError):  # what flows started ends with it
-                os.killpg(child, signal.SIGKILL)
+            _kill(child)
             answered.write(_line({"ended": os.waitstatus_to_exitcode(status)}))
     os._exit(0)
 
@@ -259,13 +286,12 @@ def _answer_all(request: Mapping[str, Any], answers: IO[bytes]) -> int:
         for entrypoint, variables in request["flows"].items():
             os.environ.clear()
             os.environ.update(shell | variables)
-            begun = time.monotonic()
             loaded = _load(entrypoint, patience)
             if os.getpid() != child:  # a copy that the flow's code has made
                 os._exit(0)
             answers.write(_line({"entrypoint": entrypoint, **loaded}))
-            if time.monotonic() - begun > patience:
-                patience = SHORTEST_SECONDS
+            if "hung" in loaded:
+                patience = min(patience, LATER_SECONDS)
             _forget_modules_of(Path(root), libraries)
     return 0
 
@@ -288,7 +314,7 @@ def _load(entrypoint: str, patience: float) -> dict[str, Any]:
     try:
         return _loaded(entrypoint)
     except _TakesTooLong as error:
-        return {"error": f"importing it {_too_long(patience)}", "place": _place(error)}
+        return {"error": f"importing it {_too_long(patience)}", "place": _place(error), "hung": True}
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -300,7 +326,7 @@ def _loaded(entrypoint: str) -> dict[str, Any]:
     for from_source in (False, True):  # as stock Prefect, which reads the source of what it cannot import
         try:
             flow: Flow[..., Any] = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=from_source)
-            return {**reason, "schema": flow.parameters.model_dump(mode="json", exclude_unset=True)}
+            return {**reason, "parameters": flow.parameters.model_dump(mode="json", exclude_unset=True)}
         except Exception as error:  # noqa: BLE001, PERF203  # whatever a flow's code raises is an answer
             cause = error.__cause__ or getattr(error, "user_exc", None) or error
             said = f"{type(cause).__name__}: {cause}".splitlines()[0]

@@ -121,7 +121,7 @@ class Lock:
         limit = self.store.find_limit(deploy_lock(self.ownership))
         others = _other_writers(self.store, self.ownership, self.run_id)
         if others:
-            self.lost = f"{described_writers(others)}, has it"
+            self.lost = f"it is held by {described_writers(others)}"
         elif limit is None or limit.id != self.limit_id:
             self.lost = "it was freed, by `unlock` or by a run to which this one seemed dead"
         elif not renewed:

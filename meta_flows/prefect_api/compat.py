@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from inspect import signature
 from typing import Any
 
@@ -96,6 +97,7 @@ def scheduler_schedules() -> Any:
 
 def load_schema_tools() -> None:
     """Import what `schema_errors` needs: it brings SQLAlchemy along, which takes 0.4 s."""
+    import_module("prefect.utilities.schema_tools")
 
 
 def schema_errors(values: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import prefect
@@ -95,14 +96,18 @@ def test_work_pools_have_a_job_template_by_default() -> None:
 
 
 def test_misfits_are_found_by_path_and_what_is_missing_does_not_count() -> None:
-    compat.load_schema_tools()
-
     @flow
     def load(count: Annotated[int, "how many"], missing: str) -> None: ...
 
     [error] = compat.schema_errors({"count": "many"}, load.parameters.model_dump(mode="json"))
     assert list(error.absolute_path) == ["count"]
     assert error.message
+
+
+def test_the_tools_for_schemas_are_loaded_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "prefect.utilities.schema_tools", raising=False)
+    compat.load_schema_tools()
+    assert "prefect.utilities.schema_tools" in sys.modules
 
 
 def test_errors_of_an_engine_are_told_apart() -> None:
