@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     docker_registry: str | None = None
     docker_namespace: str | None = None
     docker_tag: str | None = None
-    deploy_lock_seconds: float = 60
+    deploy_lock_seconds: float = 90
     browser_path: Path | None = None
 
 

@@ -1,9 +1,12 @@
 """One writer per environment, on whatever machine: a global concurrency limit with a single slot.
 
-The slot is leased for a minute and renewed while its holder lives, so one that was killed gives it back. The limit does
-not tell who holds it; the run that writes therefore carries a tag, and is touched while it lives. A slot that is taken
-while no live run has the tag was leaked (the server forgets leases when it restarts) or was given to an acquire whose
-answer was lost: it is freed.
+The slot is leased and renewed while its holder lives, so one that was killed gives it back. The limit does not tell who
+holds it; the run that writes therefore carries a tag, and is touched while it lives. A slot that is taken while no live
+run has the tag was leaked (the server forgets leases when it restarts) or was given to an acquire whose answer was
+lost: it is freed.
+
+A lease outlives the 60 seconds for which a whole Prefect server on SQLite can stand still: in its event loop Python's
+garbage collector waits for a connection, while that waits (`busy_timeout`) for a transaction of the same event loop.
 
 The server knows no fencing: a request of a holder that was asleep is taken although its lease ran out. So a holder
 asks before each write whether it still is one: the server renews its lease, or that is young enough still. Once it was
@@ -36,16 +39,16 @@ class Timing(NamedTuple):
         nameless: How long a slot may be taken by no run: a holder needs a moment to tag its own.
     """
 
-    lease: float = 60
+    lease: float = 90
     poll: float = 1
     beat: float = 15
-    silent: float = 60
+    silent: float = 90
     nameless: float = 10
 
     @classmethod
     def of(cls, lease: float) -> Timing:
         """Everything in proportion to a lease."""
-        return cls(lease, min(1, lease / 60), lease / 4, lease, lease / 6)
+        return cls(lease, min(1, lease / 90), lease / 6, lease, lease / 9)
 
 
 Clock = Callable[[], float]

@@ -23,7 +23,7 @@ COMMANDS = {
     "clean": ("clean", "--json"),
     "reconcile": ("reconcile", "--json", "--policy", "repair"),
 }
-LOCK_SECONDS = 2
+LOCK_SECONDS = 3
 """After how long a run counts its lock as lost here."""
 
 

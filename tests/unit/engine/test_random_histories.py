@@ -81,7 +81,7 @@ class Histories(RuleBasedStateMachine):
 
         def fate(call: Call) -> Fate:
             if call.number == number and call.name != "update_release":
-                self.world.pass_time(90)
+                self.world.pass_time(100)
                 others.append(self.world.deploy(theirs))
             return PASS
 

@@ -27,7 +27,6 @@ from tests.trees import build_tree
 
 T = TypeVar("T")
 
-TIMING = Timing(lease=60, poll=1, beat=15, silent=60, nameless=10)
 OURS = ["environment:development", "project:shop"]
 
 
@@ -185,7 +184,7 @@ class World:
             tags=[],
             wait=self.environment.lock_wait,
             on_wait=lambda _: None,
-            timing=TIMING,
+            timing=Timing(),
             clock=lambda: self.server.clock,
             sleep=self.pass_time,
             heartbeat=False,
