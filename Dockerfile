@@ -1,5 +1,5 @@
 # The system's own image: servers, background services and workers of docker-compose.yml all run it.
-ARG BASE_IMAGE=python:3.12-slim
+ARG BASE_IMAGE=python:3.12.11-slim
 
 FROM ${BASE_IMAGE} AS build
 RUN python -m venv /opt/meta-flows

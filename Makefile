@@ -104,12 +104,14 @@ server-stop: $(VENV)/run ## stop the server that `make server` or `make deploy-a
 	@$(META_FLOWS) server stop $(if $(ENV),--environment $(ENV))
 
 # What the stack cannot know by itself, where .env does not say it yet.
-STACK = "POSTGRES_PASSWORD=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" "REPOSITORY=$(CURDIR)" \
-	"WORKER_USER=$$(id -u):$$(id -g)" "DOCKER_GID=$$(stat -Lc %g /var/run/docker.sock)"
+STACK = "POSTGRES_PASSWORD=$(RANDOM)" "REDIS_PASSWORD=$(RANDOM)" "PREFECT_API_AUTH_STRING=prefect:$(RANDOM)" \
+	"REPOSITORY=$(CURDIR)" "WORKER_USER=$$(id -u):$$(id -g)" "DOCKER_GID=$$(stat -Lc %g /var/run/docker.sock)"
+RANDOM = $$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
 
 .PHONY: up down logs
 up: ## start the whole stack in containers, or bring it up to date: http://127.0.0.1:4200
 	@umask 077; for each in $(STACK); do grep -qs "^$${each%%=*}=." .env || echo "$$each" >>.env; done
+	@find .env -perm /077 -exec echo "warning: others can read the passwords in .env: chmod 600 .env" \; >&2
 	@docker compose up --detach --build --wait
 
 down: ## stop the stack; what it has stored stays

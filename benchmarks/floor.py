@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.server import Server
+from benchmarks.server import PATIENCE, Server
 from meta_flows.resources.deployment import STATED_FIELDS
 
 PREFIX = "floor-"
@@ -21,7 +21,7 @@ def measure_floor(server: Server, project: str) -> float:
         Seconds that the creations took: two requests each, one for the flow and one for the deployment.
     """
     bodies = [_body(found) for found in server.deployments(project)]
-    with httpx.Client(base_url=server.api_url, timeout=60) as api:
+    with httpx.Client(base_url=server.api_url, timeout=PATIENCE) as api:
         names = {flow["id"]: flow["name"] for flow in server.flows()}
         begun, created = time.monotonic(), []
         for flow_id, body in bodies:

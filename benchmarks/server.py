@@ -21,6 +21,8 @@ import httpx
 Database = Literal["sqlite", "postgresql"]
 
 START_SECONDS = 120
+PATIENCE = 180
+"""How long an answer may take, in seconds: on SQLite a busy server can stand still for 60."""
 SETTLED_SECONDS = 8
 """How long no run may have been scheduled before the scheduler counts as done; it looks every five seconds."""
 
@@ -57,7 +59,9 @@ class Server(NamedTuple):
     def apply_seconds(self) -> float:
         """How long the newest deploy of many changes wrote, by its own task run."""
         found = {"task_runs": {"name": {"like_": "apply % changes"}}, "sort": "END_TIME_DESC", "limit": 1}
-        [newest] = httpx.post(f"{self.api_url}/task_runs/filter", json=found, timeout=60).raise_for_status().json()
+        [newest] = (
+            httpx.post(f"{self.api_url}/task_runs/filter", json=found, timeout=PATIENCE).raise_for_status().json()
+        )
         return float(newest["total_run_time"])
 
     def scheduled_runs(self, *projects: str) -> dict[str, str]:
@@ -81,7 +85,7 @@ class Server(NamedTuple):
         offset, limit = 0, 200
         while True:
             url = f"{self.api_url}/{collection}/filter"
-            answer = httpx.post(url, json={"offset": offset, "limit": limit, **body}, timeout=60)
+            answer = httpx.post(url, json={"offset": offset, "limit": limit, **body}, timeout=PATIENCE)
             page = answer.raise_for_status().json()
             yield from page
             if len(page) < limit:

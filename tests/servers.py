@@ -43,10 +43,11 @@ class Server:
 
     Attributes:
         api_url: Where its API is.
+        auth: User and password that it wants, if it wants any.
     """
 
-    def __init__(self, api_url: str) -> None:
-        self.api_url = api_url
+    def __init__(self, api_url: str, auth: tuple[str, str] | None = None) -> None:
+        self.api_url, self.auth = api_url, auth
 
     def get(self, path: str) -> Any:
         """The API's raw answer to a GET."""
@@ -69,7 +70,7 @@ class Server:
         """The answer, once SQLite is not locked by something else (503)."""
 
         def answered() -> httpx.Response | None:
-            response = CLIENT.request(method, f"{self.api_url}{path}", json=body)
+            response = CLIENT.request(method, f"{self.api_url}{path}", json=body, auth=self.auth)
             return None if response.status_code == 503 else response
 
         return wait_until(answered).raise_for_status()

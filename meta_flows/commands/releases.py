@@ -86,6 +86,9 @@ def unlock(
             err.print(Text(f"{target.name} is being written to by {engine.described_writers(holders)}"))
             if not yes and not (err.is_terminal and Confirm.ask("Is it gone for good?", console=err, default=False)):
                 raise refuse("MF901", detail="unlocking needs a yes: on a terminal, or with --yes")
+            if engine.read_lock(store, target.ownership) != (True, holders):
+                detail = f"the lock of {target.name} has another holder now, or its holder is alive"
+                raise refuse("MF901", detail=detail)
             engine.free(store, target.ownership)
     if common.json:
         print_json({"environment": target.name, "unlocked": held, "holders": [run.name for run in holders]})

@@ -96,7 +96,8 @@ def worker_start(
     """Run a worker for each of the environment's work pools, until stopped."""
     with connect(environment, root=common.root, api_url=api_url) as target:
         server = choose_server(target.name, target.prefect_api_url, api_url)
-        pools = {pool.name: pool.type for name, pool in target.work_pools.items() if not kind or name in kind}
+        chosen = [target.work_pools[name] for name in kind if name in target.work_pools] if kind else target.pools
+        pools = {pool.name: pool.type for pool in chosen}
         if not pools:
             raise refuse("MF210", kind=", ".join(kind), missing=f"a work pool in environment {target.name}")
         return processes.run_workers(pools.items(), server.api_url)

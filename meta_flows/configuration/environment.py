@@ -129,7 +129,7 @@ class Registration(Section):
 
     work_pool: str | None = None
     """Work pool whose worker has the repository and, where images are built, a Docker engine; that of python unless
-    stated."""
+    stated. Where it is missing, it is created for processes."""
     job_variables: dict[str, Any] = Field(default_factory=dict)
     """Variables of that work pool's job template."""
     qualifier: Slug | None = None
@@ -221,6 +221,12 @@ class Environment(Resolved):
     name more."""
     schedules_active: bool | None = None
     """Whether schedules run; unless stated they do when they are created, and then stay as an operator leaves them."""
+
+    @property
+    def pools(self) -> tuple[WorkPool, ...]:
+        """The work pools of all kinds, and the meta-flows' own if they have one."""
+        own, declared = self.registration.work_pool, tuple(self.work_pools.values())
+        return (*declared, WorkPool(name=own)) if own and own not in {pool.name for pool in declared} else declared
 
     def place_of_pool(self, name: str) -> Place | None:
         """Where a work pool is stated."""

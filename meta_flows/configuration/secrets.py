@@ -25,14 +25,16 @@ _SUSPICIOUS = re.compile(r"(^|_)(KEYS?|TOKENS|AUTH|AUTHORIZATION|JWT|COOKIE|SALT
 _OPEN = re.compile(r"(^|_)(COMMIT|SHA|REVISION|DIGEST|HASH|CHECKSUM|ETAG|PUBLIC|ID|VERSION)(_|$)")
 _ABOUT_A_SECRET = re.compile(
     r"""^(MAX|MIN|NUM|USE|HAS|ENABLE)_ | _(FILE|PATH|DIR|FOLDER|URL|URI|ENDPOINT|HOST|PORT|NAME|ID|HEADER|FIELD|COLUMN
-    |BLOCK|LENGTH|LIMIT|COUNT|SIZE|DAYS|HOURS|MINUTES|SECONDS|TTL|TIMEOUT|EXPIRY|TYPE|MODE|ENABLED|REQUIRED|POLICY
-    |ALGORITHM|FORMAT|VERSION|MODEL)$""",
+    |BLOCK|LENGTH|LIMIT|COUNT|SIZE|BUDGET|DAYS|HOURS|MINUTES|SECONDS|TTL|TIMEOUT|EXPIRY|TYPE|MODE|METHOD|ENABLED
+    |REQUIRED|POLICY|ALGORITHM|FORMAT|VERSION|MODEL|ENV|PARAMETER|ALIAS|ARN|BACKEND|PROVIDER|STORE|IP|USER|USERNAME)$""",
     re.VERBOSE,
 )
 
 _FILLED_IN_LATER = re.compile(r"\{\{.*?\}\}|\$\{\w+\}|\$\w+$", re.DOTALL)
 _BLOCK = re.compile(r"\{\{\s*prefect\.blocks\.")
 _FLAG = re.compile(r"(?i)true|false|yes|no|on|off|none|null")
+_WHERE_IT_IS = re.compile(r"arn:|vault:|projects/[^/]+/secrets/")
+"""What begins so is the address of a secret in a store."""
 _NAMED_RANDOM = re.compile(r"(?i)\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(sha\d+|md5):[0-9a-f]+")
 _NO_SECRET = re.compile(r"[/~.]|[A-Za-z]:\\|\w+://")
 _KNOWN = re.compile(
@@ -43,8 +45,9 @@ _KNOWN = re.compile(
     | \bsk-[\w-]{16} | \b[rs]k_(live|test)_\w{8}                 # OpenAI, Anthropic, Stripe
     | \bAIza[\w-]{30} | \bpn[ub]_\w{16} | \bnpm_\w{20} | \bpypi-[\w-]{20} | \bhf_\w{20}
     | \beyJ[\w-]{8,}\.[\w-]{8}                                   # JSON web token
-    | (?i:\b(bearer|basic)\ +[\w+/=.~-]{8})
-    | ://[^/\s:@]*:[^/\s@]+@ | \bhttps?://[^/\s@]+@             # user:password@host, token@host
+    | \b(?i:bearer|basic)\ +(?=[\w+/=.~-]*[0-9=])[\w+/=.~-]{8} # neither `Basic authentication` nor `Bearer TOKEN`
+    | (?i:\bauthorization\b\W+(bearer|basic)\ +[\w+/=.~-]{8})
+    | ://[^/\s:@]*:[^/\s@]+@ | \bhttps?://(?!git@)[^/\s@]+@     # user:password@host, token@host
     | --[\w-]*(?i:password|passwd|secret|token|api-?key)             # an option: neither `--token FILE` nor a sentence
       (=|\ +(?=\S*[^\sA-Za-z.,;:)'"]))(?![A-Z_]+(\s|$))[^\s=-]
     | (?i:\b(password|passwd|pwd|secret|token|sig|signature|api_?key|access_?key|accountkey)=[^&;\s])
@@ -76,7 +79,7 @@ def _looks_secret(name: str, value: str) -> bool:
     text = _FILLED_IN_LATER.sub("", value).strip()
     name = name.removesuffix(".default").rpartition(".")[2]
     name = "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)).upper()
-    if not text or _FLAG.fullmatch(text):
+    if not text or _FLAG.fullmatch(text) or _WHERE_IT_IS.match(text):
         return False
     longest = _LONG_AND_SUSPICIOUS if _SUSPICIOUS.search(name) else _LONG
     random = not _OPEN.search(name) and any(_is_random(part, longest) for part in re.split(r"[\s,;|]+", text))

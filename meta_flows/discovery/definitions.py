@@ -80,7 +80,7 @@ def out_of_reach(path: str, tree: ast.Module) -> Iterator[ValidationError]:
 def _started_on_import(
     path: str, tree: ast.Module, flows: Collection[str], names: dict[str, str]
 ) -> Iterator[ValidationError]:
-    """Calls that run, serve or deploy a flow when the file is imported.
+    """Calls that run, serve or deploy a flow when the file is imported, by way of other functions of it or not.
 
     Args:
         path: Where the file stands.
@@ -88,29 +88,50 @@ def _started_on_import(
         flows: The functions of its flows.
         names: What is bound to something importable, by qualified name.
     """
-    for call in _calls_on_import(tree):
+    inside = {node.name: node.body for node in tree.body if isinstance(node, Function)}
+    started: dict[str, str] = {}
+    """What functions of the file start, by name."""
+
+    def start(call: ast.Call) -> str:
         function = call.func
         name = ast.unparse(function).partition("(")[0]
         root = name.partition(".")[0]
         starts = isinstance(function, ast.Attribute) and function.attr in ("serve", "deploy")
         of_flow = root in flows or names.get(root) in (*FLOW_DECORATORS, *FLOW_CLASSES)
         if name in flows or (starts and of_flow) or _qualified(function, names) in SERVING:
-            yield problem("MF119", Place(path=path, line=call.lineno, column=call.col_offset + 1), call=f"{name}(...)")
+            return f"{name}(...)"
+        return f"{name}(...), which calls {started[name]}" if name in started else ""
+
+    calls = {name: [call for each in body for call in _calls_on_import(each)] for name, body in inside.items()}
+    while found := {
+        name: what
+        for name, each in calls.items()
+        if name not in started and (what := next(filter(None, map(start, each)), ""))
+    }:
+        started |= found
+    for call in _calls_on_import(tree):
+        if what := start(call):
+            yield problem("MF119", Place(path=path, line=call.lineno, column=call.col_offset + 1), call=what)
 
 
 def _calls_on_import(node: ast.AST) -> Iterator[ast.Call]:
     """The calls below a node that happen when the file is imported, and not later in a function."""
+    unreached: Sequence[ast.AST] = ()
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
             return
-        case ast.If(test, _, orelse) if not _runs_on_import(test):
-            for statement in orelse:
-                yield from _calls_on_import(statement)
-            return
+        case ast.If() | ast.IfExp():
+            branches: dict[bool | None, Any] = {False: node.body, True: node.orelse, None: []}
+            branch = branches[_holds_on_import(node.test)]
+            unreached = branch if isinstance(branch, list) else [branch]
+        case ast.BoolOp(ast.And(), values):
+            reached = [_holds_on_import(value) is not False for value in values]
+            unreached = values[reached.index(False) :] if False in reached else ()
         case ast.Call():
             yield node
     for child in ast.iter_child_nodes(node):
-        yield from _calls_on_import(child)
+        if child not in unreached:
+            yield from _calls_on_import(child)
 
 
 def module_path(path: str) -> str:
@@ -166,7 +187,7 @@ def _definitions(  # noqa: PLR0912 - a case for each kind of statement
                 names[name] = _qualified(value, names)
             case _:
                 for block in blocks(node):
-                    if isinstance(node, ast.If) and block is node.body and not _runs_on_import(node.test):
+                    if isinstance(node, ast.If) and _holds_on_import(node.test) is (block is not node.body):
                         continue
                     inner = dict(names)
                     yield from _definitions(block, inner, owner)
@@ -174,13 +195,21 @@ def _definitions(  # noqa: PLR0912 - a case for each kind of statement
                     names |= {name: value for name, value in inner.items() if value.startswith("prefect")}
 
 
-def _runs_on_import(test: ast.expr) -> bool:
+def _holds_on_import(test: ast.expr) -> bool | None:
+    """Whether a condition holds when the file is imported and not run; None if that is not known."""
     match test:
         case ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
             return False
-        case ast.Compare(ast.Name("__name__") | ast.Constant("__main__"), [ast.Eq()], [ast.Name() | ast.Constant()]):
-            return False
-    return True
+        case ast.UnaryOp(ast.Not(), operand):
+            inner = _holds_on_import(operand)
+            return None if inner is None else not inner
+        case ast.BoolOp(ast.And(), values):
+            return False if False in map(_holds_on_import, values) else None
+        case ast.Compare(ast.Name("__name__"), [operator], [ast.Constant() | ast.Tuple() | ast.List() | ast.Set()]) | (
+            ast.Compare(ast.Constant("__main__"), [operator], [ast.Name("__name__")])
+        ):
+            return {ast.Eq: False, ast.In: False, ast.NotEq: True, ast.NotIn: True}.get(type(operator))
+    return None
 
 
 def _qualified(node: ast.expr | None, names: dict[str, str]) -> str:

@@ -135,4 +135,4 @@ def check_workers(api: Api, environment: Environment) -> Iterator[str | Validati
 
 
 def _pools(environment: Environment) -> set[str]:
-    return {pool.name for pool in environment.work_pools.values()}
+    return {pool.name for pool in environment.pools}

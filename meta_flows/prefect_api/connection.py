@@ -109,7 +109,7 @@ def connected(api_url: str) -> Iterator[None]:
     """
     with speaking_plainly(api_url):
         ensure_no_older(api_url, check(api_url))
-        updates = {PREFECT_API_URL: api_url, **_links(api_url), **_no_heartbeat(), **_retries()}
+        updates = {PREFECT_API_URL: api_url, **_links(api_url), **_no_heartbeat(), **_retries(), **_key_of_the_shell()}
         with temporary_settings(updates=updates):  # once: each takes 0.1 s
             token = _connected_to.set(api_url)
             try:
@@ -153,6 +153,15 @@ def _retries() -> dict[Any, int]:
     """The setting of how often requests are tried again, unless the user has set it."""
     chosen = "max_retries" in get_current_settings().client.model_fields_set
     return {} if chosen else {settings.PREFECT_CLIENT_MAX_RETRIES: RETRIES}
+
+
+def _key_of_the_shell() -> dict[Any, None]:
+    """The setting that lets an API key from the shell go before a password from a file, such as a stack's `.env`.
+
+    Prefect prefers the password wherever it is from, and would show it to a server that it is not for.
+    """
+    said = "PREFECT_API_KEY" in os.environ and "PREFECT_API_AUTH_STRING" not in os.environ
+    return {settings.PREFECT_API_AUTH_STRING: None} if said else {}
 
 
 def check(api_url: str) -> str:

@@ -18,10 +18,7 @@ Pools = Mapping[str, Resource]
 
 def environment_pools(environment: Environment) -> Pools:
     """What the environment's file declares of work pools, by address."""
-    pools = (
-        Resource(type="work_pool", name=pool.name, kind=pool.type, spec=pool.spec)
-        for pool in environment.work_pools.values()
-    )
+    pools = (Resource(type="work_pool", name=pool.name, kind=pool.type, spec=pool.spec) for pool in environment.pools)
     return {item.address: item for item in pools}
 
 

@@ -94,16 +94,10 @@ def propose_registration(context: Context, wanted: tuple[Resource, ...]) -> Prop
     """Plan to register the meta-flows; one that this version no longer has goes.
 
     Raises:
-        MetaFlowsError: MF410, they are to run in a work pool that neither exists nor belongs to the environment; MF523,
-            other deployments have their names.
+        MetaFlowsError: MF523, other deployments have their names.
     """
     registry = context.environment
-    pools = {item.spec["work_pool_name"] for item in wanted} - {pool.name for pool in registry.work_pools.values()}
-    addresses = {item.address for item in wanted} | {f"work_pool/{pool}" for pool in pools}
-    observed = observe_others(context, observe(context), addresses)
-    for pool in sorted(pools):
-        if f"work_pool/{pool}" not in observed.live:
-            raise refuse("MF410", pool=pool, suggestion="")
+    observed = observe_others(context, observe(context), {item.address for item in wanted})
     policy = planning.Policy(prune=planning.Prune(wanted=registry.project_stated, limit=1.0))
     made = plan_pools(context, missing_pools(registry, observed), observed, wanted)
     plan = plan_changes(context, wanted, observed, policy, made)

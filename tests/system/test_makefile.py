@@ -85,7 +85,7 @@ def test_discover_flows_prints_the_listing_and_needs_no_server(checkout: Checkou
     assert done.stdout.splitlines()[:5] == [
         "Discovering flows in flows/ directory...",
         "✗ flows/broken/workflow.py - SyntaxError: invalid syntax (line 1)",
-        "    MF101: Mend the syntax; `python -m py_compile flows/broken/workflow.py` shows the same error.",
+        "    MF101: Fix the syntax; `python -m py_compile flows/broken/workflow.py` shows the same error.",
         "✓ flows/rpa1/workflow.py - RPA1ProcessingFlow",
         "✓ flows/rpa2/workflow.py - RPA2ProcessingFlow",
     ]

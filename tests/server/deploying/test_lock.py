@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from rich.prompt import Confirm
 
+from meta_flows.commands.output import PlainConsole
 from meta_flows.engine import Timing, deploy_lock
 from meta_flows.models import Ownership
 from tests.servers import Server, started_server
@@ -82,6 +84,23 @@ def test_unlock_names_the_holder_and_frees_the_environment(held: tuple[Shop, dic
     assert (freed["unlocked"], freed["holders"]) == (True, [writer["name"]])
     assert shop.deploy()["state"] == "Deployed"
     assert state(shop, writer) == "Crashed"
+
+
+def test_unlock_leaves_a_holder_alone_that_shows_a_sign_of_life_while_it_asks(
+    held: tuple[Shop, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, writer = held
+
+    def yes(*_: Any, **__: Any) -> bool:
+        shop.server.patch(f"/flow_runs/{writer['id']}", {"tags": writer["tags"]})
+        return True
+
+    monkeypatch.setattr(PlainConsole, "is_terminal", True)
+    monkeypatch.setattr(Confirm, "ask", yes)
+    refused = shop.meta_flows("unlock")
+    assert refused.returncode == 2
+    assert "its holder is alive" in refused.stderr
+    assert shop.meta_flows("deploy").returncode == 1
 
 
 def test_another_environment_does_not_wait(held: tuple[Shop, dict[str, Any]]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from prefect.settings import PREFECT_API_AUTH_STRING, get_current_settings, temporary_settings
 
+from meta_flows.prefect_api.connection import connected
 from tests.servers import free_port, started_server
 from tests.shops import Shop
 
@@ -194,3 +196,13 @@ def test_authentication_is_honoured_and_its_absence_named(shop: Shop, tmp_path_f
             assert "MF402" in done.stderr
             assert "Traceback" not in done.stderr
         shop.deploy(PREFECT_API_AUTH_STRING="admin:right")
+
+
+def test_a_key_of_the_shell_goes_before_a_password_of_a_file(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack's `.env` is for that stack; Prefect would show its password to every other server, too."""
+    for shell, shown in ({}, True), ({"PREFECT_API_KEY": "pnu_other"}, False):
+        for name, value in shell.items():
+            monkeypatch.setenv(name, value)
+        of_a_file = temporary_settings({PREFECT_API_AUTH_STRING: "stack:password"})
+        with of_a_file, connected(shop.server.api_url):
+            assert bool(get_current_settings().api.auth_string) == shown

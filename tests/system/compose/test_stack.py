@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -43,10 +44,17 @@ class Stack:
         self.root, self.settings = folder / "repository", folder / "settings"
         self.project, port = f"stack-{uuid.uuid4().hex[:8]}", free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self.server = Server(f"{self.url}/api")
-        environment = {"project": self.project, "prefect_api_url": self.server.api_url}
+        password = uuid.uuid4().hex
+        self.server = Server(f"{self.url}/api", ("prefect", password))
+        environment = {
+            "project": self.project,
+            "prefect_api_url": self.server.api_url,
+            "registration": {"work_pool": "staging-meta-flows"},
+        }
         settings = {
             "POSTGRES_PASSWORD": uuid.uuid4().hex,
+            "REDIS_PASSWORD": uuid.uuid4().hex,
+            "PREFECT_API_AUTH_STRING": f"prefect:{password}",
             "REPOSITORY": self.root,
             "WORKER_USER": f"{os.getuid()}:{os.getgid()}",
             "DOCKER_GID": Path("/var/run/docker.sock").stat().st_gid,
@@ -59,6 +67,8 @@ class Stack:
             self.root, {"environments/defaults.yaml": yaml.safe_dump(environment), "environments/staging.yaml": "{}"}
         )
         self.add_flow("a")
+        # `make up` writes it into the folder that its users are in, where Prefect's commands find it.
+        (self.root / ".env").write_text(f"PREFECT_API_AUTH_STRING=prefect:{password}\n")
 
     def add_flow(self, name: str) -> None:
         build_tree(self.root, {f"flows/{name}/workflow.py": FLOW.format(name=name)})
@@ -71,7 +81,7 @@ class Stack:
     def meta_flows(self, *words: str) -> subprocess.Popen[str]:
         """Start a command on this machine, as a user outside the stack does."""
         command = [sys.executable, "-m", "meta_flows", *words, "--environment", "staging", "--root", str(self.root)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def succeeds(self, *words: str) -> str:
         return end(self.meta_flows(*words))
@@ -128,6 +138,7 @@ def test_the_stack_comes_up_healthy_with_two_servers_behind_one_address(stack: S
     listed = stack.compose("ps", "--format", "{{.Service}} {{.Health}}")
     assert sorted(listed) == [
         "docker-worker healthy",
+        "meta-flows-worker healthy",
         "postgres healthy",
         "prefect healthy",
         "redis healthy",
@@ -138,6 +149,50 @@ def test_the_stack_comes_up_healthy_with_two_servers_behind_one_address(stack: S
     ]
     assert httpx.get(f"{stack.url}/ui-settings").json()["api_url"] == stack.server.api_url
     assert httpx.get(stack.url, follow_redirects=True).status_code == 200
+
+
+def test_nothing_answers_without_the_password_and_no_other_page_may_call(stack: Stack) -> None:
+    path = f"{stack.server.api_url}/deployments/filter"
+    assert httpx.post(path, json={}).status_code == 401
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    allowed = {
+        origin: httpx.options(path, headers={"Origin": origin, **asked}).headers.get("access-control-allow-origin")
+        for origin in (stack.url, "https://elsewhere.example")
+    }
+    assert allowed == {stack.url: stack.url, "https://elsewhere.example": None}
+    assert httpx.get(f"{stack.url}/ui-settings").json()["auth"] == "BASIC"
+    refused = subprocess.run(
+        ["docker", "compose", "--env-file", os.devnull, "--file", str(HERE / "docker-compose.yml"), "config"],
+        env={
+            "PATH": os.environ["PATH"],
+            "POSTGRES_PASSWORD": "a",
+            "REDIS_PASSWORD": "b",
+            "REPOSITORY": "/c",
+            "BIND": "0.0.0.0",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode
+    assert "PREFECT_API_AUTH_STRING" in refused.stderr
+
+
+def test_only_what_builds_images_or_starts_containers_has_the_docker_socket(stack: Stack) -> None:
+    found: dict[str, dict[str, Any]] = {}
+    for container in stack.compose("ps", "--all", "--quiet"):
+        [seen] = json.loads("\n".join(docker("inspect", container)))
+        found[seen["Config"]["Labels"]["com.docker.compose.service"]] = seen
+    sockets = {name for name, seen in found.items() if any("docker.sock" in each["Source"] for each in seen["Mounts"])}
+    assert sockets == {"meta-flows-worker", "docker-worker"}
+    for name, seen in found.items():
+        host = seen["HostConfig"]
+        assert host["CapDrop"] == ["ALL"], name
+        assert not host["CapAdd"], name
+        assert "no-new-privileges:true" in host["SecurityOpt"], name
+        assert seen["Config"]["User"] not in ("", "0", "root"), name
+    writable = {name for name, seen in found.items() if not seen["HostConfig"]["ReadonlyRootfs"]}
+    assert writable == {"meta-flows-worker", "worker", "prefect"}
 
 
 def test_what_is_deployed_from_this_machine_runs_on_the_stack_s_worker(stack: Stack) -> None:
@@ -166,6 +221,37 @@ def test_a_flow_container_reaches_the_server_over_the_stack_s_network(stack: Sta
         },
     }
     assert stack.run(stack.server.post("/deployments/", body))["type"] == "COMPLETED"
+
+
+def test_flow_containers_reach_the_api_and_nothing_else_of_the_stack(stack: Stack) -> None:
+    services = {
+        "prefect": 4200,
+        "server": 4200,
+        "postgres": 5432,
+        "redis": 6379,
+        "worker": 8080,
+        "meta-flows-worker": 8080,
+    }
+    tried = f"""
+import socket
+for name, port in {services}.items():
+    try:
+        socket.create_connection((name, port), 3).close()
+        print(name)
+    except OSError:
+        pass
+"""
+    inside = ("run", "--rm", "--network", stack.project, "meta-flows:test", "python", "-c", tried)
+    assert docker(*inside) == ["prefect"]
+
+
+def test_operators_sign_in_and_see_their_deployments(stack: Stack) -> None:
+    assert "staging is as it was released" in stack.succeeds("check-ui", "--browser")
+
+
+def test_redis_wants_its_password(stack: Stack) -> None:
+    refused, *_ = stack.compose("exec", "-T", "-e", "REDISCLI_AUTH=", "redis", "redis-cli", "ping")
+    assert refused == "NOAUTH Authentication required."
 
 
 def test_a_deploy_does_not_fail_when_a_server_is_lost_meanwhile(stack: Stack) -> None:

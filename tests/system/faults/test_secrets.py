@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Server
+from tests.servers import Command, Server, started_server
+from tests.shops import Shop
 from tests.system.faults.proxy import PASS, Fate, Proxy, Request, refused
 from tests.system.faults.scene import LIMITED, Scene
+from tests.unit.configuration.test_plain_secrets import DEVELOPMENT, FLOW, MARKER, PLACES, SALES
 from tests.waiting import wait_until
 
 MARK = "correct-horse-battery"
@@ -125,6 +127,52 @@ def test_no_secret_is_shown_anywhere(scene: Scene) -> None:
     env = live["job_variables"]["env"]
     assert env["DB_PASSWORD"] == "{{ prefect.blocks.secret." + scene.project + " }}"
     assert (env["API_TOKEN"], live["parameters"]["api_key"]) == (f"{MARK}-2", f"{MARK}-5"), "an operator's word stays"
+
+
+COMMANDS = (
+    ("discover", "--json"),
+    ("validate", "--json"),
+    ("validate", "--offline", "--verbose"),
+    ("plan", "--json"),
+    ("plan", "--out", "plan.json", "--markdown", "plan.md"),
+    ("build",),
+    ("config", "show"),
+    ("deploy", "--verbose"),
+    ("deploy", "--parameter", f'db={{"password": "{MARKER}"}}'),
+    ("register",),
+    ("status", "--json"),
+    ("reconcile",),
+    ("releases", "--json"),
+    ("doctor", "--json"),
+)
+
+
+@pytest.mark.parametrize("of_the_environment", [False, True])
+def test_what_is_refused_for_a_secret_leaves_no_trace_of_it(
+    tmp_path: Path, command: Command, of_the_environment: bool
+) -> None:
+    home = tmp_path / "server"
+    home.mkdir()
+    with started_server(home) as server:
+        shop = Shop(tmp_path / "shop", server, command)
+        fine = {"prefect_api_url": server.api_url, "project": shop.project}
+        if of_the_environment:
+            secret = [stated for file, stated, _ in PLACES.values() if file == DEVELOPMENT]
+            shop.write(DEVELOPMENT, {key: value for each in secret for key, value in each.items()} | fine)
+        else:
+            for number, (file, stated, _) in enumerate(PLACES.values()):
+                if file == SALES:
+                    shop.write(f"flows/place{number}/workflow.py", FLOW.replace("sales", f"place{number}"))
+                    shop.write(f"flows/place{number}/deployment.yaml", stated)
+        given = {path: path.read_bytes() for path in shop.root.rglob("*") if path.is_file()}
+        assert any(MARKER.encode() in content for content in given.values())
+        for words in COMMANDS:
+            done = shop.meta_flows(*words)
+            assert MARKER not in done.stdout + done.stderr, words
+        assert len(shop.live()) == (0 if of_the_environment else 3)
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert [path for path in written if MARKER.encode() in written[path] != given.get(path)] == []
+    assert home / "prefect.db" in written
 
 
 def broken(request: Request, path: str) -> Fate:

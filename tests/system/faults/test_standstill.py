@@ -1,5 +1,8 @@
-"""A Prefect server on SQLite that stands still as a whole, as busy ones do: Python's garbage collector, in the event
-loop, waits for a connection, which waits for a transaction of the same event loop until SQLite's timeout ends both."""
+"""A Prefect server on SQLite that stands still as a whole, as busy ones do.
+
+In the event loop Python's garbage collector waits for a connection, and that waits for a transaction of the same event
+loop, until SQLite's timeout ends both.
+"""
 
 from __future__ import annotations
 

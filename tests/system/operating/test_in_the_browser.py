@@ -154,6 +154,27 @@ def test_a_plan_is_approved_and_rejected_in_the_form_that_shows_it(screen: Scree
     assert desk.live()["a-python-dev"]["parameters"] == {"count": 2}
 
 
+HOSTILE = '<img src="/hostile.png"> <b>bold</b> [here](javascript:alert(1))'
+
+
+def test_what_others_wrote_is_shown_as_they_wrote_it_and_is_no_part_of_the_page(screen: Screen, worker: Worker) -> None:
+    desk = screen.desk
+    desk.deploy()
+    desk.write("environments/development.yaml", {"require_approval": True})
+    desk.write("flows/a/deployment.yaml", {"description": HOSTILE})
+    asked: list[str] = []
+    screen.page.on("request", lambda request: asked.append(request.url))
+    run = screen.deploy()
+    assert desk.settled(run) == "Suspended"
+    assert HOSTILE in screen.answer(run, approve=True, name="<b>Ada</b>", reason=HOSTILE)
+    assert desk.settled(run) == "Deployed"
+    report = screen.report(run)
+    assert HOSTILE in report
+    assert "<b>Ada</b>" in report
+    assert screen.page.get_by_role("link", name="here", exact=True).count() == 0
+    assert not [url for url in asked if "hostile.png" in url]
+
+
 def test_the_form_offers_what_there_is_and_keeps_its_environment(screen: Screen) -> None:
     screen.desk.register()
     screen.open_form("deploy-all-dev")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from meta_flows.configuration import load_environment
 from meta_flows.registration import META_FLOWS
 from tests.desks import Desk, refused
 from tests.servers import started_server
@@ -110,12 +111,13 @@ def test_a_meta_flow_that_this_version_no_longer_has_goes(desk: Desk, monkeypatc
     assert len(desk.registered()) == len(META_FLOWS) - 1
 
 
-def test_a_pool_that_neither_exists_nor_belongs_to_the_environment_is_refused(desk: Desk) -> None:
-    desk.write("environments/development.yaml", {"registration": {"work_pool": "nowhere"}})
-    done = desk.meta_flows("register")
-    assert done.returncode == 1
-    assert "MF410" in done.stderr
-    assert desk.registered() == {}
+def test_a_pool_of_their_own_is_made_where_it_is_missing_and_polled_with_the_others(desk: Desk) -> None:
+    own = f"{desk.project}-meta-flows"
+    desk.write("environments/development.yaml", {"registration": {"work_pool": own}})
+    desk.register()
+    assert desk.server.get(f"/work_pools/{own}")["type"] == "process"
+    assert {found["work_pool_name"] for found in desk.registered().values()} == {own}
+    assert {pool.name for pool in load_environment(desk.root, "development").pools} == {own, desk.pool}
 
 
 def test_names_that_somebody_else_has_are_refused_before_the_first_write(desk: Desk) -> None:
@@ -175,7 +177,7 @@ def test_stock_prefect_registers_the_same_from_our_prefect_yaml(desk: Desk) -> N
         desk.write(f"environments/{name}", {**content, "prefect_api_url": desk.server.api_url})
     desk.project = environments["defaults.yaml"]["project"]  # the server has no other registrations of this name
     desk.write("prefect.yaml", (HERE / "prefect.yaml").read_text())
-    names = ("dev-python", "staging-python", "prod-python")
+    names = ("dev-python", "staging-meta-flows", "prod-python")
     for pool in names:
         desk.server.post("/work_pools/", {"name": pool, "type": "process"})
     done = subprocess.run(

@@ -308,3 +308,10 @@ def test_metadata_holds_the_literal_arguments_as_json(tmp_path: Path) -> None:
         "nested": {"x": [1, {"2": "y"}]},
     }
     assert json.loads(json.dumps(metadata)) == metadata
+
+
+def test_functions_that_call_each_other_often_are_read_once(tmp_path: Path) -> None:
+    """Each calls the next one twice, the last one the flow: 2 ** 60 ways lead there."""
+    helpers = [f"def f{number}():\n    f{number + 1}()\n    f{number + 1}()\n" for number in range(60)]
+    source = "\n".join(["from prefect import flow\n@flow\ndef f60(): ...", *helpers, "f0()\n"])
+    assert [error.code for error in only(tmp_path, source).validation_errors] == ["MF119"]

@@ -25,7 +25,7 @@ from meta_flows.catalogue import catalogue
 from meta_flows.configuration import Selection
 from meta_flows.errors import MetaFlowsError
 from meta_flows.images.dockerfiles import INSTRUCTIONS
-from meta_flows.models import ValidationError
+from meta_flows.models import ValidationError, printable
 from meta_flows.offline import validate_deployments, validate_flows
 from tests.budgets import examples
 from tests.trees import build_tree
@@ -96,6 +96,7 @@ def assert_well_said(root: Path, found: Iterable[ValidationError]) -> None:
     for error in found:
         assert error.code in catalogue()
         assert error.message.strip()
+        assert printable(error.message) == error.message, "nothing in it moves a cursor or turns text around"
         assert error.remedy.strip()
         assert error.model_dump_json(), "it can be written, so it has no lone surrogate"
         if error.code == "MF109":  # that nothing is there is nowhere
@@ -152,6 +153,9 @@ def test_the_repository_that_all_begins_with_has_no_fault(tmp_path: Path) -> Non
     assert deployments_of(tmp_path) == Said((), 2)
 
 
+HIDDEN = ("\x1b[2J", "x\x07", "\u202egnp", "\u2066a")
+"""What would move a terminal's cursor, ring, or show text in another order than it has."""
+
 # Dockerfiles
 
 WORDS = st.sampled_from(
@@ -162,7 +166,20 @@ WORDS = st.sampled_from(
         *("--platform=$X", "--mount=type=secret,id=x", "AS", "as", "one", "two", "scratch", "python@sha256:00"),
         *("python:latest", "prefecthq/prefect:3", "<<EOF", "EOF", '["a", "b"]', '["flows/etl", "/app/flows/etl"]'),
         *('["\\ud800", "."]', "[1, {}]", "[", "]", "[" * 3000, "prefect", "-r", "requirements.txt", "pip", "install"),
-        *("&&", "DB_PASSWORD=hunter2", "1:1", "root", "http://x/y", "git@x:y.git", "#", "<", ">", "\u2028", "\ufeff"),
+        *(
+            "&&",
+            "DB_PASSWORD=hunter2",
+            "1:1",
+            "root",
+            "http://x/y",
+            "git@x:y.git",
+            "#",
+            "<",
+            ">",
+            "\u2028",
+            "\ufeff",
+            *HIDDEN,
+        ),
     ]
 )
 STARTS = st.sampled_from(
@@ -220,7 +237,24 @@ ENV_LINES = st.builds(
     st.sampled_from(["A", "A", "B", "lower", "'quoted'", "'", "a b", "DB_PASSWORD", "é", "", "A-B", "\0", "{A}", "1"]),
     st.sampled_from(["=", " = ", "", "==", ":"]),
     st.sampled_from(
-        ["", "1", "'x'", '"x"', '"', "'", '"\\', '"a\nb"', "$A", "${A:-x}", "{{ root }}", "x # y", "\\ud800", "é", "\0"]
+        [
+            "",
+            "1",
+            "'x'",
+            '"x"',
+            '"',
+            "'",
+            '"\\',
+            '"a\nb"',
+            "$A",
+            "${A:-x}",
+            "{{ root }}",
+            "x # y",
+            "\\ud800",
+            "é",
+            "\0",
+            *HIDDEN,
+        ]
     ),
     st.sampled_from(["\n", "\n", "\r\n", "\r", "", "\n\n", "\x0b"]),
 )
@@ -242,7 +276,7 @@ def test_no_env_file_makes_it_fail(tmp_path: Path, every: bytes, short: bytes, o
 VERSIONS = st.sampled_from(
     ["1", "1.0", "1.*", "2!1.0.post1.dev2+local.1", "foo", "", "3.8.8", "1.0rc1", "0", "9" * 30, "1.0.*", ">=2"]
 )
-NAMES = st.sampled_from(["prefect", "PyYAML", "pandsa", "pandsa", "pandsa", "x_y.z", "é", "-", "", "a b"])
+NAMES = st.sampled_from(["prefect", "PyYAML", "pandsa", "pandsa", "pandsa", "x_y.z", "é", "-", "", "a b", *HIDDEN])
 SPECIFIERS = st.lists(
     st.tuples(st.sampled_from(["==", "===", "~=", ">=", "<", "!=", "=", ">"]), VERSIONS).map("".join), max_size=3
 ).map(",".join)
@@ -549,7 +583,7 @@ OVERRIDES: dict[str, st.SearchStrategy[Any]] = {
     ),
     "schedules": st.lists(ONE_RULE, max_size=1) | st.lists(ONE_RULE | SCHEDULES, max_size=3) | ANYTHING,
     "parameters": st.dictionaries(st.sampled_from(["count", "cuont", "api_key"]), ANYTHING, max_size=2),
-    "tags": st.lists(st.sampled_from(["a", "project:x", "", "é", "{{ root }}"]), max_size=2) | ANYTHING,
+    "tags": st.lists(st.sampled_from(["a", "project:x", "", "é", "{{ root }}", *HIDDEN]), max_size=2) | ANYTHING,
     "description": st.text(max_size=9) | PLACEHOLDERS | ANYTHING,
     "concurrency_limit": st.integers() | ANYTHING,
     "job_variables": JOB_VARIABLES,
