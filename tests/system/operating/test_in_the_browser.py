@@ -154,7 +154,7 @@ def test_a_plan_is_approved_and_rejected_in_the_form_that_shows_it(screen: Scree
     assert desk.live()["a-python-dev"]["parameters"] == {"count": 2}
 
 
-HOSTILE = '<img src="/hostile.png"> <b>bold</b> [here](javascript:alert(1))'
+HOSTILE = "<img src=/hostile.png> <b>bold</b> [here](javascript:alert(1))"
 
 
 def test_what_others_wrote_is_shown_as_they_wrote_it_and_is_no_part_of_the_page(screen: Screen, worker: Worker) -> None:
