@@ -20,7 +20,7 @@ LEAVING_SECONDS = 10
 COMMANDS = {
     "discover": ("flows:discover", "List every flow, and what is wrong with it."),
     "validate": ("validating:validate", "Check flows, their configuration and their deployments, all at once."),
-    "doctor": ("doctor:doctor", "Say what is wrong with this installation, and how it is mended."),
+    "doctor": ("doctor:doctor", "Diagnose this installation, and suggest fixes."),
     "build": ("flows:build", "Write the deployments as a standard prefect.yaml."),
     "config show": ("configuration:show", "Print the resolved configuration, and where each value was said."),
     "plan": ("deploying:plan", "Say what a deploy would change, field by field."),

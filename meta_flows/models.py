@@ -24,7 +24,7 @@ def kebab(text: str) -> str:
 
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-"""Control characters but tab and newline, and those that change the direction of text or that nobody sees."""
+"""Control characters but tab and newline, and those that change the direction of text or that are invisible."""
 
 
 def printable(text: str) -> str:
@@ -56,7 +56,7 @@ class Place(Model):
 
 
 class ValidationError(Model):
-    """One thing that is wrong: what, where, and how to mend it.
+    """One thing that is wrong: what, where, and how to fix it.
 
     Attributes:
         code: Stable code, a key of `codes.toml`.

@@ -139,7 +139,7 @@ def _limits(limits: ResourceLimits | None) -> dict[str, str | int | None]:
 
 
 def _stated(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Job variables without those that a placeholder left empty, such as a limit that nobody set."""
+    """Job variables without those that a placeholder left empty, such as a limit that is not set."""
     inner = {key: _stated(value) if isinstance(value, Mapping) else value for key, value in variables.items()}
     return {key: value for key, value in inner.items() if value not in (None, {}, [])}
 

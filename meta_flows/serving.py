@@ -1,4 +1,4 @@
-"""Serving: flows offered from one process, by Prefect's own `serve`, for whoever runs no worker."""
+"""Serving: flows offered from one process, by Prefect's own `serve`, where no worker runs."""
 
 from __future__ import annotations
 

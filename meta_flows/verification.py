@@ -1,6 +1,6 @@
 """How deployments do: their health, from what was observed of each; no server is asked here.
 
-| status | what somebody on call has to do |
+| status | what the person on call has to do |
 | --- | --- |
 | Unhealthy | act now: runs that are due do not happen, or none succeeds |
 | Degraded | look in the morning: something is held back, or is not as it should be, without harm so far |
@@ -93,7 +93,7 @@ def health(facts: Facts, now: datetime) -> Health:
 
 
 def _held_back(facts: Facts) -> Iterator[Reason]:
-    """What keeps runs from starting, by somebody's will or for want of a worker."""
+    """Return what keeps runs from starting: a pause, or the lack of a worker."""
     if facts.paused and not facts.pause_wanted:
         yield "Degraded", problem("MF731")
     paused = [item.slug for item in facts.schedules if item.wanted and not item.active]

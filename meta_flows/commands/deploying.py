@@ -162,7 +162,7 @@ def clean(
     where: Where = Where(),
     common: Common = Common(),
 ) -> int:
-    """Delete the deployments of this project in an environment; nobody else's, and none that was made by hand.
+    """Delete the deployments of this project in an environment; no other's, and none that was made by hand.
 
     Args:
         environment: Which environment.
@@ -252,7 +252,7 @@ def run_approved(
     yes: bool,
     **asked: Any,
 ) -> DeployResult:
-    """Run a meta-flow after somebody on the terminal has approved its plan, where the environment wants that.
+    """Run a meta-flow once its plan is approved on the terminal, where the environment requires that.
 
     Args:
         doing: What it does, for people.
@@ -265,7 +265,7 @@ def run_approved(
         **asked: What else it is asked for.
 
     Raises:
-        MetaFlowsError: MF901, `yes` for a run that asks somebody else; and what the meta-flow refuses as a whole.
+        MetaFlowsError: MF901, `yes` for a run that asks by its form; and what the meta-flow refuses as a whole.
     """
     wants_approval = load_environment(common.root.resolve(), environment).require_approval
     if wants_approval and yes and where.remote:

@@ -1,4 +1,4 @@
-"""The `doctor` command: what is wrong with this installation, and how it is mended."""
+"""The `doctor` command: what is wrong with this installation, and how to fix it."""
 
 from __future__ import annotations
 

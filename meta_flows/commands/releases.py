@@ -72,7 +72,7 @@ def unlock(
     api_url: ApiUrl = None,
     common: Common = Common(),
 ) -> int:
-    """Free an environment whose writer is gone for good; a slot that nobody holds frees itself.
+    """Free an environment whose writer is gone for good; a slot without a holder frees itself.
 
     Args:
         environment: Which environment.
@@ -104,7 +104,7 @@ def suspend(
     api_url: ApiUrl = None,
     common: Common = Common(),
 ) -> int:
-    """Switch reconciliation off, e.g. while somebody repairs something by hand; --resume switches it on again.
+    """Switch reconciliation off, e.g. during a repair by hand; --resume switches it on again.
 
     Args:
         environment: Which environment.

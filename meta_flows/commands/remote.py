@@ -105,7 +105,7 @@ def _followed(api: Api, run: FlowRun) -> FlowRun:
 
 
 def _is_to_be_cancelled() -> bool:
-    """What somebody at a terminal answers."""
+    """Return the answer given on the terminal."""
     if not (err.is_terminal and sys.stdin.isatty()):
         return False
     return Confirm.ask("\nCancel the run?", default=False, console=err)

@@ -199,7 +199,7 @@ class Environment(Resolved):
     strict: bool = False
     """Whether one invalid flow refuses the whole deploy, instead of being left out."""
     require_approval: bool = False
-    """Whether somebody has to approve a plan before it is applied."""
+    """Whether a plan has to be approved before it is applied."""
     approval_timeout: Annotated[int, Field(gt=0)] = 24 * 3600
     """How long a run waits to be approved before it fails, in seconds."""
     prune: bool = False

@@ -61,7 +61,7 @@ _RESTLESS = 0.25
 
 
 def looks_secret(name: str, value: object) -> bool:
-    """Whether a value is one that nobody should read.
+    """Return whether a value is one that must not be shown.
 
     A name counts by its words: `DB_PASSWORD` and `apiKey`, but neither `KEYBOARD` nor `TOKEN_URL`. A value counts
     by what only secrets look like: known prefixes, private keys, passwords in addresses, long random text. What is

@@ -67,7 +67,7 @@ class Setting(NamedTuple):
 
 
 def explain(resolved: Resolved) -> list[Setting]:
-    """Every single value of something resolved; what nobody stated and has no default is left out."""
+    """Every single value of something resolved; what is not set and has no default is left out."""
     settings = []
     for path, value in leaves(resolved.model_dump(mode="json", exclude_none=True)):
         name = ".".join(part for part in path if isinstance(part, str))

@@ -70,7 +70,7 @@ class Tree:
         """Every file at or below `top`, leaving out what is hidden, ignored, or in a virtual environment.
 
         Links to folders are not followed, so there is no loop. A folder that cannot be read is yielded itself, with a
-        slash at its end: whoever reads it gets the error.
+        slash at its end: its reader gets the error.
 
         Args:
             top: Where to begin.

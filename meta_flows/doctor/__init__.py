@@ -1,4 +1,4 @@
-"""What could be wrong with an installation: each check says what is well, or what is wrong and how it is mended.
+"""Diagnose an installation: each check says what is well, or what is wrong and how to fix it.
 
 Nothing is written and nothing is started. What needs something that is not there is left out.
 """
@@ -123,7 +123,7 @@ def _together(checks: Mapping[str, Callable[[], Said]]) -> Iterator[Finding]:
 
 
 def _safely(check: Callable[[], Said]) -> Said:
-    """What a check says, also when it fails in a way that nobody has thought of."""
+    """Return what a check says; an unexpected failure of the check itself is a finding too."""
     try:
         yield from check()
     except MetaFlowsError as error:

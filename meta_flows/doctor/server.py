@@ -129,7 +129,7 @@ def check_work_queues(api: Api, environment: Environment) -> Iterator[str | Vali
 
 
 def check_workers(api: Api, environment: Environment) -> Iterator[str | ValidationError]:
-    """Is somebody there who starts runs?"""
+    """Does a worker poll each work pool?"""
     for pool in sorted(reads.read_work_pools(api, _pools(environment))):
         yield f"{pool} is polled" if reads.has_live_worker(api, pool) else problem("MF412", pool=pool)
 

@@ -33,7 +33,7 @@ def clean_deployments(
         pattern: Only deployments whose name, or flow/name, matches this glob.
         dry_run: Stop after the plan; nothing is deleted.
         confirm: The environment's name, where it is production; a run from the UI asks for it.
-        approved: Digest of the plan that was approved already, or `any`; a run from the UI asks somebody instead.
+        approved: Digest of the plan that was approved already, or `any`; a run from the UI asks for it by a form.
         root: The repository; the working directory if not given.
 
     Returns:

@@ -53,7 +53,7 @@ def deploy_all(
         prune_limit: Largest share of the deployments that may be deleted, from 0 to 1.
         parameters: Parameter values that go before those of the files, for flows that have such parameters.
         plan_digest: Digest of the only plan to carry out; any other is refused.
-        approved: Digest of the plan that was approved already, or `any`; a run from the UI asks somebody instead.
+        approved: Digest of the plan that was approved already, or `any`; a run from the UI asks for it by a form.
         root: The repository; the working directory if not given.
 
     Returns:
@@ -62,7 +62,7 @@ def deploy_all(
     Raises:
         DeployError: The run ends as RolledBack: something failed, and everything is as it was before. As Incomplete:
             something was left out. As RollbackIncomplete: something failed, and so did taking it back. As Rejected:
-            somebody was asked and said no.
+            the plan was rejected.
         MetaFlowsError: Nothing was done.
     """
     root = (root or Path()).resolve()

@@ -33,7 +33,7 @@ def rollback(
         environment: Environment to roll back, by its long or short name.
         to: Id of the release to go back to; the one before the current, if not given.
         dry_run: Stop after the plan; nothing is written.
-        approved: Digest of the plan that was approved already, or `any`; a run from the UI asks somebody instead.
+        approved: Digest of the plan that was approved already, or `any`; a run from the UI asks for it by a form.
         root: The repository; the working directory if not given.
 
     Returns:

@@ -150,7 +150,7 @@ def digest(changes: Iterable[Change], *more: Any, names: Mapping[str, str] | Non
     Args:
         changes: What would be changed.
         *more: Whatever else counts.
-        names: What to put for certain texts, such as for a digest of an image that nobody knows before it is built.
+        names: What to put for certain texts, such as for the digest of an image, which is not known before it is built.
     """
     content = [
         (

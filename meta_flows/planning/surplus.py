@@ -1,4 +1,4 @@
-"""What to do about deployments that are ours and that nobody asks for any more."""
+"""Decide about deployments that are ours and that the repository no longer declares."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Prune(NamedTuple):
         limit: Largest share of all owned deployments that may go.
         only: Addresses of the only deployments that may go; None for all.
         hindrance: Why what is not asked for may still be in the repository; nothing is deleted then.
-        present: Entrypoints that are in the repository although nobody asks for them now.
+        present: Entrypoints that are in the repository although none is selected or valid now.
     """
 
     wanted: bool = False
@@ -64,7 +64,7 @@ def deletions(
 
 
 def _judged(live: LiveResource, prune: Prune) -> tuple[bool, str]:
-    """Whether a deployment goes, and why not where somebody wants to know that."""
+    """Return whether a deployment goes, and why not where that is worth a note."""
     own_word = next((tag.removeprefix(PRUNE_TAG) for tag in live.spec["tags"] if tag.startswith(PRUNE_TAG)), None)
     hindrances = {
         "its tag says prune:false": own_word == "false",
@@ -83,5 +83,5 @@ def _deletion(live: LiveResource, reason: str) -> Change:
 
 
 def clean(owned: Mapping[str, LiveResource]) -> list[Change]:
-    """The deletion of each of these deployments, because somebody asked for it."""
+    """Return the deletion of each of these deployments, on request."""
     return [_deletion(live, "") for _, live in sorted(owned.items())]

@@ -118,7 +118,7 @@ def read_next_runs(api: Api, deployments: Collection[LiveResource], now: datetim
 
 
 def _schedule_of(run: Run) -> str:
-    """Id of the schedule that a run is of; nothing for one that somebody scheduled."""
+    """Id of the schedule that a run is of; nothing for one that was scheduled by hand."""
     return str((run["created_by"] or {}).get("id"))
 
 

@@ -165,7 +165,7 @@ def _key_of_the_shell() -> dict[Any, None]:
 
 
 def check(api_url: str) -> str:
-    """Make sure that the server answers and lets us in, at the cost of one request; where nobody listens, at once.
+    """Make sure that the server answers and lets us in, at the cost of one request; where nothing listens, at once.
 
     Returns:
         Its version.
@@ -183,17 +183,17 @@ def ask(url: str, *, authorised: bool = False, headers: Mapping[str, str] | None
 
     Args:
         url: What to ask.
-        authorised: Whether to show who we are: to the server that we work on, and to nobody else.
+        authorised: Whether to show who we are: to the server that we work on, and to no other.
         headers: Headers to send along.
     """
     api = get_current_settings().api
     sent = {**get_current_settings().client.custom_headers, **(headers or {})} if authorised else dict(headers or {})
     auth: httpx.BasicAuth | None = None
-    if authorised and api.key:
-        sent["Authorization"] = f"Bearer {api.key.get_secret_value()}"
-    elif authorised and api.auth_string:
+    if authorised and api.auth_string and not _key_of_the_shell():
         user, _, password = api.auth_string.get_secret_value().partition(":")
         auth = httpx.BasicAuth(user, password)
+    elif authorised and api.key:
+        sent["Authorization"] = f"Bearer {api.key.get_secret_value()}"
     return _get(url, headers=sent, auth=auth, verify=certificates(), timeout=10)
 
 
@@ -307,7 +307,7 @@ class Transport(httpx.HTTPTransport):
             raise
         if response.status_code in TRANSIENT_STATUSES:
             if self.hurried or is_brief():
-                response.close()  # nobody will read it, and it holds a connection
+                response.close()  # it will not be read, and it holds a connection
             self._failed(f"HTTP {response.status_code}")
         else:
             self.hurried = self._warned = False

@@ -25,7 +25,7 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @contextmanager
 def watching(watcher: Watcher) -> Iterator[None]:
-    """Let somebody in this process see the progress of what runs in it."""
+    """Let a watcher in this process see the progress of what runs in it."""
     token = _watcher.set(watcher)
     try:
         yield

@@ -56,7 +56,7 @@ def follow(api: Api, run: FlowRun, seen: dict[UUID, datetime]) -> Iterator[tuple
     Args:
         api: Client of the server.
         run: The run.
-        seen: When each line that was returned already was written, by its id; with it somebody can follow again.
+        seen: When each line that was returned already was written, by its id; with it a caller can follow again.
     """
     of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
     deadline = None

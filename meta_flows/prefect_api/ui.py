@@ -59,7 +59,7 @@ def _unusable(target: str, ui_url: str) -> str:
 
 
 def _no_api_of_ours(target: str, known: str, *, authorised: bool) -> str:
-    """Why an address is not that of our server's API; nobody else is shown who we are, and may refuse to tell."""
+    """Why an address is not that of our server's API; others are not shown who we are, and may refuse to answer."""
     healthy = ask(f"{target}/health")
     if "json" not in healthy.headers.get("content-type", "") or healthy.status_code == httpx.codes.NOT_FOUND:
         return "what answers is no Prefect API"

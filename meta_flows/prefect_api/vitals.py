@@ -34,7 +34,7 @@ def is_on_sqlite(api: Api) -> bool:
 
 
 def is_api(url: str, *, through_proxy: bool = False) -> bool:
-    """Whether a Prefect API answers at an address, whoever asks.
+    """Whether a Prefect API answers at an address, without credentials.
 
     Args:
         url: Where it should be.

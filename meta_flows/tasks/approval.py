@@ -1,4 +1,4 @@
-"""Asking somebody before anything is written, by a form in the Prefect UI; the run frees its worker while it waits."""
+"""Ask for approval before anything is written, by a form in the Prefect UI; the run frees its worker while it waits."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def unasked(proposal: Proposal) -> Proposal:
 
 
 def approve(environment: Environment, approved: str | None, proposal: Proposal) -> Proposal:
-    """Let somebody approve what is proposed, where the environment wants that.
+    """Ask for approval of what is proposed, where the environment requires it.
 
     A run of a deployment is suspended: a worker starts it anew once the form is answered, and then the answer counts
     for the very same plan only. Another plan is another question.
@@ -68,7 +68,7 @@ def approve(environment: Environment, approved: str | None, proposal: Proposal) 
         The same with the answer; a rejected one is not worth doing any more.
 
     Raises:
-        MetaFlowsError: MF508, there is nobody to ask; MF510, another plan was approved.
+        MetaFlowsError: MF508, there is no way to ask; MF510, another plan was approved.
     """
     if not environment.require_approval or not proposal.worth_doing or proposal.approval or proposal.undoes:
         return proposal

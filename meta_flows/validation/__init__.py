@@ -1,6 +1,6 @@
 """Rules that catch what Prefect accepts without a word, and what would only show when a run starts.
 
-Each rule is a generator of what is wrong with one flow or one deployment; for what somebody wrote none of them fails.
+Each rule is a generator of what is wrong with one flow or one deployment; none of them fails for what a file says.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def _agree(one: Requirement, other: Requirement) -> bool:
 
 
 def may_require(name: str, other: str) -> bool:
-    """Whether a distribution requires another one, or is not installed here, so that nobody knows."""
+    """Whether a distribution requires another one, or is not installed here, so that it is not known."""
     return _requires(name) is None or other in _closure(frozenset({(name, frozenset[str]())}))
 
 

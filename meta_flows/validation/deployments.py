@@ -179,7 +179,7 @@ def spoiled(job_variables: Mapping[str, Any], before: Mapping[str, Any], after: 
 
 
 def _misfits(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    """Where values do not fit, and why; for what is missing nobody is to blame yet."""
+    """Where values do not fit, and why; what is missing is no fault yet."""
     given = {key: value for key, value in values.items() if not _filled_in_later(value)}
     for error in schema_errors(given, schema) if given else ():
         if not error.absolute_path:

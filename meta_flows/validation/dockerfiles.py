@@ -138,7 +138,7 @@ def _may_have_prefect(stage: Stage, declarations: Declarations) -> bool:
     if stage.parent is None and re.split("[:@]", image)[0] not in WITHOUT_PREFECT:
         return True
     if any(copy.origin and not copy.stage for copy in stage.copies):
-        return True  # from an image that nobody here knows
+        return True  # from an image that is not known here
     return any(_may_install_prefect(command, stage, declarations) for command in stage.commands)
 
 
