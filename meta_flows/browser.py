@@ -21,8 +21,8 @@ from urllib.parse import quote, urlsplit
 
 from prefect.settings import get_current_settings
 
-from meta_flows.errors import MetaFlowsError, problem, refuse
-from meta_flows.models import Change, LiveResource, ValidationError, kebab
+from meta_flows.errors import MetaFlowsError, diagnostic, refuse
+from meta_flows.models import Change, Diagnostic, LiveResource, kebab
 from meta_flows.settings import settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Seen(NamedTuple):
     """
 
     name: str
-    findings: tuple[ValidationError, ...]
+    findings: tuple[Diagnostic, ...]
     screenshot: Path | None = None
 
 
@@ -157,19 +157,19 @@ def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, f
 
     picture = folder / f"{kebab(change.key)}.jpg"
     picture.unlink(missing_ok=True)
-    findings: tuple[ValidationError, ...] = ()
+    findings: tuple[Diagnostic, ...] = ()
     if listed is not None and change.name not in listed:
-        findings = (problem("MF724", key=change.key),)
+        findings = (diagnostic("MF724", key=change.key),)
     if change.live is None:
         return Seen(change.name, findings)
     url = f"{ui_url}/deployments/deployment/{change.live.id}"
     try:
         if wrong := _not_displayed(page, url, change, change.live, picture):
-            findings += (problem("MF722", key=change.key, what="; ".join(wrong)),)
+            findings += (diagnostic("MF722", key=change.key, what="; ".join(wrong)),)
     except MetaFlowsError as error:
         findings += error.errors
     except Error as error:
-        findings += (problem("MF723", page=url, detail=error.message.splitlines()[0]),)
+        findings += (diagnostic("MF723", page=url, detail=error.message.splitlines()[0]),)
     return Seen(change.name, findings, picture if picture.exists() else None)
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from cyclopts import App, CycloptsError, Parameter
 
 from meta_flows.commands.output import err, print_errors, print_json
-from meta_flows.errors import MetaFlowsError, problem, refuse
+from meta_flows.errors import MetaFlowsError, diagnostic, refuse
 
 LEAVING_SECONDS = 10
 """How long the exit may take: what Prefect could not send by then, it could not for half a minute before."""
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        code = _explain(MetaFlowsError([problem("MF901", detail=str(error))]), words)
+        code = _explain(MetaFlowsError([diagnostic("MF901", detail=str(error))]), words)
     except MetaFlowsError as error:
         code = _explain(error, words)
     except BrokenPipeError:  # the reader of stdout, such as `head`, has enough

@@ -20,9 +20,9 @@ from meta_flows.configuration import (
 )
 from meta_flows.configuration.secrets import masked
 from meta_flows.discovery import discover
-from meta_flows.errors import MetaFlowsError, outcome, problem
+from meta_flows.errors import MetaFlowsError, diagnostic, outcome
 from meta_flows.images import Context, Image, describe_image
-from meta_flows.models import FlowMetadata, Resource, ValidationError
+from meta_flows.models import Diagnostic, FlowMetadata, Resource
 from meta_flows.parameter_schemas import Loaded
 from meta_flows.rendering import render, version
 
@@ -54,8 +54,8 @@ class Desired(NamedTuple):
     """The rendered deployments, what kept others from being rendered, and what is worth a look."""
 
     deployments: tuple[Resource, ...]
-    refused: tuple[ValidationError, ...]
-    warnings: tuple[ValidationError, ...] = ()
+    refused: tuple[Diagnostic, ...]
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 def released_with_same_code(
@@ -105,8 +105,8 @@ def render_all(
     """
     checkout, template = sources.read_checkout(root), cache(partial(load_template, root))
     deployments: list[Resource] = []
-    refused: list[ValidationError] = []
-    warnings: list[ValidationError] = []
+    refused: list[Diagnostic] = []
+    warnings: list[Diagnostic] = []
     for item in configured.flows:
         earlier = released_with_same_code(item, environment, released)
         loaded = Loaded(earlier["parameter_openapi_schema"]) if earlier else schemas[item.flow.entrypoint]
@@ -134,12 +134,12 @@ def render_all(
     return Desired(tuple(deployments), tuple(refused), tuple(warnings))
 
 
-def as_error(warning: ValidationError) -> ValidationError:
+def as_error(warning: Diagnostic) -> Diagnostic:
     """What it is for who asked for every flow to be imported: there, one that cannot be is an error."""
     return warning.model_copy(update={"severity": "error"}) if warning.code == "MF106" else warning
 
 
-def not_loaded(flow: FlowMetadata, loaded: Loaded) -> ValidationError | None:
+def not_loaded(flow: FlowMetadata, loaded: Loaded) -> Diagnostic | None:
     """Why a flow cannot be imported, if it cannot; only a warning as long as its parameters are known.
 
     What its runs have, such as what is installed in an image, this machine may lack.
@@ -148,7 +148,7 @@ def not_loaded(flow: FlowMetadata, loaded: Loaded) -> ValidationError | None:
         return None
     kind, _, text = loaded.reason.partition(": ")
     detail = f"{kind}: {masked('', text)}" if text else kind
-    error = problem("MF106", loaded.place or flow.place, path=flow.path, detail=detail)
+    error = diagnostic("MF106", loaded.place or flow.place, path=flow.path, detail=detail)
     return error if loaded.schema is None else error.as_warning()
 
 

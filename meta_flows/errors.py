@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
 from meta_flows.catalogue import catalogue
-from meta_flows.models import Place, ValidationError, printable
+from meta_flows.models import Diagnostic, Location, printable
 
 LONGEST = 500
 """How many characters of a message are shown: an import error can have 300,000."""
 
 
-def problem(code: str, place: Place | None = None, **facts: object) -> ValidationError:
+def diagnostic(code: str, place: Location | None = None, **facts: object) -> Diagnostic:
     """Fill in one entry of the catalogue.
 
     Args:
@@ -22,7 +22,7 @@ def problem(code: str, place: Place | None = None, **facts: object) -> Validatio
     """
     definition = catalogue()[code]
     message = printable(definition.message.format(**facts))
-    return ValidationError(
+    return Diagnostic(
         code=code,
         message=message if len(message) <= LONGEST else f"{message[:LONGEST]}... ({len(message)} characters)",
         remedy=printable(definition.remedy.format(**facts)),
@@ -44,7 +44,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 class MetaFlowsError(Exception):
     """Something was refused; `errors` says all that is wrong, each with its code, place and remedy."""
 
-    def __init__(self, errors: Iterable[ValidationError]) -> None:
+    def __init__(self, errors: Iterable[Diagnostic]) -> None:
         self.errors = tuple(errors)
         super().__init__("\n".join(str(error) for error in self.errors))
 
@@ -54,9 +54,9 @@ class MetaFlowsError(Exception):
         return max((catalogue()[error.code].exit_code for error in self.errors), default=1)
 
 
-def refuse(code: str, place: Place | None = None, **facts: object) -> MetaFlowsError:
+def refuse(code: str, place: Location | None = None, **facts: object) -> MetaFlowsError:
     """The exception for one entry of the catalogue."""
-    return MetaFlowsError([problem(code, place, **facts)])
+    return MetaFlowsError([diagnostic(code, place, **facts)])
 
 
 T = TypeVar("T")

@@ -38,7 +38,7 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Place(Model):
+class Location(Model):
     """Where something stands in the repository.
 
     Attributes:
@@ -55,7 +55,7 @@ class Place(Model):
         return ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
 
 
-class ValidationError(Model):
+class Diagnostic(Model):
     """One thing that is wrong: what, where, and how to fix it.
 
     Attributes:
@@ -72,13 +72,13 @@ class ValidationError(Model):
     severity: Literal["error", "warning"] = "error"
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> Location | None:
         """Where it is, or None for something that stands in no file."""
         if self.file_path is None:
             return None
-        return Place(path=self.file_path, line=self.line_number, column=self.column_number)
+        return Location(path=self.file_path, line=self.line_number, column=self.column_number)
 
-    def as_warning(self) -> ValidationError:
+    def as_warning(self) -> Diagnostic:
         """The same, where it need not be so."""
         return self.model_copy(update={"severity": "warning"})
 
@@ -90,8 +90,8 @@ class ValidationError(Model):
 class ValidationResult(Model):
     """Everything that a validation found, not only the first of it."""
 
-    errors: tuple[ValidationError, ...] = ()
-    warnings: tuple[ValidationError, ...] = ()
+    errors: tuple[Diagnostic, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
 
     @property
     def is_valid(self) -> bool:
@@ -129,7 +129,7 @@ class ImportedModule(Model):
     """
 
     module: str
-    place: Place
+    place: Location
     missing: str = ""
 
 
@@ -171,7 +171,7 @@ class FlowMetadata(Model):
     env_files: tuple[str, ...] = ()
     deployment_file: str | None = None
     is_valid: bool = True
-    validation_errors: tuple[ValidationError, ...] = ()
+    validation_errors: tuple[Diagnostic, ...] = ()
     decorator_arguments: tuple[str, ...] = ()
     metadata: dict[str, Any] = Field(default_factory=dict)
 
@@ -181,9 +181,9 @@ class FlowMetadata(Model):
         return f"{self.path}:{self.function_name}"
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Location:
         """The line of its `def`."""
-        return Place(path=self.path, line=self.line)
+        return Location(path=self.path, line=self.line)
 
 
 Action = Literal["create", "update", "delete", "unchanged"]
@@ -306,7 +306,7 @@ class Plan(Model):
     changes: tuple[Change, ...] = ()
     flows: tuple[str, ...] = ()
     work_queues: tuple[tuple[str, str], ...] = ()
-    refused: tuple[ValidationError, ...] = ()
+    refused: tuple[Diagnostic, ...] = ()
     kept: tuple[str, ...] = ()
     digest: str = ""
 
@@ -406,7 +406,7 @@ class Health(Model):
     """
 
     status: Literal["Healthy", "Degraded", "Unhealthy", "Unknown"] = "Unknown"
-    reasons: tuple[ValidationError, ...] = ()
+    reasons: tuple[Diagnostic, ...] = ()
     next_run: datetime | None = None
     last_run: FinishedRun | None = None
 
@@ -453,8 +453,8 @@ class DeployResult(Model):
     state: str
     message: str
     outcomes: tuple[Outcome, ...] = ()
-    refused: tuple[ValidationError, ...] = ()
-    warnings: tuple[ValidationError, ...] = ()
+    refused: tuple[Diagnostic, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
     notes: tuple[str, ...] = ()
     release: str | None = None
     plan: Plan | None = Field(default=None, exclude=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from meta_flows import validation
 from meta_flows.configuration import ConfiguredFlow, Environment, Selection, configure, load_environment
 from meta_flows.desired import Images, as_error, describe_images, not_loaded, render_all
-from meta_flows.discovery import discover, loose_ends, select
+from meta_flows.discovery import discover, find_undeployable, select
 from meta_flows.errors import MetaFlowsError, outcome, refuse
 from meta_flows.models import FlowMetadata, ValidationResult
 from meta_flows.parameter_schemas import Loaded, parameter_schemas
@@ -45,7 +45,7 @@ def validate_flows(root: Path, selection: Selection, *, import_flows: bool) -> t
         found_out = (not_loaded(flow, loaded[flow.entrypoint]) for flow in flows if flow.entrypoint in loaded)
         errors += [as_error(error) for error in found_out if error]
     if not selection.flows:
-        errors += [error for error in loose_ends(root, everything) if error.code not in everywhere]
+        errors += [error for error in find_undeployable(root, everything) if error.code not in everywhere]
     return validation.result(errors), f"{len(flows)} flows checked"
 
 

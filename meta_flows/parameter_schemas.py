@@ -27,7 +27,7 @@ from typing import IO, Any, NamedTuple
 import pydantic
 from prefect.settings import get_current_settings
 
-from meta_flows.models import Model, Place
+from meta_flows.models import Location, Model
 from meta_flows.prefect_api.compat import settings_of_shell
 
 TIMEOUT_SECONDS = 60.0
@@ -54,7 +54,7 @@ class Loaded(NamedTuple):
 
     schema: Mapping[str, Any] | None
     reason: str = ""
-    place: Place | None = None
+    place: Location | None = None
 
 
 class _Importer(NamedTuple):
@@ -197,7 +197,7 @@ class _Answer(Model):
     entrypoint: str = ""
     parameters: dict[str, Any] | None = None
     error: str = ""
-    place: Place | None = None
+    place: Location | None = None
     hung: bool = False
     ended: int | None = None
 

@@ -21,9 +21,9 @@ from meta_flows.configuration.documents import leaves
 from meta_flows.configuration.environment import ResourceLimits
 from meta_flows.configuration.quantities import cpu_count, memory_bytes
 from meta_flows.configuration.secrets import plain_secrets
-from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
+from meta_flows.errors import MetaFlowsError, diagnostic, did_you_mean, refuse
 from meta_flows.images import Image
-from meta_flows.models import FlowMetadata, Place, Resource
+from meta_flows.models import FlowMetadata, Location, Resource
 from meta_flows.planning import PRUNE_TAG
 from meta_flows.prefect_api.compat import PlaceholderType, apply_values
 from meta_flows.sources import PullSteps
@@ -87,7 +87,7 @@ def render(
         "pull": template.pull,
     }
 
-    def place(text: str) -> Place:
+    def place(text: str) -> Location:
         """Where something is stated: in the flow's file, or in the template."""
         return configuration.document.find(text) or template.document.find(text) or flow.place
 
@@ -145,7 +145,7 @@ def _stated(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mounted(
-    job_variables: Mapping[str, Any], root: Path, source: LocalSource | GitSource, place: Callable[[str], Place]
+    job_variables: Mapping[str, Any], root: Path, source: LocalSource | GitSource, place: Callable[[str], Location]
 ) -> dict[str, Any]:
     """Volumes below the repository, made absolute; what is written there belongs to whom the repository belongs."""
     stated, options = job_variables.get("volumes", []), job_variables.get("container_create_kwargs", {})
@@ -158,7 +158,7 @@ def _mounted(
     if not relative:
         return dict(job_variables)
     if isinstance(source, GitSource):
-        raise MetaFlowsError(problem("MF610", place(volume), volume=volume) for volume in relative)
+        raise MetaFlowsError(diagnostic("MF610", place(volume), volume=volume) for volume in relative)
     owner = root.stat()
     container = {"user": f"{owner.st_uid}:{owner.st_gid}", **options}
     absolute = [f"{root}/{volume[2:]}" if volume in relative else volume for volume in volumes]
@@ -177,7 +177,7 @@ def render_schedule(schedule: Schedule, environment: Environment) -> dict[str, A
     }
 
 
-def _refuse_secrets(spec: Mapping[str, Any], allowed: Sequence[str], place: Callable[[str], Place]) -> None:
+def _refuse_secrets(spec: Mapping[str, Any], allowed: Sequence[str], place: Callable[[str], Location]) -> None:
     """Whichever file or flag it came from, a secret must not enter a deployment."""
     env = spec["job_variables"].get("env") or {}
     if not isinstance(env, Mapping):
@@ -197,7 +197,7 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _filled(parts: dict[str, Any], values: dict[str, Any], place: Callable[[str], Place]) -> dict[str, Any]:
+def _filled(parts: dict[str, Any], values: dict[str, Any], place: Callable[[str], Location]) -> dict[str, Any]:
     unknown = sorted(
         placeholder.name
         for placeholder in placeholders(parts)
@@ -208,7 +208,7 @@ def _filled(parts: dict[str, Any], values: dict[str, Any], place: Callable[[str]
     if unknown:
         known = [f"{top}.{key}" for top, inner in values.items() if isinstance(inner, Mapping) for key in inner]
         raise MetaFlowsError(
-            problem("MF209", place(name), placeholder=name, suggestion=did_you_mean(name, [*known, "root"]))
+            diagnostic("MF209", place(name), placeholder=name, suggestion=did_you_mean(name, [*known, "root"]))
             for name in unknown
         )
     filled: dict[str, Any] = apply_values(parts, values, remove_notset=False)  # type: ignore[assignment]  # a mapping stays one

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from meta_flows.engine import DONE
-from meta_flows.models import Change, DeployResult, FieldChange, Health, Outcome, ValidationError, printable
+from meta_flows.models import Change, DeployResult, Diagnostic, FieldChange, Health, Outcome, printable
 from meta_flows.resources import TYPES
 
 PLANNED = {"create": "ToCreate", "update": "ToUpdate", "delete": "ToDelete", "unchanged": "Unchanged"}
@@ -263,7 +263,7 @@ def shortened(lines: list[str], limit: int = 60_000) -> str:
     return "\n".join(kept)
 
 
-def _findings(findings: Iterable[ValidationError]) -> Iterator[str]:
+def _findings(findings: Iterable[Diagnostic]) -> Iterator[str]:
     """What rules say, file by file."""
     for path, inner in by_file(findings):
         if path:
@@ -276,7 +276,7 @@ def _findings(findings: Iterable[ValidationError]) -> Iterator[str]:
         yield ""
 
 
-def by_file(findings: Iterable[ValidationError]) -> list[tuple[str, list[ValidationError]]]:
+def by_file(findings: Iterable[Diagnostic]) -> list[tuple[str, list[Diagnostic]]]:
     """Findings by the file that they are in, sorted by line; first those that are in none."""
     ordered = sorted(findings, key=lambda item: (item.file_path or "", item.line_number or 0, item.code))
     return [(path, list(inner)) for path, inner in groupby(ordered, key=lambda item: item.file_path or "")]

@@ -9,8 +9,8 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
 from meta_flows.engine import DONE, ApplyResult, Result
-from meta_flows.errors import problem
-from meta_flows.models import Change, DeployResult, Health, LiveResource, Outcome, ValidationError
+from meta_flows.errors import diagnostic
+from meta_flows.models import Change, DeployResult, Diagnostic, Health, LiveResource, Outcome
 from meta_flows.prefect_api.compat import url_for
 from meta_flows.proposals import Proposal
 from meta_flows.reporting import PLANNED, counts_in_words, schedule_in_words
@@ -42,7 +42,9 @@ def sum_up(
         for change in plan.changes
     )
     failures = tuple(
-        problem("MF503", what=described(item.address), detail=item.error) for item in outcomes if item.state == "Failed"
+        diagnostic("MF503", what=described(item.address), detail=item.error)
+        for item in outcomes
+        if item.state == "Failed"
     )
     errors = (*failures, *(carried.errors if carried else ()), *proposal.refused)
     return DeployResult(
@@ -65,7 +67,7 @@ def sum_up(
     )
 
 
-def _ending(ending: str, proposal: Proposal, errors: tuple[ValidationError, ...]) -> str:
+def _ending(ending: str, proposal: Proposal, errors: tuple[Diagnostic, ...]) -> str:
     if proposal.rejected or proposal.busy:
         return "Rejected" if proposal.rejected else "Busy"
     return "Incomplete" if errors else "InSync" if proposal.plan.in_sync else ending

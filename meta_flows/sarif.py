@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from meta_flows.catalogue import catalogue
-from meta_flows.models import ValidationError, ValidationResult
+from meta_flows.models import Diagnostic, ValidationResult
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -40,7 +40,7 @@ def _rule(code: str) -> dict[str, Any]:
     }
 
 
-def _result(finding: ValidationError, rule: int) -> dict[str, Any]:
+def _result(finding: Diagnostic, rule: int) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "ruleIndex": rule,

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
-from meta_flows.errors import problem
-from meta_flows.models import FinishedRun, Health, Model, ValidationError
+from meta_flows.errors import diagnostic
+from meta_flows.models import Diagnostic, FinishedRun, Health, Model
 
 SETTLING = timedelta(seconds=90)
 """How long after a change the server may take to schedule runs, and a worker to poll: both look once a minute."""
@@ -27,7 +27,7 @@ GRAVITY = ("Unhealthy", "Degraded", "Unknown", "Healthy")
 """The worst first."""
 
 Status = Literal["Healthy", "Degraded", "Unhealthy", "Unknown"]
-Reason = tuple[Status, ValidationError]
+Reason = tuple[Status, Diagnostic]
 
 
 class ScheduleFacts(Model):
@@ -95,16 +95,16 @@ def health(facts: Facts, now: datetime) -> Health:
 def _held_back(facts: Facts) -> Iterator[Reason]:
     """Return what keeps runs from starting: a pause, or the lack of a worker."""
     if facts.paused and not facts.pause_wanted:
-        yield "Degraded", problem("MF731")
+        yield "Degraded", diagnostic("MF731")
     paused = [item.slug for item in facts.schedules if item.wanted and not item.active]
     if paused:
-        yield "Degraded", problem("MF732", schedules=in_words(paused))
+        yield "Degraded", diagnostic("MF732", schedules=in_words(paused))
     if facts.pool_status == "PAUSED":
-        yield "Degraded", problem("MF411", what=f"work pool '{facts.pool}'")
+        yield "Degraded", diagnostic("MF411", what=f"work pool '{facts.pool}'")
     if facts.queue_paused:
-        yield "Degraded", problem("MF411", what=f"work queue '{facts.queue}' of '{facts.pool}'")
+        yield "Degraded", diagnostic("MF411", what=f"work queue '{facts.queue}' of '{facts.pool}'")
     if facts.pool_status == "NOT_READY":
-        yield "Degraded", problem("MF412", pool=facts.pool)
+        yield "Degraded", diagnostic("MF412", pool=facts.pool)
 
 
 def _runs(facts: Facts, now: datetime) -> Iterator[Reason]:
@@ -112,16 +112,16 @@ def _runs(facts: Facts, now: datetime) -> Iterator[Reason]:
     blocked = facts.pool_status in ("NOT_READY", "PAUSED") or facts.queue_paused
     unpolled = facts.pool_status == "READY" and not facts.queue_paused and not facts.ready
     if facts.late_since:
-        yield "Unhealthy" if blocked or unpolled else "Degraded", problem("MF734", since=facts.late_since)
+        yield "Unhealthy" if blocked or unpolled else "Degraded", diagnostic("MF734", since=facts.late_since)
     yield from _failures(facts)
     if now - facts.changed < SETTLING:
         if unpolled or facts.unscheduled:
-            yield "Unknown", problem("MF736")
+            yield "Unknown", diagnostic("MF736")
         return
     if facts.unscheduled:
-        yield "Unhealthy", problem("MF703", schedules=in_words(facts.unscheduled))
+        yield "Unhealthy", diagnostic("MF703", schedules=in_words(facts.unscheduled))
     if unpolled:
-        yield "Degraded", problem("MF733", pool=facts.pool, queue=facts.queue)
+        yield "Degraded", diagnostic("MF733", pool=facts.pool, queue=facts.queue)
 
 
 def _failures(facts: Facts) -> Iterator[Reason]:
@@ -133,7 +133,7 @@ def _failures(facts: Facts) -> Iterator[Reason]:
     earlier = facts.version is not None and last.version not in (None, facts.version)
     what = f"none of the last {count} runs succeeded, and the last" if count > 1 and not succeeded else "the last run"
     but = ", before its code changed" if earlier else ""
-    reason = problem("MF735", what=what, state=last.state.lower(), ended=last.ended, but=but)
+    reason = diagnostic("MF735", what=what, state=last.state.lower(), ended=last.ended, but=but)
     yield "Degraded" if succeeded or earlier else "Unhealthy", reason
 
 

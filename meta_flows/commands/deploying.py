@@ -13,7 +13,17 @@ from rich.prompt import Confirm, Prompt
 from rich.table import Table
 from rich.text import Text
 
-from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flag, Target, Where, Wishes, Yes, arguments
+from meta_flows.commands.options import (
+    ApiUrl,
+    Common,
+    DeployOptions,
+    EnvironmentName,
+    Flag,
+    Target,
+    Where,
+    Yes,
+    arguments,
+)
 from meta_flows.commands.output import (
     err,
     health_text,
@@ -51,7 +61,7 @@ class PlanFile(Model):
 def plan(
     *,
     target: Target = Target(),
-    wishes: Wishes = Wishes(),
+    options: DeployOptions = DeployOptions(),
     file: Annotated[Path | None, Parameter(name="--out")] = None,
     markdown: Path | None = None,
     detailed_exitcode: Flag = False,
@@ -62,14 +72,14 @@ def plan(
 
     Args:
         target: Which environment, and which of its deployments.
-        wishes: What the deploy may do besides.
+        options: What the deploy may do besides.
         file: Write the plan to a file, for `deploy --plan`.
         markdown: Write the report to a file, short enough for a comment on a pull request.
         detailed_exitcode: Exit with 2 if there is something to change.
         api_url: Server in place of the one the shell or the environment's file names.
         common: What to work on, and how to speak.
     """
-    asked = arguments(target, wishes)
+    asked = arguments(target, options)
     result = run_meta_flow("Planning", deploy_all, target.environment, Where(api_url), common, dry_run=True, **asked)
     if file and result.plan:
         _write(file, PlanFile(arguments=asked, plan=result.plan).model_dump_json(indent=2) + "\n")
@@ -82,7 +92,7 @@ def plan(
 def deploy(
     *,
     target: Target = Target(),
-    wishes: Wishes = Wishes(),
+    options: DeployOptions = DeployOptions(),
     dry_run: Flag = False,
     file: Annotated[Path | None, Parameter(name="--plan")] = None,
     yes: Yes = False,
@@ -93,17 +103,21 @@ def deploy(
 
     Args:
         target: Which environment, and which of its deployments.
-        wishes: What the deploy may do besides.
+        options: What the deploy may do besides.
         dry_run: Say what would change; write nothing.
         file: Carry out exactly the plan in this file, which `plan --out` wrote; it goes without other selections.
         yes: Approve the plan, whatever it is, in an environment that wants that; on a terminal it is asked for.
         where: Where it runs.
         common: What to work on, and how to speak.
     """
-    asked, environment = arguments(target, wishes), target.environment
+    asked, environment = arguments(target, options), target.environment
     if file:
         planned = _read_plan(file)
-        if wishes != Wishes() or target != Target(environment) or environment not in (None, planned.plan.environment):
+        if (
+            options != DeployOptions()
+            or target != Target(environment)
+            or environment not in (None, planned.plan.environment)
+        ):
             raise refuse("MF901", detail="--plan goes alone: the file says what was asked for, and where")
         environment = planned.plan.environment
         asked = {**planned.arguments, "plan_digest": planned.plan.digest}

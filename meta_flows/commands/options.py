@@ -107,7 +107,7 @@ def parsed_parameters(texts: Sequence[str]) -> dict[str, Any]:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Wishes:
+class DeployOptions:
     """What a deploy may do beside creating and updating.
 
     Attributes:
@@ -123,14 +123,14 @@ class Wishes:
     prune_limit: float | None = None
 
 
-def arguments(target: Target, wishes: Wishes) -> dict[str, Any]:
+def arguments(target: Target, options: DeployOptions) -> dict[str, Any]:
     """The arguments of `deploy_all` that were given."""
     return {
         "flows": list(target.flow),
         "kinds": list(target.kind),
         "pattern": target.pattern,
-        "adopt": wishes.adopt,
-        "prune": wishes.prune,
-        "prune_limit": wishes.prune_limit,
-        "parameters": parsed_parameters(wishes.parameter),
+        "adopt": options.adopt,
+        "prune": options.prune,
+        "prune_limit": options.prune_limit,
+        "parameters": parsed_parameters(options.parameter),
     }

@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from meta_flows.models import Health, ValidationError, ValidationResult, printable
+from meta_flows.models import Diagnostic, Health, ValidationResult, printable
 from meta_flows.reporting import HEALTH, by_file, health_in_words
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def print_json(content: BaseModel | Mapping[str, Any]) -> None:
     sys.stdout.write(printable(TypeAdapter(Any).dump_json(content, indent=2).decode()) + "\n")
 
 
-def print_errors(errors: Iterable[ValidationError]) -> None:
+def print_errors(errors: Iterable[Diagnostic]) -> None:
     """List errors, each with its place, code and remedy, grouped by file."""
     for error in sorted(errors, key=lambda item: (item.file_path or "", item.line_number or 0)):
         place = f"{error.place}: " if error.place else ""

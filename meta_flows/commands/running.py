@@ -14,7 +14,7 @@ from meta_flows.commands.options import ApiUrl, Common, EnvironmentName, Flows, 
 from meta_flows.commands.output import err, note, out, print_json, print_log
 from meta_flows.configuration import load_environment
 from meta_flows.connecting import connect
-from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
+from meta_flows.errors import MetaFlowsError, diagnostic, did_you_mean, refuse
 from meta_flows.models import LiveResource
 from meta_flows.prefect_api import runs
 from meta_flows.prefect_api.compat import url_for
@@ -78,7 +78,7 @@ def _check_parameters(deployment: LiveResource, parameters: Mapping[str, Any]) -
     known = sorted((deployment.spec["parameter_openapi_schema"] or {}).get("properties", {}))
     name, listed = deployment.name, ", ".join(known) or "none"
     wrong = [
-        problem("MF509", deployment=name, parameter=given, suggestion=did_you_mean(given, known), known=listed)
+        diagnostic("MF509", deployment=name, parameter=given, suggestion=did_you_mean(given, known), known=listed)
         for given in parameters
         if given not in known
     ]

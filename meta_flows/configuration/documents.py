@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from meta_flows.models import Place
+from meta_flows.models import Location
 
 KeyPath = tuple[str | int, ...]
 
@@ -17,23 +17,23 @@ class Document:
 
     Attributes:
         data: What is stated.
-        places: Place of the key, or of the list item, at each path; the empty path is the file itself.
+        places: Location of the key, or of the list item, at each path; the empty path is the file itself.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
-    places: dict[KeyPath, Place] = field(default_factory=dict)
+    places: dict[KeyPath, Location] = field(default_factory=dict)
 
     @classmethod
     def stated(cls, data: dict[str, Any], origin: str) -> Document:
         """A document that is in no file: what the command line or the shell says."""
-        return cls(data, {path: Place(path=origin) for path in paths(data)})
+        return cls(data, {path: Location(path=origin) for path in paths(data)})
 
-    def place(self, path: KeyPath) -> Place | None:
+    def place(self, path: KeyPath) -> Location | None:
         """Where `path` stands, or else the nearest thing around it."""
         around = (path[:end] for end in range(len(path), -1, -1))
         return next((self.places[part] for part in around if part in self.places), None)
 
-    def find(self, text: str) -> Place | None:
+    def find(self, text: str) -> Location | None:
         """Where the first value stands that holds a text."""
         found = (path for path, value in leaves(self.data) if text in str(value))
         return next((place for path in found if (place := self.place(path))), None)
@@ -90,7 +90,7 @@ def merge(*documents: Document) -> Document:
     git source mean nothing to a local one.
     """
     data: dict[str, Any] = {}
-    places: dict[KeyPath, Place] = {}
+    places: dict[KeyPath, Location] = {}
     for document in documents:
         data = _over(data, document.data)
         places |= document.places

@@ -12,9 +12,9 @@ from dotenv.parser import parse_stream
 from meta_flows.configuration.environment import Environment
 from meta_flows.configuration.reading import place_path, read_text
 from meta_flows.configuration.secrets import looks_secret
-from meta_flows.errors import MetaFlowsError, problem
+from meta_flows.errors import MetaFlowsError, diagnostic
 from meta_flows.files import is_there
-from meta_flows.models import FlowMetadata, Place, ValidationError, kebab
+from meta_flows.models import Diagnostic, FlowMetadata, Location, kebab
 
 
 class Variable(NamedTuple):
@@ -22,7 +22,7 @@ class Variable(NamedTuple):
 
     key: str
     value: str | None
-    place: Place
+    place: Location
 
 
 def load_env_file(
@@ -43,18 +43,18 @@ def load_env_file(
             looks secret.
     """
     values: dict[str, str] = {}
-    errors: list[ValidationError] = []
+    errors: list[Diagnostic] = []
     for name in dict.fromkeys((".env", f".env.{environment.short_name}", f".env.{environment.name}")):
         path = (root / flow.path).with_name(name)
-        first: dict[str, tuple[str, Place]] = {}
+        first: dict[str, tuple[str, Location]] = {}
         for key, value, place in read_env_file(path, root) if is_there(path) else ():
             if value is None:
                 detail = "a quote is not closed, or something follows it" if "=" in key else "there is no '='"
-                errors.append(problem("MF302", place, detail=detail))
+                errors.append(diagnostic("MF302", place, detail=detail))
             elif first.setdefault(key, (value, place))[0] != value:
-                errors.append(problem("MF304", place, key=key, first=first[key][1].line))
+                errors.append(diagnostic("MF304", place, key=key, first=first[key][1].line))
             elif looks_secret(key, value) and (at := f"job_variables.env.{key}") not in allowed:
-                errors.append(problem("MF301", place, key=key, block=kebab(key), path=at))
+                errors.append(diagnostic("MF301", place, key=key, block=kebab(key), path=at))
             else:
                 values[key] = value
     if errors:
@@ -71,7 +71,7 @@ def read_env_file(path: Path, root: Path) -> Iterator[Variable]:
     for binding in parse_stream(StringIO(read_text(path, root))):
         text = binding.original.string
         blank_lines = text[: len(text) - len(text.lstrip())].count("\n")
-        place = Place(path=place_path(path, root), line=binding.original.line + blank_lines)
+        place = Location(path=place_path(path, root), line=binding.original.line + blank_lines)
         if binding.error or (binding.key and binding.value is None):
             yield Variable(text.strip(), None, place)
         elif binding.key:

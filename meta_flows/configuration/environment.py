@@ -16,9 +16,9 @@ from meta_flows.configuration.schedules import Schedule
 from meta_flows.configuration.secrets import looks_secret, plain_secrets
 from meta_flows.configuration.sections import BUILT_IN, Resolved, Section
 from meta_flows.configuration.templates import template_kinds
-from meta_flows.errors import MetaFlowsError, did_you_mean, problem, refuse
+from meta_flows.errors import MetaFlowsError, diagnostic, did_you_mean, refuse
 from meta_flows.files import is_there
-from meta_flows.models import Kind, Ownership, Place, Slug, ValidationError, kebab
+from meta_flows.models import Diagnostic, Kind, Location, Ownership, Slug, kebab
 from meta_flows.settings import Settings
 
 SHORT_NAMES = {"development": "dev", "staging": "staging", "production": "prod"}
@@ -228,7 +228,7 @@ class Environment(Resolved):
         own, declared = self.registration.work_pool, tuple(self.work_pools.values())
         return (*declared, WorkPool(name=own)) if own and own not in {pool.name for pool in declared} else declared
 
-    def place_of_pool(self, name: str) -> Place | None:
+    def place_of_pool(self, name: str) -> Location | None:
         """Where a work pool is stated."""
         kinds = (kind for kind, pool in self.work_pools.items() if pool.name == name)
         return next((self.document.place(("work_pools", kind)) for kind in kinds), None)
@@ -262,11 +262,11 @@ class Available(NamedTuple):
         by_short = (long for long, short in self.environments.items() if short == name)
         return name if name in self.environments else next(by_short, None)
 
-    def unknown(self, name: str, place: Place | None = None) -> ValidationError:
+    def unknown(self, name: str, place: Location | None = None) -> Diagnostic:
         """The error for an environment that is not there."""
         known = {"known": ", ".join(self.environments), "folder": self.folder}
         suggestion = did_you_mean(name, [*self.environments, *self.environments.values()])
-        return problem("MF204", place, name=name, suggestion=suggestion, **known)
+        return diagnostic("MF204", place, name=name, suggestion=suggestion, **known)
 
 
 def available(root: Path) -> Available:
@@ -282,7 +282,7 @@ def environment_names(root: Path) -> dict[str, str]:
     """
     folder = configuration_folder(root)
     if other := next((file for file in sorted(folder.glob("*.yml")) if file.stem in {"defaults", *SHORT_NAMES}), None):
-        place = Place(path=place_path(other, root), line=1)
+        place = Location(path=place_path(other, root), line=1)
         raise refuse("MF203", place, key=other.name, detail="is not read: environments are files that end in .yaml")
     files = sorted(folder.glob("[!.]*.yaml"))
     return {file.stem: _short_name(file, root) for file in files if file.stem != "defaults"} or {"development": "dev"}
@@ -314,7 +314,7 @@ def load_environment(root: Path, name: str | None = None) -> Environment:
     short = known.environments[long]
     for other, others_short in sorted(known.environments.items()):
         if other != long and short in (other, others_short):
-            place = Place(path=f"{known.folder}/{long}.yaml")
+            place = Location(path=f"{known.folder}/{long}.yaml")
             raise refuse("MF203", place, key="short_name", detail=f"environment {other} is called so, too")
     files = [configuration_folder(root) / f"{part}.yaml" for part in ("defaults", long)]
     built_in = {

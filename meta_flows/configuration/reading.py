@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from meta_flows.configuration.documents import Document, KeyPath
-from meta_flows.errors import MetaFlowsError, problem, refuse
+from meta_flows.errors import MetaFlowsError, diagnostic, refuse
 from meta_flows.files import read_file
-from meta_flows.models import Place, ValidationError
+from meta_flows.models import Diagnostic, Location
 from meta_flows.settings import settings
 
 _DEEPEST = 50
@@ -38,19 +38,21 @@ def load_document(path: Path, root: Path) -> Document:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None or node.tag == _YAML + "null":
-            return Document(places={(): Place(path=name, line=1)})
+            return Document(places={(): Location(path=name, line=1)})
         if not isinstance(node, yaml.MappingNode):
             place = _place(name, node.start_mark)
             raise refuse("MF203", place, key=path.name, detail="must be a mapping of keys to values")
         reading = _Reading(name)
         data = reading.value(node, ())
     except RecursionError:
-        raise refuse("MF201", Place(path=name), detail="nested too deeply, or an alias that contains itself") from None
+        raise refuse(
+            "MF201", Location(path=name), detail="nested too deeply, or an alias that contains itself"
+        ) from None
     except yaml.MarkedYAMLError as error:
         place = _place(name, error.problem_mark or error.context_mark)
         raise refuse("MF201", place, detail=error.problem or error.context) from None
     except yaml.reader.ReaderError as error:
-        place = Place(path=name, line=text.count("\n", 0, error.position) + 1)
+        place = Location(path=name, line=text.count("\n", 0, error.position) + 1)
         raise refuse("MF201", place, detail=error.reason) from None
     if reading.errors:
         raise MetaFlowsError(reading.errors.values())
@@ -65,9 +67,9 @@ def read_text(path: Path, root: Path) -> str:
     except FileNotFoundError:
         raise refuse("MF215", what="the file", path=name) from None
     except UnicodeDecodeError as error:
-        raise refuse("MF216", Place(path=name), detail=f"byte {error.start + 1} is not UTF-8") from None
+        raise refuse("MF216", Location(path=name), detail=f"byte {error.start + 1} is not UTF-8") from None
     except (OSError, ValueError) as error:
-        raise refuse("MF216", Place(path=name), detail=getattr(error, "strerror", None) or error) from None
+        raise refuse("MF216", Location(path=name), detail=getattr(error, "strerror", None) or error) from None
 
 
 def configuration_folder(root: Path) -> Path:
@@ -91,8 +93,8 @@ class _Reading:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.places: dict[KeyPath, Place] = {(): Place(path=name, line=1)}
-        self.errors: dict[Place, ValidationError] = {}
+        self.places: dict[KeyPath, Location] = {(): Location(path=name, line=1)}
+        self.errors: dict[Location, Diagnostic] = {}
         self.scalars = yaml.constructor.SafeConstructor()
         self.visited = 0
 
@@ -146,12 +148,14 @@ class _Reading:
     def visit(self) -> None:
         self.visited += 1
         if self.visited > _LARGEST:
-            raise refuse("MF201", Place(path=self.name), detail=f"over {_LARGEST:,} values, once aliases are expanded")
+            raise refuse(
+                "MF201", Location(path=self.name), detail=f"over {_LARGEST:,} values, once aliases are expanded"
+            )
 
     def fail(self, code: str, node: yaml.Node, **facts: object) -> None:
         place = _place(self.name, node.start_mark)
-        self.errors[place] = problem(code, place, **facts)
+        self.errors[place] = diagnostic(code, place, **facts)
 
 
-def _place(name: str, mark: yaml.Mark | None) -> Place:
-    return Place(path=name, line=mark.line + 1, column=mark.column + 1) if mark else Place(path=name)
+def _place(name: str, mark: yaml.Mark | None) -> Location:
+    return Location(path=name, line=mark.line + 1, column=mark.column + 1) if mark else Location(path=name)

@@ -11,8 +11,8 @@ from meta_flows.configuration.flow_file import FlowConfiguration, FlowFile
 from meta_flows.configuration.reading import load_document
 from meta_flows.configuration.secrets import plain_secrets
 from meta_flows.configuration.sections import validate
-from meta_flows.errors import MetaFlowsError, did_you_mean, problem
-from meta_flows.models import FlowMetadata, Place, ValidationError, kebab
+from meta_flows.errors import MetaFlowsError, diagnostic, did_you_mean
+from meta_flows.models import Diagnostic, FlowMetadata, Location, kebab
 
 _USUAL_FILES = ("workflow", "flow", "flows", "main")
 _PER_KIND = ("job_variables", "resource_limits", "work_queue")
@@ -73,7 +73,7 @@ def flow_configuration(
         *(error for section in stated for error in _ownership_tags(section)),
         *plain_secrets(file, [*environment.allow_plain, *_allowed(stated)]),
         *(
-            problem("MF210", document.place(("kinds", kind)), kind=kind, missing=missing)
+            diagnostic("MF210", document.place(("kinds", kind)), kind=kind, missing=missing)
             for kind in kinds
             for missing in _missing(kind, environment, known)
         ),
@@ -87,7 +87,7 @@ def _base(flow: FlowMetadata, environment: Environment, siblings: Sequence[FlowM
     """What holds for a flow of which no file says anything."""
     own = {"slug": _slug(flow, siblings), "description": flow.description}
     defaults = environment.document.section("default_parameters").only(_parameters(flow))
-    places: dict[KeyPath, Place] = {(key,): flow.place for key in own}
+    places: dict[KeyPath, Location] = {(key,): flow.place for key in own}
     return merge(Document(own, places), defaults.under("parameters"), environment.document.only(["resource_limits"]))
 
 
@@ -137,21 +137,21 @@ def _allowed(sections: Iterable[Document]) -> Iterator[str]:
         yield from section.data.get("allow_plain") or ()
 
 
-def _misplaced(file: Document, siblings: Sequence[FlowMetadata]) -> Iterator[ValidationError]:
+def _misplaced(file: Document, siblings: Sequence[FlowMetadata]) -> Iterator[Diagnostic]:
     """What would apply to several flows, or to none."""
     for key in ("slug", "description", "replaces"):
         if len(siblings) > 1 and file.data.get(key) is not None:
-            yield problem("MF214", file.place((key,)), key=key, count=len(siblings))
+            yield diagnostic("MF214", file.place((key,)), key=key, count=len(siblings))
     if all(flow.function_name for flow in siblings):  # of a file that cannot be parsed the flows are not known
         known = [flow.name for flow in siblings]
         for key in file.data.get("flows") or {}:
             if not _named(key, siblings):
                 suggestion = did_you_mean(key, [*known, *(flow.function_name for flow in siblings)])
                 place = file.place(("flows", key))
-                yield problem("MF213", place, name=key, suggestion=suggestion, known=", ".join(known))
+                yield diagnostic("MF213", place, name=key, suggestion=suggestion, known=", ".join(known))
 
 
-def _unknown_parameters(section: Document, flow: FlowMetadata) -> Iterator[ValidationError]:
+def _unknown_parameters(section: Document, flow: FlowMetadata) -> Iterator[Diagnostic]:
     """Parameters, of runs or of schedules, that the flow does not have."""
     known = _parameters(flow)
     paths: list[KeyPath] = [("parameters", name) for name in section.data.get("parameters") or {}]
@@ -161,12 +161,12 @@ def _unknown_parameters(section: Document, flow: FlowMetadata) -> Iterator[Valid
         name = str(path[-1])
         if name not in known:
             facts = {"suggestion": did_you_mean(name, known), "known": ", ".join(known) or "none"}
-            yield problem("MF211", section.place(path), flow=flow.name, parameter=name, **facts)
+            yield diagnostic("MF211", section.place(path), flow=flow.name, parameter=name, **facts)
 
 
-def _ownership_tags(section: Document) -> Iterator[ValidationError]:
+def _ownership_tags(section: Document) -> Iterator[Diagnostic]:
     """Tags that say whose a deployment is and whether it may be pruned: they are ours to give."""
     for index, tag in enumerate(section.data.get("tags") or ()):
         if tag.startswith(("project:", "environment:", "prune:")):
             detail = f"'{tag}' says who owns a deployment, or what may be deleted; such tags come from other keys"
-            yield problem("MF203", section.place(("tags", index)), key="tags", detail=detail)
+            yield diagnostic("MF203", section.place(("tags", index)), key="tags", detail=detail)

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from meta_flows.configuration.documents import Document, leaves
-from meta_flows.errors import problem
-from meta_flows.models import ValidationError, kebab
+from meta_flows.errors import diagnostic
+from meta_flows.models import Diagnostic, kebab
 
 MASK = "••••••"
 """What is shown in place of a secret."""
@@ -87,7 +87,7 @@ def _looks_secret(name: str, value: str) -> bool:
     return bool(_KNOWN.search(text)) or random or (bool(named) and not _ABOUT_A_SECRET.search(name))
 
 
-def plain_secrets(document: Document, allowed: Collection[str] = ()) -> Iterator[ValidationError]:
+def plain_secrets(document: Document, allowed: Collection[str] = ()) -> Iterator[Diagnostic]:
     """Say which values of a document are secrets in plain text, at any depth.
 
     Args:
@@ -104,7 +104,7 @@ def plain_secrets(document: Document, allowed: Collection[str] = ()) -> Iterator
         if any(looks_secret(".".join(names), item) for item in (value if isinstance(value, list) else (value,))):
             code = "MF303" if {"parameters", "default_parameters"}.intersection(path) else "MF301"
             key = ".".join(names).removesuffix(".default").rpartition(".")[2]
-            yield problem(code, document.place(path), key=key, block=kebab(key), path=dotted)
+            yield diagnostic(code, document.place(path), key=key, block=kebab(key), path=dotted)
 
 
 def masked(name: str, value: Any) -> Any:

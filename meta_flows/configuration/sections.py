@@ -15,8 +15,8 @@ from typing_extensions import Self
 from meta_flows.catalogue import catalogue
 from meta_flows.configuration.documents import Document, KeyPath, leaves
 from meta_flows.configuration.secrets import MASK, looks_secret, masked
-from meta_flows.errors import MetaFlowsError, did_you_mean, problem
-from meta_flows.models import Model, ValidationError
+from meta_flows.errors import MetaFlowsError, diagnostic, did_you_mean
+from meta_flows.models import Diagnostic, Model
 
 BUILT_IN = "built-in default"
 
@@ -129,16 +129,16 @@ def wrong(code: str, at: KeyPath = (), **facts: object) -> PydanticCustomError:
 
 def _problem(
     model_type: type[pydantic.BaseModel], document: Document, path: KeyPath, key: str, details: list[ErrorDetails]
-) -> ValidationError:
+) -> Diagnostic:
     first = details[0]
     if first["type"] in catalogue():
-        return problem(first["type"], document.place(path + first["ctx"]["at"]), **first["ctx"]["facts"])
+        return diagnostic(first["type"], document.place(path + first["ctx"]["at"]), **first["ctx"]["facts"])
     if first["type"] == "extra_forbidden":
         known = sorted({name for model in _models_at(model_type, first["loc"][:-1]) for name in model.model_fields})
         suggestion = did_you_mean(key, known)
-        return problem("MF202", document.place(path), key=key, suggestion=suggestion, known=", ".join(known))
+        return diagnostic("MF202", document.place(path), key=key, suggestion=suggestion, known=", ".join(known))
     words = " or ".join(dict.fromkeys(_words(detail) for detail in details))
-    return problem("MF203", document.place(path), key=key, detail=words + _instead(key, first))
+    return diagnostic("MF203", document.place(path), key=key, detail=words + _instead(key, first))
 
 
 def _path(data: Any, location: _Location) -> KeyPath:

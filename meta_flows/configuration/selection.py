@@ -14,8 +14,8 @@ from meta_flows.configuration.environment import Environment, available
 from meta_flows.configuration.flow_file import FlowConfiguration
 from meta_flows.configuration.resolve import flow_configuration
 from meta_flows.discovery import select
-from meta_flows.errors import MetaFlowsError, problem, refuse
-from meta_flows.models import FlowMetadata, Model, ValidationError
+from meta_flows.errors import MetaFlowsError, diagnostic, refuse
+from meta_flows.models import Diagnostic, FlowMetadata, Model
 
 
 class Selection(Model):
@@ -69,8 +69,8 @@ class Configured(Model):
     """The selected flows that can be deployed, and what is wrong with the others."""
 
     flows: tuple[ConfiguredFlow, ...]
-    refused: tuple[ValidationError, ...]
-    warnings: tuple[ValidationError, ...] = ()
+    refused: tuple[Diagnostic, ...]
+    warnings: tuple[Diagnostic, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -102,7 +102,7 @@ def configure(
         MetaFlowsError: MF109, the selection matches nothing.
     """
     configured: list[ConfiguredFlow] = []
-    refused: list[ValidationError] = []
+    refused: list[Diagnostic] = []
     siblings, claimants = defaultdict[str, list[FlowMetadata]](list), defaultdict[str, list[FlowMetadata]](list)
     for flow in flows:
         siblings[_home(flow)].append(flow)
@@ -145,7 +145,7 @@ def configure(
     for item in configured:
         slug = item.configuration.slug
         if rivals := [str(other.place) for other in claimants[slug] if other is not item.flow]:
-            refused.append(problem("MF107", item.flow.place, slug=slug, others=", ".join(rivals)))
+            refused.append(diagnostic("MF107", item.flow.place, slug=slug, others=", ".join(rivals)))
         else:
             kept.append(item)
     errors = dict.fromkeys(refused)  # flows of one file share its errors

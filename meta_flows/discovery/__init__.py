@@ -17,10 +17,10 @@ from meta_flows.discovery.distributions import distributions
 from meta_flows.discovery.modules import Modules
 from meta_flows.discovery.source import unreachable_flows
 from meta_flows.discovery.tree import NEVER_CODE, Tree, join, parent
-from meta_flows.errors import problem, refuse
-from meta_flows.models import FlowMetadata, Place, ValidationError
+from meta_flows.errors import diagnostic, refuse
+from meta_flows.models import Diagnostic, FlowMetadata, Location
 
-__all__ = ["discover", "ignored_paths", "loose_ends", "select"]
+__all__ = ["discover", "find_undeployable", "ignored_paths", "select"]
 
 DEPLOYMENT_FILES = ("deployment.yaml", "deployment.yml")
 RUN_TIME_FOLDERS = frozenset({"data", "output"})
@@ -57,7 +57,7 @@ def discover(root: Path, folder: str = "flows") -> tuple[FlowMetadata, ...]:
     return tuple(_judged(flow, modules, claimants[_claimed_name(flow)]) for flow in flows)
 
 
-def loose_ends(root: Path, flows: Iterable[FlowMetadata], folder: str = "flows") -> tuple[ValidationError, ...]:
+def find_undeployable(root: Path, flows: Iterable[FlowMetadata], folder: str = "flows") -> tuple[Diagnostic, ...]:
     """What stands beside the flows and comes to nothing: flows that none can deploy, files that configure none.
 
     Args:
@@ -73,16 +73,16 @@ def loose_ends(root: Path, flows: Iterable[FlowMetadata], folder: str = "flows")
         if name in DEPLOYMENT_FILES and path not in used and not _is_of_kubernetes(tree, path):
             there = any(parent(file) == home for file in used if file)
             detail = "is not read: the other file of this folder is"
-            place = Place(path=path, line=1)
-            found.append(problem("MF203", place, key=name, detail=detail) if there else _idle(place, home))
+            place = Location(path=path, line=1)
+            found.append(diagnostic("MF203", place, key=name, detail=detail) if there else _idle(place, home))
         elif _may_define_flows(path):
             with suppress(OSError):
                 found += unreachable_flows(path, tree.read(path))
     return tuple(found)
 
 
-def _idle(place: Place, home: str) -> ValidationError:
-    return problem("MF114", place, folder=home or ".")
+def _idle(place: Location, home: str) -> Diagnostic:
+    return diagnostic("MF114", place, folder=home or ".")
 
 
 def _is_of_kubernetes(tree: Tree, path: str) -> bool:
@@ -173,7 +173,7 @@ def _judged(flow: FlowMetadata, modules: Modules, claimants: Sequence[FlowMetada
     for path in flow.local_modules:
         if path != flow.path and (error := modules.source(path).error):
             detail = error.message.removeprefix("SyntaxError: ")
-            errors.append(problem("MF108", flow.place, module=error.place, detail=detail))
+            errors.append(diagnostic("MF108", flow.place, module=error.place, detail=detail))
     if rivals := [str(rival.place) for rival in claimants if rival is not flow]:
-        errors.append(problem("MF103", flow.place, name=flow.name, others=", ".join(rivals)))
+        errors.append(diagnostic("MF103", flow.place, name=flow.name, others=", ".join(rivals)))
     return flow.model_copy(update={"validation_errors": tuple(errors), "is_valid": False}) if errors else flow

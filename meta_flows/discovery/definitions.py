@@ -7,8 +7,8 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from meta_flows.errors import problem
-from meta_flows.models import FlowMetadata, FlowParameter, Place, ValidationError, printable
+from meta_flows.errors import diagnostic
+from meta_flows.models import Diagnostic, FlowMetadata, FlowParameter, Location, printable
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -58,18 +58,18 @@ def flows(path: str, tree: ast.Module, text: str) -> Iterator[FlowMetadata]:
         )
 
 
-def out_of_reach(path: str, tree: ast.Module) -> Iterator[ValidationError]:
+def out_of_reach(path: str, tree: ast.Module) -> Iterator[Diagnostic]:
     """The flows of a file that no deployment can name: those of functions and of instances."""
     names: dict[str, str] = {}
     reachable = {node for _, node, _ in _definitions(tree.body, names)}
 
-    def below(node: ast.AST, where: str) -> Iterator[ValidationError]:
+    def below(node: ast.AST, where: str) -> Iterator[Diagnostic]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, Function):
                 called = {_qualified(getattr(item, "func", item), names) for item in child.decorator_list}
                 if where and child not in reachable and not called.isdisjoint(FLOW_DECORATORS):
-                    place = Place(path=path, line=child.lineno)
-                    yield problem("MF112", place, function=child.name, where=where)
+                    place = Location(path=path, line=child.lineno)
+                    yield diagnostic("MF112", place, function=child.name, where=where)
                 yield from below(child, f"inside the function '{child.name}'")
             else:
                 yield from below(child, f"a method of '{child.name}'" if isinstance(child, ast.ClassDef) else where)
@@ -79,7 +79,7 @@ def out_of_reach(path: str, tree: ast.Module) -> Iterator[ValidationError]:
 
 def _started_on_import(
     path: str, tree: ast.Module, flows: Collection[str], names: dict[str, str]
-) -> Iterator[ValidationError]:
+) -> Iterator[Diagnostic]:
     """Calls that run, serve or deploy a flow when the file is imported, by way of other functions of it or not.
 
     Args:
@@ -111,7 +111,7 @@ def _started_on_import(
         started |= found
     for call in _calls_on_import(tree):
         if what := start(call):
-            yield problem("MF119", Place(path=path, line=call.lineno, column=call.col_offset + 1), call=what)
+            yield diagnostic("MF119", Location(path=path, line=call.lineno, column=call.col_offset + 1), call=what)
 
 
 def _calls_on_import(node: ast.AST) -> Iterator[ast.Call]:
@@ -224,29 +224,29 @@ def _qualified(node: ast.expr | None, names: dict[str, str]) -> str:
 
 def _name(
     path: str, node: Function, keywords: Sequence[ast.keyword], lines: Sequence[str]
-) -> tuple[str, ValidationError | None]:
+) -> tuple[str, Diagnostic | None]:
     """The flow's name as Prefect has it; where that is not known, the function's, and why."""
     default = node.name.replace("_", "-")
     given = {keyword.arg: keyword.value for keyword in keywords}
     value = given.get("name", given.get(None))  # None is `**options`, which may hold a name
     if value is None:
         return default, None
-    place = Place(path=path, line=value.lineno, column=value.col_offset + 1)
+    place = Location(path=path, line=value.lineno, column=value.col_offset + 1)
     if isinstance(value, ast.JoinedStr) and all(isinstance(part, ast.Constant) for part in value.values):
         value = ast.Constant(
             "".join(str(part.value) for part in value.values if isinstance(part, ast.Constant))
         )  # an f-string that fills nothing in
     if not isinstance(value, ast.Constant):
         expression = ("" if "name" in given else "**") + _segment(value, lines)
-        return default, problem("MF104", place, function=node.name, expression=expression)
+        return default, diagnostic("MF104", place, function=node.name, expression=expression)
     name = value.value or default
     if not isinstance(name, str):
-        return str(name), problem("MF105", place, name=name, detail="it is not a string")
+        return str(name), diagnostic("MF105", place, name=name, detail="it is not a string")
     if (shown := printable(name)) != name or "\n" in name:
-        return name, problem("MF105", place, name=name, detail=f"it contains characters that nobody sees: {shown!r}")
+        return name, diagnostic("MF105", place, name=name, detail=f"it contains characters that nobody sees: {shown!r}")
     if banned := sorted(BANNED_IN_NAMES.intersection(name)):
-        return name, problem("MF105", place, name=name, detail=f"it contains {' '.join(banned)}")
-    return name, None if name == _unicode(name) else problem("MF105", place, name=name, detail="it is not Unicode")
+        return name, diagnostic("MF105", place, name=name, detail=f"it contains {' '.join(banned)}")
+    return name, None if name == _unicode(name) else diagnostic("MF105", place, name=name, detail="it is not Unicode")
 
 
 def _literals(keywords: Sequence[ast.keyword]) -> Iterator[tuple[str, Any]]:

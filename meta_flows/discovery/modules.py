@@ -10,7 +10,7 @@ from typing import NamedTuple
 from meta_flows.discovery.distributions import is_installed
 from meta_flows.discovery.source import Import, Source, parse
 from meta_flows.discovery.tree import Tree, join, parent
-from meta_flows.models import ImportedModule, Place
+from meta_flows.models import ImportedModule, Location
 
 # No file of the repository can stand in for these: when a flow is loaded, they are.
 LOADED_BEFORE_ANY_FLOW = frozenset({*sys.builtin_module_names, "prefect"})
@@ -99,7 +99,7 @@ class Modules:
                 missing = ""
             if missing is not None and not item.optional:
                 module = "." * item.level + item.module
-                place = Place(path=path, line=item.line)
+                place = Location(path=path, line=item.line)
                 imported.needed.add(ImportedModule(module=module, place=place, missing=missing))
         return imported
 

@@ -10,8 +10,8 @@ from importlib.util import decode_source
 from typing import NamedTuple
 
 from meta_flows.discovery.definitions import blocks, flows, module_path, out_of_reach
-from meta_flows.errors import problem
-from meta_flows.models import FlowMetadata, Place, ValidationError
+from meta_flows.errors import diagnostic
+from meta_flows.models import Diagnostic, FlowMetadata, Location
 
 
 class Import(NamedTuple):
@@ -45,7 +45,7 @@ class Source(NamedTuple):
     imports: tuple[Import, ...] = ()
     heads: frozenset[str] = frozenset()
     flows: tuple[FlowMetadata, ...] = ()
-    error: ValidationError | None = None
+    error: Diagnostic | None = None
 
 
 def parse(path: str, content: bytes | OSError) -> Source:
@@ -56,28 +56,28 @@ def parse(path: str, content: bytes | OSError) -> Source:
         content: Its bytes, or why they could not be read.
     """
     if isinstance(content, OSError):
-        return _broken("MF102", Place(path=path), content.strerror or str(content))
+        return _broken("MF102", Location(path=path), content.strerror or str(content))
     try:
         text = _decode(content)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         column = error.start - error.object.rfind(b"\n", 0, error.start)
-        place = Place(path=path, line=line, column=column)
+        place = Location(path=path, line=line, column=column)
         return _broken("MF102", place, f"not {error.encoding}: {error.reason}")
     except (SyntaxError, LookupError, ValueError) as error:
-        return _broken("MF102", Place(path=path), str(error))
+        return _broken("MF102", Location(path=path), str(error))
     try:
         tree = ast.parse(text, path)
         imports = tuple(dict.fromkeys(_imports(path, tree, text)))
         return Source(imports, frozenset(item.head for item in imports), tuple(flows(path, tree, text)))
     except SyntaxError as error:
-        place = Place(path=path, line=error.lineno or None, column=error.offset or None)
+        place = Location(path=path, line=error.lineno or None, column=error.offset or None)
         return _broken("MF101", place, error.msg)
     except (RecursionError, MemoryError):
-        return _broken("MF101", Place(path=path), "nested too deeply for Python to parse")
+        return _broken("MF101", Location(path=path), "nested too deeply for Python to parse")
 
 
-def unreachable_flows(path: str, content: bytes) -> tuple[ValidationError, ...]:
+def unreachable_flows(path: str, content: bytes) -> tuple[Diagnostic, ...]:
     """The flows of a file that no deployment can name; only files that may have one are parsed."""
     if not re.search(rb"^[ \t]+@.*flow", content, re.MULTILINE):
         return ()
@@ -102,8 +102,8 @@ def _decode(content: bytes) -> str:
     return text
 
 
-def _broken(code: str, place: Place, detail: str) -> Source:
-    error = problem(code, place, detail=detail, path=place.path)
+def _broken(code: str, place: Location, detail: str) -> Source:
+    error = diagnostic(code, place, detail=detail, path=place.path)
     entry = FlowMetadata(
         name=place.path,
         path=place.path,

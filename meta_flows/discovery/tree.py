@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from meta_flows.errors import refuse
 from meta_flows.files import digest_file, read_file
-from meta_flows.models import Place
+from meta_flows.models import Location
 
 IGNORE_FILE = ".prefectignore"
 NEVER_CODE = frozenset({"__pycache__", "node_modules", "site-packages", "tests", "test"})
@@ -136,13 +136,13 @@ def _ignore_rules(root: Path) -> Callable[[str], bool]:
     except FileNotFoundError:
         return lambda path: False
     except OSError as error:
-        raise refuse("MF102", Place(path=IGNORE_FILE), detail=error.strerror) from error
+        raise refuse("MF102", Location(path=IGNORE_FILE), detail=error.strerror) from error
     from pathspec import GitIgnoreSpec
 
     for number, line in enumerate(lines, 1):
         try:
             GitIgnoreSpec.from_lines([line])
         except (ValueError, re.error) as error:  # noqa: PERF203 - which line it is matters here
-            place = Place(path=IGNORE_FILE, line=number)
+            place = Location(path=IGNORE_FILE, line=number)
             raise refuse("MF111", place, pattern=line.strip(), detail=error) from error
     return GitIgnoreSpec.from_lines(lines).match_file

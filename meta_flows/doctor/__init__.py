@@ -17,11 +17,11 @@ from typing import Literal
 from meta_flows.configuration import Environment, load_environment
 from meta_flows.configuration.secrets import MASK
 from meta_flows.doctor import machine, server
-from meta_flows.errors import MetaFlowsError, outcome, problem
-from meta_flows.models import Model, ValidationError
+from meta_flows.errors import MetaFlowsError, diagnostic, outcome
+from meta_flows.models import Diagnostic, Model
 from meta_flows.prefect_api.connection import Api, Server, choose_server, client, connected
 
-Said = Iterator[str | ValidationError]
+Said = Iterator[str | Diagnostic]
 
 TIMEOUT_SECONDS = 20
 
@@ -119,7 +119,7 @@ def _together(checks: Mapping[str, Callable[[], Said]]) -> Iterator[Finding]:
     deadline = time.monotonic() + TIMEOUT_SECONDS
     for name, thread in zip(checks, threads, strict=True):
         thread.join(max(0.0, deadline - time.monotonic()))
-        yield from said[name] if name in said else _findings(name, [problem("MF801", seconds=TIMEOUT_SECONDS)])
+        yield from said[name] if name in said else _findings(name, [diagnostic("MF801", seconds=TIMEOUT_SECONDS)])
 
 
 def _safely(check: Callable[[], Said]) -> Said:
@@ -129,10 +129,10 @@ def _safely(check: Callable[[], Said]) -> Said:
     except MetaFlowsError as error:
         yield from error.errors
     except Exception as error:  # noqa: BLE001 - the other checks are to be heard
-        yield problem("MF902", detail=f"{type(error).__name__}: {error}")
+        yield diagnostic("MF902", detail=f"{type(error).__name__}: {error}")
 
 
-def _findings(check: str, said: Iterable[str | ValidationError]) -> Iterator[Finding]:
+def _findings(check: str, said: Iterable[str | Diagnostic]) -> Iterator[Finding]:
     for item in said:
         if isinstance(item, str):
             yield Finding(check=check, status="ok", message=_open(item))

@@ -17,9 +17,9 @@ from prefect.settings import PREFECT_HOME
 from meta_flows.configuration import Environment, LocalSource, Selection, configure
 from meta_flows.desired import describe_images
 from meta_flows.discovery import discover
-from meta_flows.errors import MetaFlowsError, problem
+from meta_flows.errors import MetaFlowsError, diagnostic
 from meta_flows.images import Image, engine
-from meta_flows.models import ValidationError
+from meta_flows.models import Diagnostic
 
 OWNERS = ("meta_flows", "prefect")
 """The distributions whose own metadata says what they run with."""
@@ -36,7 +36,7 @@ LITTLE_GB, TOO_LITTLE_GB = 5.0, 0.5
 GIT_SECONDS = 10
 
 
-def check_packages() -> Iterator[str | ValidationError]:
+def check_packages() -> Iterator[str | Diagnostic]:
     """Are Python and the packages those that we and Prefect run with?"""
     installed: dict[str, str] = {canonicalize_name(item.name): item.version for item in distributions()}
     wanted = [Requirement(text) for owner in OWNERS for text in requires(owner) or ()]
@@ -44,7 +44,7 @@ def check_packages() -> Iterator[str | ValidationError]:
     yield from judge_packages(wanted, {**installed, "python": platform.python_version()})
 
 
-def judge_packages(wanted: Iterable[Requirement], installed: Mapping[str, str]) -> Iterator[str | ValidationError]:
+def judge_packages(wanted: Iterable[Requirement], installed: Mapping[str, str]) -> Iterator[str | Diagnostic]:
     """What does not fit.
 
     Args:
@@ -53,13 +53,13 @@ def judge_packages(wanted: Iterable[Requirement], installed: Mapping[str, str]) 
     """
     needed = [item for item in wanted if item.marker is None or item.marker.evaluate({"extra": ""})]
     traps = [(Requirement(works), effect) for owner, works, effect in TRAPS if _is_met(Requirement(owner), installed)]
-    wrong: dict[str, ValidationError] = {}
+    wrong: dict[str, Diagnostic] = {}
     for item in (*needed, *(works for works, _ in traps)):
         if not _is_met(item, installed):
             name, range_wanted = canonicalize_name(item.name), str(item.specifier) or "any version"
             effects = (f": {effect}" for works, effect in traps if works.name == name and not _is_met(works, installed))
             version, trap = installed.get(name, "not at all"), next(effects, "")
-            wrong.setdefault(name, problem("MF802", package=name, version=version, wanted=range_wanted, trap=trap))
+            wrong.setdefault(name, diagnostic("MF802", package=name, version=version, wanted=range_wanted, trap=trap))
     yield from wrong.values()
     if not wrong:
         named = (f"{name} {installed[name]}" for name in ("python", "prefect", "fastapi", "sqlalchemy"))
@@ -71,26 +71,26 @@ def _is_met(wanted: Requirement, installed: Mapping[str, str]) -> bool:
     return version is not None and wanted.specifier.contains(version, prereleases=True)
 
 
-def check_disk() -> Iterator[str | ValidationError]:
+def check_disk() -> Iterator[str | Diagnostic]:
     """Is there space where Prefect keeps its things?"""
     home = Path(PREFECT_HOME.value())
     yield free_space(next(folder for folder in (home, *home.parents) if folder.exists()))
 
 
-def free_space(folder: Path) -> str | ValidationError:
+def free_space(folder: Path) -> str | Diagnostic:
     """How much space is left in a folder."""
     return judge_space(folder, shutil.disk_usage(folder).free / 1e9)
 
 
-def judge_space(folder: Path, free: float) -> str | ValidationError:
+def judge_space(folder: Path, free: float) -> str | Diagnostic:
     """Whether so many GB are enough."""
     if free >= LITTLE_GB:
         return f"{folder} has {free:.0f} GB left"
-    full = problem("MF809", folder=folder, free=free)
+    full = diagnostic("MF809", folder=folder, free=free)
     return full if free < TOO_LITTLE_GB else full.as_warning()
 
 
-def check_docker(root: Path, environment: Environment) -> Iterator[str | ValidationError]:
+def check_docker(root: Path, environment: Environment) -> Iterator[str | Diagnostic]:
     """Do the engine and the registry answer, where flows run in containers?"""
     configured = configure(root, discover(root), environment, Selection(), parameters={}, allow_none=True)
     described = describe_images(root, configured, environment)
@@ -110,7 +110,7 @@ def check_docker(root: Path, environment: Environment) -> Iterator[str | Validat
         yield from (item if environment.strict or item.code != "MF601" else item.as_warning() for item in error.errors)
 
 
-def check_git(_: Path, environment: Environment) -> Iterator[str | ValidationError]:
+def check_git(_: Path, environment: Environment) -> Iterator[str | Diagnostic]:
     """Does git reach the repository that runs clone?"""
     source = environment.source
     if isinstance(source, LocalSource):
@@ -130,4 +130,4 @@ def check_git(_: Path, environment: Environment) -> Iterator[str | ValidationErr
         detail = "git is not installed"
     except subprocess.TimeoutExpired:
         detail = f"no answer within {GIT_SECONDS} s"
-    yield problem("MF810", repository=source.repository, detail=detail) if detail else f"{source.repository} answers"
+    yield diagnostic("MF810", repository=source.repository, detail=detail) if detail else f"{source.repository} answers"

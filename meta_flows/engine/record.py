@@ -10,7 +10,7 @@ from typing import NamedTuple
 from meta_flows.engine.apply import Result, is_unreachable
 from meta_flows.engine.session import Session
 from meta_flows.errors import MetaFlowsError, error_summary
-from meta_flows.models import LiveResource, Ownership, Release, ReleaseState, ValidationError
+from meta_flows.models import Diagnostic, LiveResource, Ownership, Release, ReleaseState
 
 
 class ApplyResult(NamedTuple):
@@ -29,7 +29,7 @@ class ApplyResult(NamedTuple):
     release: Release
     results: Mapping[str, Result]
     live: Mapping[str, LiveResource]
-    errors: tuple[ValidationError, ...] = ()
+    errors: tuple[Diagnostic, ...] = ()
     notes: tuple[str, ...] = ()
     ending: str | None = None
     unreachable: bool = False

@@ -12,7 +12,7 @@ from meta_flows.engine.store import Store
 from meta_flows.engine.undo import roll_back
 from meta_flows.engine.verify import verify
 from meta_flows.errors import MetaFlowsError
-from meta_flows.models import Change, LiveResource, Ownership, Release, Resource, ValidationError
+from meta_flows.models import Change, Diagnostic, LiveResource, Ownership, Release, Resource
 
 
 def apply_release(
@@ -48,7 +48,7 @@ def apply_release(
     changes = release.plan.changes
     deletions = [change for change in changes if change.action == "delete"]
     apply = partial(apply_changes, session, results=results, stop_at_failure=release.all_or_nothing)
-    errors: tuple[ValidationError, ...] = ()
+    errors: tuple[Diagnostic, ...] = ()
     now = live
     try:
         apply([change for change in changes if change.action != "delete"])
@@ -77,7 +77,7 @@ def _end(
     results: Mapping[str, Result],
     changes: Iterable[Change],
     live: Mapping[str, LiveResource],
-    errors: tuple[ValidationError, ...],
+    errors: tuple[Diagnostic, ...],
 ) -> ApplyResult:
     """End a release that did not succeed: undo it, or record what of it failed."""
     if release.all_or_nothing:
@@ -93,7 +93,7 @@ def _end(
     return result if result.unreachable else result._replace(notes=(*result.notes, *forget_old(session, release)))
 
 
-def _failed(results: Mapping[str, Result], errors: tuple[ValidationError, ...]) -> bool:
+def _failed(results: Mapping[str, Result], errors: tuple[Diagnostic, ...]) -> bool:
     return bool(errors) or any(result.error for result in results.values())
 
 

@@ -10,8 +10,8 @@ from meta_flows.engine.apply import ANOTHER_FAILED, DONE, Result, apply_changes,
 from meta_flows.engine.record import ApplyResult, close, closed_or_left
 from meta_flows.engine.session import Session
 from meta_flows.engine.store import Store
-from meta_flows.errors import MetaFlowsError, error_summary, problem, refuse
-from meta_flows.models import Change, LiveResource, Release, ValidationError
+from meta_flows.errors import MetaFlowsError, diagnostic, error_summary, refuse
+from meta_flows.models import Change, Diagnostic, LiveResource, Release
 from meta_flows.planning.history import Undo, undo_plan
 from meta_flows.resources import TYPES, described
 
@@ -58,14 +58,14 @@ def undo(session: Session, release: Release) -> ApplyResult:
             lost = {f"what release {release.id} has changed": error_summary(error)}
         if error.errors[0].code == "MF519":
             return ApplyResult(release, _as_results(results, left), live, error.errors, kept, "RollbackIncomplete")
-    errors = tuple(problem("MF511", what=what, detail=detail) for what, detail in lost.items())
+    errors = tuple(diagnostic("MF511", what=what, detail=detail) for what, detail in lost.items())
     ending = "RollbackIncomplete" if lost else None
     undone = ApplyResult(release, _as_results(results, left), live, errors, kept, ending)
     return closed_or_left(partial(close, session, release, "incomplete" if lost else "rolled-back"), undone)
 
 
 def roll_back(
-    session: Session, release: Release, results: Mapping[str, Result], errors: tuple[ValidationError, ...] = ()
+    session: Session, release: Release, results: Mapping[str, Result], errors: tuple[Diagnostic, ...] = ()
 ) -> ApplyResult:
     """Undo a release that failed.
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from meta_flows.engine.apply import DONE, Result
 from meta_flows.engine.session import Session
-from meta_flows.errors import problem
-from meta_flows.models import LiveResource, Ownership, Resource, ValidationError
+from meta_flows.errors import diagnostic
+from meta_flows.models import Diagnostic, LiveResource, Ownership, Resource
 from meta_flows.planning import make_plan
 from meta_flows.resources import described
 
@@ -18,7 +18,7 @@ class Verified(NamedTuple):
     """What is live after applying, and what of it is not as planned."""
 
     live: Mapping[str, LiveResource]
-    errors: tuple[ValidationError, ...]
+    errors: tuple[Diagnostic, ...]
 
 
 def verify(
@@ -48,7 +48,7 @@ def verify(
         live = {**{at: item for at, item in before.items() if at not in written}, **now}
         plan = make_plan(as_planned, released, live, ownership, default=session.store.default_job_template)
         errors = (
-            problem(
+            diagnostic(
                 "MF502",
                 what=described(change.address),
                 detail=", ".join(field.path for field in change.fields) if change.live else "it is missing",

@@ -49,7 +49,7 @@ def clean_deployments(
     with connected(target, root) as (context, _):
         propose = partial(propose_clean, context, pattern)
         proposal = propose()
-        if proposal.worth_doing and not dry_run:
+        if proposal.has_changes and not dry_run:
             confirm_deletion(target, proposal, confirm)
             ask = partial(approve, target, approved)
             proposal, ended = carry_out(context, proposal, ask, lambda _: propose())

@@ -8,10 +8,10 @@ from prefect import flow
 
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
-from meta_flows.proposals import Wishes
+from meta_flows.proposals import DeployOptions
 from meta_flows.tasks.approval import approve
 from meta_flows.tasks.building import BUILDERS, find_images, prepare_images
-from meta_flows.tasks.health import look_at_health
+from meta_flows.tasks.health import check_health
 from meta_flows.tasks.planning import propose_again, propose_deploy
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, run_name
 from meta_flows.tasks.releasing import carry_out
@@ -75,13 +75,13 @@ def deploy_all(
         configured = configure_flows(root, discovered, target, selection, parameters or {}, allow_none=bool(prune))
         configured = validate_flows(root, discovered, configured, target, selection)
         images = find_images(root, configured, target)
-        wishes = Wishes(adopt, prune, prune_limit, selection.partial, plan_digest)
-        propose = partial(propose_deploy, context, api, discovered, configured, wishes)
+        options = DeployOptions(adopt, prune, prune_limit, selection.partial, plan_digest)
+        propose = partial(propose_deploy, context, api, discovered, configured, options)
         proposal = propose(images, observed.result())
         if not dry_run:
             ask = partial(approve, target, approved)
             again = partial(propose_again, context, propose)
             build = partial(prepare_images, root, target)
             proposal, ended = carry_out(context, proposal, ask, again, prepare=build)
-        result = report("Deployed", proposal, ended, health=look_at_health(api, proposal, ended))
+        result = report("Deployed", proposal, ended, health=check_health(api, proposal, ended))
     return final_state(result)

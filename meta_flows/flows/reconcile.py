@@ -10,7 +10,7 @@ from meta_flows.flows.deploy_all import deploy_all
 from meta_flows.models import DeployResult
 from meta_flows.proposals import propose_repair
 from meta_flows.tasks.approval import unasked
-from meta_flows.tasks.health import look_at_health
+from meta_flows.tasks.health import check_health
 from meta_flows.tasks.preparation import enter_environment
 from meta_flows.tasks.reconciling import check_out_branch, is_suspended, spread_out, suspended
 from meta_flows.tasks.releasing import carry_out
@@ -60,6 +60,6 @@ def reconcile(
         if policy == "repair":
             again = partial(propose_repair, context, locked=True)
             proposal, ended = carry_out(context, proposal, unasked, lambda _: again())
-        health = look_at_health(api, proposal, ended)
+        health = check_health(api, proposal, ended)
         result = report("Repaired", proposal, ended, health=health, unwritten="Drifted")
     return final_state(result)

@@ -13,7 +13,7 @@ from meta_flows.configuration.reading import read_text
 from meta_flows.errors import refuse
 from meta_flows.files import digest_file, is_there
 from meta_flows.images.dockerfiles import takes
-from meta_flows.models import Place
+from meta_flows.models import Location
 
 IGNORE_FILE = ".dockerignore"
 
@@ -55,7 +55,7 @@ class Context:
                 try:
                     PatternMatcher([line.strip()]).matches("x")  # type: ignore[arg-type]  # its stub says path
                 except re.error as error:
-                    place = Place(path=IGNORE_FILE, line=number)
+                    place = Location(path=IGNORE_FILE, line=number)
                     raise refuse("MF111", place, pattern=line.strip(), detail=error) from error
                 patterns.append(line.strip())
         return patterns

@@ -17,7 +17,7 @@ from dockerfile_parse.util import WordSplitter, get_key_val_dictionary
 
 from meta_flows.errors import refuse
 from meta_flows.files import read_file
-from meta_flows.models import Place
+from meta_flows.models import Location
 
 INSTRUCTIONS = (
     *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"),
@@ -43,7 +43,7 @@ class Copy(NamedTuple):
     target: str
     origin: str | None
     stage: Stage | None
-    place: Place
+    place: Location
     certain: bool = True
 
 
@@ -52,7 +52,7 @@ class Assignment(NamedTuple):
 
     key: str
     value: str
-    place: Place
+    place: Location
 
 
 @dataclass
@@ -69,10 +69,10 @@ class Stage:
 
     name: str
     base: str
-    place: Place
+    place: Location
     parent: Stage | None = None
     workdir: str = "/"
-    user: tuple[str, Place | None] = ("", None)
+    user: tuple[str, Location | None] = ("", None)
     copies: list[Copy] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
@@ -141,7 +141,7 @@ def read_dockerfile(  # noqa: PLR0912 - a case for each instruction
         content = read_file(root / path, root).removeprefix(BOM_UTF8)
         instructions = [*_instructions(content, path)]
     except (OSError, UnicodeDecodeError) as error:
-        raise refuse("MF602", Place(path=path), detail=str(error)) from None
+        raise refuse("MF602", Location(path=path), detail=str(error)) from None
     defaults: dict[str, str] = {}
     taken: dict[str, str] = {}
     stages: list[Stage] = []
@@ -173,14 +173,14 @@ def read_dockerfile(  # noqa: PLR0912 - a case for each instruction
         elif instruction in ("COPY", "ADD"):
             stages[-1].copies.append(_copy(instruction, value, stages, place))
     if not stages:
-        raise refuse("MF602", Place(path=path), detail="it has no FROM")
+        raise refuse("MF602", Location(path=path), detail="it has no FROM")
     return Dockerfile(path, content, tuple(stages), taken, tuple(assignments))
 
 
-def _instructions(content: bytes, path: str) -> Iterator[tuple[str, str, Place]]:
+def _instructions(content: bytes, path: str) -> Iterator[tuple[str, str, Location]]:
     file: Any = BytesIO(_without_heredocs(content))  # its stub says text, and it wants bytes
     for item in DockerfileParser(fileobj=file).structure:
-        instruction, place = str(item["instruction"]), Place(path=path, line=item["startline"] + 1)
+        instruction, place = str(item["instruction"]), Location(path=path, line=item["startline"] + 1)
         if instruction != "COMMENT":
             if instruction not in INSTRUCTIONS:
                 raise refuse("MF602", place, detail=f"unknown instruction {instruction}")
@@ -203,7 +203,7 @@ def _without_heredocs(content: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def _stage(value: str, defaults: Mapping[str, str], stages: list[Stage], place: Place) -> Stage:
+def _stage(value: str, defaults: Mapping[str, str], stages: list[Stage], place: Location) -> Stage:
     words = [word for word in _words(value, defaults) if not word.startswith("--")]
     if not words:
         raise refuse("MF602", place, detail="FROM names no image: its build argument has no value")
@@ -214,7 +214,7 @@ def _stage(value: str, defaults: Mapping[str, str], stages: list[Stage], place: 
     return Stage(name, base, place)
 
 
-def _assigned(value: str, values: Mapping[str, str], place: Place) -> dict[str, str]:
+def _assigned(value: str, values: Mapping[str, str], place: Location) -> dict[str, str]:
     try:
         return dict(get_key_val_dictionary(value, env_replace=True, args={}, envs=dict(values)))
     except (IndexError, ValueError) as error:
@@ -227,7 +227,7 @@ def _arguments(value: str, values: Mapping[str, str]) -> Iterator[tuple[str, str
         yield name, default if equals else None
 
 
-def _copy(instruction: str, value: str, stages: Sequence[Stage], place: Place) -> Copy:
+def _copy(instruction: str, value: str, stages: Sequence[Stage], place: Location) -> Copy:
     *earlier, stage = stages
     flags = dict(re.findall(r"--(\w+)=(\S+)", value.partition("[")[0]))
     rest = re.sub(r"^(\s*--\S+)+\s*", "", value)

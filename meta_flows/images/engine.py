@@ -19,7 +19,7 @@ from prefect.docker import DockerImage
 
 from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.images.naming import Image
-from meta_flows.models import Place
+from meta_flows.models import Location
 from meta_flows.prefect_api.compat import engine_errors
 
 Engine: TypeAlias = docker.DockerClient
@@ -232,7 +232,7 @@ class _Memory(TextIOBase):
 
 
 def _build_failed(image: Image, said: _Memory, error: Exception) -> MetaFlowsError:
-    place, detail = Place(path=image.dockerfile), _plainly(error)
+    place, detail = Location(path=image.dockerfile), _plainly(error)
     try:
         with connected():
             pass

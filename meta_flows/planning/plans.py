@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from meta_flows.errors import problem
-from meta_flows.models import Change, LiveResource, Ownership, Place, Plan, Resource, ValidationError
+from meta_flows.errors import diagnostic
+from meta_flows.models import Change, Diagnostic, LiveResource, Location, Ownership, Plan, Resource
 from meta_flows.planning.differences import difference
 from meta_flows.planning.merging import merge
 from meta_flows.planning.surplus import Prune, deletions
@@ -45,7 +45,7 @@ def make_plan(
     *,
     policy: Policy = Policy(),
     default: Defaults = no_default,
-    places: Mapping[str, Place] = {},  # read only
+    places: Mapping[str, Location] = {},  # read only
 ) -> Plan:
     """Decide what to do about each resource.
 
@@ -68,7 +68,7 @@ def make_plan(
     wanted = {item.address: item for item in desired}
     replaced: dict[str, str] = {}
     changes: list[Change] = []
-    refused: list[ValidationError] = []
+    refused: list[Diagnostic] = []
     for item in sorted(wanted.values(), key=lambda item: (list(TYPES).index(item.type), item.name)):
         existing = live.get(item.address)
         predecessor = _predecessor(item, owned)
@@ -77,9 +77,9 @@ def make_plan(
         if foreign and (TYPES[item.type].tagged or change.action != "unchanged"):
             facts = {"key": item.key, "pool": item.name, "project": ownership.project}
             facts["fields"] = ", ".join(field.path for field in change.fields)
-            refused.append(problem(TYPES[item.type].unowned, places.get(item.address), **facts))
+            refused.append(diagnostic(TYPES[item.type].unowned, places.get(item.address), **facts))
         elif predecessor and predecessor.address in wanted:
-            refused.append(problem("MF515", key=item.key, replaced=predecessor.key))
+            refused.append(diagnostic("MF515", key=item.key, replaced=predecessor.key))
         else:
             if predecessor:
                 replaced[predecessor.address] = item.name

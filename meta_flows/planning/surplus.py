@@ -19,14 +19,14 @@ class Prune(NamedTuple):
         wanted: Whether to delete at all; a deployment's own tag goes before.
         limit: Largest share of all owned deployments that may go.
         only: Addresses of the only deployments that may go; None for all.
-        hindrance: Why what is not asked for may still be in the repository; nothing is deleted then.
+        skip_reason: Why what is not asked for may still be in the repository; nothing is deleted then.
         present: Entrypoints that are in the repository although none is selected or valid now.
     """
 
     wanted: bool = False
     limit: float = 1.0
     only: frozenset[str] | None = None
-    hindrance: str = ""
+    skip_reason: str = ""
     present: frozenset[str] = frozenset()
 
 
@@ -66,16 +66,16 @@ def deletions(
 def _judged(live: LiveResource, prune: Prune) -> tuple[bool, str]:
     """Return whether a deployment goes, and why not where that is worth a note."""
     own_word = next((tag.removeprefix(PRUNE_TAG) for tag in live.spec["tags"] if tag.startswith(PRUNE_TAG)), None)
-    hindrances = {
+    skip_reasons = {
         "its tag says prune:false": own_word == "false",
-        prune.hindrance: bool(prune.hindrance),
+        prune.skip_reason: bool(prune.skip_reason),
         "it was never released": prune.only is not None and live.address not in prune.only,
         "its flow is ignored": live.spec["entrypoint"] in prune.present,
     }
-    hindrance = next((why for why, holds in hindrances.items() if holds), "")
+    skip_reason = next((why for why, holds in skip_reasons.items() if holds), "")
     if prune.wanted or own_word == "true":
-        return not hindrance, hindrance
-    return False, "" if hindrance else "--prune deletes it"
+        return not skip_reason, skip_reason
+    return False, "" if skip_reason else "--prune deletes it"
 
 
 def _deletion(live: LiveResource, reason: str) -> Change:

@@ -107,7 +107,7 @@ def connected(api_url: str) -> Iterator[None]:
     Raises:
         MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us, MF408 when it is older than our Prefect.
     """
-    with speaking_plainly(api_url):
+    with translate_http_errors(api_url):
         ensure_no_older(api_url, check(api_url))
         updates = {PREFECT_API_URL: api_url, **_links(api_url), **_no_heartbeat(), **_retries(), **_key_of_the_shell()}
         with temporary_settings(updates=updates):  # once: each takes 0.1 s
@@ -170,7 +170,7 @@ def check(api_url: str) -> str:
     Returns:
         Its version.
     """
-    with speaking_plainly(api_url):
+    with translate_http_errors(api_url):
         answer = ask(f"{api_url}/admin/version", authorised=True)
         if answer.status_code == httpx.codes.NOT_FOUND or "json" not in answer.headers.get("content-type", ""):
             raise refuse("MF401", url=api_url, detail="what answers is no Prefect API; its address ends in /api")
@@ -336,7 +336,7 @@ def client(transport: Transport | None = None) -> Iterator[Api]:
     transport = transport or Transport(verify=certificates())
     with (
         linking(str(get_current_settings().api.url)),
-        speaking_plainly(),
+        translate_http_errors(),
         get_client(sync_client=True, httpx_settings={"transport": transport}) as api,
     ):
         yield api
@@ -349,7 +349,7 @@ def request(api: Api, method: str, path: str, body: Any = None) -> Any:
         MetaFlowsError: MF401, the server did not answer; MF402, it rejected our key; MF404, it refused the request, or
             what answered is no Prefect API.
     """
-    with speaking_plainly():
+    with translate_http_errors():
         try:
             response = api.request(method, path, json=body)  # type: ignore[arg-type]  # it types only its own routes
         except httpx.HTTPStatusError as error:
@@ -366,7 +366,7 @@ def request(api: Api, method: str, path: str, body: Any = None) -> Any:
 
 
 @contextmanager
-def speaking_plainly(server: str | None = None) -> Iterator[None]:
+def translate_http_errors(server: str | None = None) -> Iterator[None]:
     """Turn what the HTTP client raises into errors with a code, a cause and a remedy."""
     api_url = server or str(get_current_settings().api.url)
     try:

@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from meta_flows.errors import MetaFlowsError
-from meta_flows.prefect_api.connection import speaking_plainly
+from meta_flows.prefect_api.connection import translate_http_errors
 
 Watcher = Callable[[str, int, int], None]
 """What is told: what is being done, how much of it is done, out of how many."""
@@ -47,7 +47,7 @@ def progress(doing: str, total: int) -> Iterator[Callable[[], None]]:
     def tell() -> None:
         nonlocal artifact
         percent = 100 * done / total
-        with suppress(MetaFlowsError), speaking_plainly():  # a step does not fail for want of a picture of it
+        with suppress(MetaFlowsError), translate_http_errors():  # a step does not fail for want of a picture of it
             if artifact:
                 update_progress_artifact(artifact, percent)
             else:

@@ -29,7 +29,7 @@ from meta_flows.prefect_api.connection import (
     client,
     is_brief,
     request,
-    speaking_plainly,
+    translate_http_errors,
 )
 from meta_flows.resources import TYPES, Spec, read_all
 from meta_flows.resources.deployment import find, read_flow_ids
@@ -185,7 +185,7 @@ class PrefectStore:
     def save_release(self, release: Release) -> None:
         """Record a release that is new."""
         try:
-            with speaking_plainly():
+            with translate_http_errors():
                 try:
                     Secret(value=release.model_dump_json()).save(_name(release), overwrite=True)
                 except (PrefectException, ValueError, TypeError, KeyError) as error:  # of answers that are none

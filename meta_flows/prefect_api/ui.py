@@ -9,15 +9,15 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from meta_flows.errors import problem
-from meta_flows.models import ValidationError
+from meta_flows.errors import diagnostic
+from meta_flows.models import Diagnostic
 from meta_flows.prefect_api.connection import ask
 
 V2 = "/v2"
 """Where the newer UI is, below the older one, which has the settings of both."""
 
 
-def check_ui(ui_url: str, api_url: str, known: str = "/health") -> Iterator[ValidationError]:
+def check_ui(ui_url: str, api_url: str, known: str = "/health") -> Iterator[Diagnostic]:
     """What keeps people's browsers from showing what the server has.
 
     Args:
@@ -31,22 +31,22 @@ def check_ui(ui_url: str, api_url: str, known: str = "/health") -> Iterator[Vali
         ask(f"{here}/").raise_for_status()
         told = str(ask(f"{here.removesuffix(V2)}/ui-settings").raise_for_status().json()["api_url"])
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        yield problem("MF711", url=ui_url, detail=_detail(error))
+        yield diagnostic("MF711", url=ui_url, detail=_detail(error))
         return
     target = urljoin(f"{ui_url}/", told).rstrip("/")
     if wrong := _unusable(target, ui_url):
-        yield problem("MF712", url=ui_url, api_url=told, detail=wrong)
+        yield diagnostic("MF712", url=ui_url, api_url=told, detail=wrong)
         return
     foreign = _origin(target) != _origin(ui_url)
     asked = target if foreign else _origin(here) + target.removeprefix(_origin(target))
     ours = not foreign or _origin(target) == _origin(api_url)
     try:
         if wrong := _no_api_of_ours(asked, known, authorised=ours):
-            yield problem("MF712", url=ui_url, api_url=told, detail=wrong)
+            yield diagnostic("MF712", url=ui_url, api_url=told, detail=wrong)
         elif foreign and not _allows(asked, _origin(ui_url)):
-            yield problem("MF713", api_url=target, origin=_origin(ui_url))
+            yield diagnostic("MF713", api_url=target, origin=_origin(ui_url))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        yield problem("MF712", url=ui_url, api_url=told, detail=_detail(error))
+        yield diagnostic("MF712", url=ui_url, api_url=told, detail=_detail(error))
 
 
 def _unusable(target: str, ui_url: str) -> str:

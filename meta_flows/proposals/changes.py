@@ -9,7 +9,7 @@ from logging import INFO
 from meta_flows import planning
 from meta_flows.configuration import Environment
 from meta_flows.engine import Store
-from meta_flows.errors import MetaFlowsError, problem
+from meta_flows.errors import MetaFlowsError, diagnostic
 from meta_flows.models import Change, Plan, Resource
 from meta_flows.proposals.proposal import Context, Observed, PlannedPools
 
@@ -62,7 +62,7 @@ def _plan_changes(
 
 def _refuse_other_types(used: Collection[str], observed: Observed, environment: Environment) -> None:
     wrong = [
-        problem(
+        diagnostic(
             "MF407",
             environment.place_of_pool(pool.name),
             pool=pool.name,

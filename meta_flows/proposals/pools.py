@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from meta_flows import planning
 from meta_flows.configuration import Environment
 from meta_flows.engine import Store
-from meta_flows.errors import problem
+from meta_flows.errors import diagnostic
 from meta_flows.models import Change, Resource
 from meta_flows.proposals.proposal import Context, Observed, PlannedPools
-from meta_flows.validation import spoiled
+from meta_flows.validation import newly_invalid_job_variables
 
 Pools = Mapping[str, Resource]
 """Work pools by address, as a file or a release declares them."""
@@ -71,7 +71,7 @@ def plan_pools(
         places=places,
     )
     spoils = {
-        change.address: problem("MF418", places.get(change.address), pool=change.name, deployments=deployments)
+        change.address: diagnostic("MF418", places.get(change.address), pool=change.name, deployments=deployments)
         for change in plan.changes
         if (deployments := _spoiled_by(store, change, wanted))
     }
@@ -96,5 +96,9 @@ def _spoiled_by(store: Store, change: Change, wanted: Iterable[Resource]) -> str
     rendered = {item.key: item.spec for item in wanted}
     others = {item.key: item.spec for item in store.read_deployments_in(change.name).values()}
     inside = {key: spec for key, spec in (others | rendered).items() if spec["work_pool_name"] == change.name}
-    found = {key: names for key, spec in inside.items() if (names := spoiled(spec["job_variables"], before, after))}
+    found = {
+        key: names
+        for key, spec in inside.items()
+        if (names := newly_invalid_job_variables(spec["job_variables"], before, after))
+    }
     return "; ".join(f"{key}: {', '.join(names)}" for key, names in sorted(found.items()))

@@ -12,7 +12,7 @@ from meta_flows import engine
 from meta_flows.configuration import Environment
 from meta_flows.desired import Images
 from meta_flows.engine import ApplyResult, Session, Shell, Store
-from meta_flows.models import Change, LiveResource, Plan, Release, Resource, ValidationError
+from meta_flows.models import Change, Diagnostic, LiveResource, Plan, Release, Resource
 from meta_flows.planning import history
 
 
@@ -32,7 +32,7 @@ class Context(NamedTuple):
     root: Path
 
 
-class Wishes(NamedTuple):
+class DeployOptions(NamedTuple):
     """What was asked for beside the flows to deploy.
 
     Attributes:
@@ -74,7 +74,7 @@ class PlannedPools(NamedTuple):
     """
 
     changes: tuple[Change, ...] = ()
-    refused: tuple[ValidationError, ...] = ()
+    refused: tuple[Diagnostic, ...] = ()
     ours: Mapping[str, Resource] = {}
 
 
@@ -105,11 +105,11 @@ class Proposal(NamedTuple):
     desired: tuple[Resource, ...]
     plan: Plan
     pools: PlannedPools = PlannedPools()
-    refused: tuple[ValidationError, ...] = ()
+    refused: tuple[Diagnostic, ...] = ()
     notes: tuple[str, ...] = ()
     stopped: bool = False
     images: Images = Images({})
-    warnings: tuple[ValidationError, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
     approval: str | None = None
     rejected: bool = False
     busy: bool = False
@@ -127,7 +127,7 @@ class Proposal(NamedTuple):
         return {**kept, **{item.address: item for item in self.desired if item.address in planned}, **self.pools.ours}
 
     @property
-    def worth_doing(self) -> bool:
+    def has_changes(self) -> bool:
         """Whether anything is to be done: to the server, to the record of what is released, or to an image."""
         observed = self.observed
         unfinished = observed.release is not None and observed.release.unfinished
@@ -179,12 +179,12 @@ def carry_out(
         return proposal
 
     proposal = approved(proposal)
-    if not proposal.worth_doing:
+    if not proposal.has_changes:
         return proposal, None
     proposal = prepare(proposal)
     with writing() as session:
         proposal = approved(propose(proposal))
-        if not proposal.worth_doing:
+        if not proposal.has_changes:
             return proposal, None
         if proposal.undoes:
             return proposal, engine.undo(session, proposal.undoes)

@@ -9,12 +9,12 @@ from meta_flows import planning
 from meta_flows.configuration import Configured
 from meta_flows.desired import Desired, Images
 from meta_flows.discovery import ignored_paths
-from meta_flows.errors import MetaFlowsError, outcome, problem, refuse
+from meta_flows.errors import MetaFlowsError, diagnostic, outcome, refuse
 from meta_flows.models import FlowMetadata, LiveResource, Resource
 from meta_flows.proposals.changes import plan_changes
 from meta_flows.proposals.observing import observe, observe_others
 from meta_flows.proposals.pools import missing_pools, plan_pools
-from meta_flows.proposals.proposal import Context, Observed, PlannedPools, Proposal, Wishes
+from meta_flows.proposals.proposal import Context, DeployOptions, Observed, PlannedPools, Proposal
 
 
 def propose_deploy(
@@ -25,7 +25,7 @@ def propose_deploy(
     observed: Observed,
     pools: PlannedPools,
     images: Images,
-    wishes: Wishes,
+    options: DeployOptions,
 ) -> Proposal:
     """Plan a deploy.
 
@@ -37,7 +37,7 @@ def propose_deploy(
         observed: What the server has that is ours, or has the name of what is ours.
         pools: What is planned for work pools.
         images: The images of the deployments.
-        wishes: What was asked for beside the flows.
+        options: What was asked for beside the flows.
 
     Raises:
         MetaFlowsError: MF510, another plan was asked for; MF514, nothing may be pruned under a guessed name; and what
@@ -45,25 +45,25 @@ def propose_deploy(
     """
     environment = context.environment
     refused = tuple(dict.fromkeys((*configured.refused, *desired.refused)))  # an engine is missing once
-    hindrance = "only a part of the repository is selected" if wishes.partial else images.left_out
+    skip_reason = "only a part of the repository is selected" if options.partial else images.left_out
     if refused:
-        hindrance = "as long as anything is refused, it is not known what is gone"
+        skip_reason = "as long as anything is refused, it is not known what is gone"
     prune = planning.Prune(
-        wanted=environment.prune if wishes.prune is None else wishes.prune,
-        limit=environment.prune_limit if wishes.prune_limit is None else wishes.prune_limit,
-        hindrance=hindrance,
+        wanted=environment.prune if options.prune is None else options.prune,
+        limit=environment.prune_limit if options.prune_limit is None else options.prune_limit,
+        skip_reason=skip_reason,
         present=_ignored(context.root, flows, observed.live.values()),
     )
     if prune.wanted and not environment.project_stated:
         raise refuse("MF514", project=environment.project)
-    policy = planning.Policy(wishes.adopt, prune)
+    policy = planning.Policy(options.adopt, prune)
     plan = plan_changes(context, desired.deployments, observed, policy, pools, images.names)
-    if wishes.digest not in (None, plan.digest) and not plan.in_sync:
-        raise refuse("MF510", planned=wishes.digest[:12], now=plan.digest[:12])
+    if options.digest not in (None, plan.digest) and not plan.in_sync:
+        raise refuse("MF510", planned=options.digest[:12], now=plan.digest[:12])
     refused = (*refused, *plan.refused)
     stopped = environment.strict and bool(refused)
     if stopped:
-        refused = (*refused, problem("MF504", environment=environment.name, count=len(refused)))
+        refused = (*refused, diagnostic("MF504", environment=environment.name, count=len(refused)))
     notes, warnings = (*configured.notes, *images.notes), (*configured.warnings, *desired.warnings)
     if observed.release and observed.release.unfinished:
         notes = (

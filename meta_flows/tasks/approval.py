@@ -70,7 +70,7 @@ def approve(environment: Environment, approved: str | None, proposal: Proposal) 
     Raises:
         MetaFlowsError: MF508, there is no way to ask; MF510, another plan was approved.
     """
-    if not environment.require_approval or not proposal.worth_doing or proposal.approval or proposal.undoes:
+    if not environment.require_approval or not proposal.has_changes or proposal.approval or proposal.undoes:
         return proposal
     if not deployment.id:
         if not approved:

@@ -19,8 +19,8 @@ from meta_flows import planning
 from meta_flows.browser import Seen, look_at
 from meta_flows.configuration import Environment
 from meta_flows.engine import joined
-from meta_flows.errors import MetaFlowsError, problem
-from meta_flows.models import Change, DeployResult, LiveResource, Outcome, Release, ValidationError
+from meta_flows.errors import MetaFlowsError, diagnostic
+from meta_flows.models import Change, DeployResult, Diagnostic, LiveResource, Outcome, Release
 from meta_flows.planning import history
 from meta_flows.prefect_api.activity import read_facts
 from meta_flows.prefect_api.compat import url_for
@@ -111,7 +111,7 @@ def await_runs(store: PrefectStore, environment: Environment, wait: float) -> In
 
 
 @step("check the UI's settings")
-def check_settings() -> tuple[ValidationError, ...]:
+def check_settings() -> tuple[Diagnostic, ...]:
     """What keeps browsers from showing what the server has; only this server knows this very run."""
     settings = get_current_settings()
     known = f"/flow_runs/{flow_run.id}"
@@ -132,7 +132,7 @@ def open_ui(environment: Environment, found: Inspection, folder: Path) -> list[S
 
 @step("report")
 def report_check(
-    environment: Environment, found: Inspection, settings: Sequence[ValidationError], seen: Sequence[Seen], folder: Path
+    environment: Environment, found: Inspection, settings: Sequence[Diagnostic], seen: Sequence[Seen], folder: Path
 ) -> DeployResult:
     """Sum up what was found, failures first, as an artifact too."""
     rows = outcomes(found)
@@ -168,23 +168,23 @@ def report_check(
     return result
 
 
-def _differences(environment: Environment, found: Inspection, rows: Sequence[Outcome]) -> list[ValidationError]:
+def _differences(environment: Environment, found: Inspection, rows: Sequence[Outcome]) -> list[Diagnostic]:
     """What is not as it was released, and what the scheduler leaves undone."""
     if found.release is None or found.release.unfinished:
         detail = f"has an unfinished release, {found.release.id}" if found.release else "has no release"
-        return [problem("MF704", environment=environment.name, detail=detail)]
-    wrong = [problem("MF701", key=row.key) for row in rows if row.state == "Missing"]
+        return [diagnostic("MF704", environment=environment.name, detail=detail)]
+    wrong = [diagnostic("MF701", key=row.key) for row in rows if row.state == "Missing"]
     wrong += [
-        problem("MF702", key=row.key, detail=", ".join(field.path for field in row.fields))
+        diagnostic("MF702", key=row.key, detail=", ".join(field.path for field in row.fields))
         for row in rows
         if row.state == "Drifted"
     ]
-    return wrong + ([problem("MF703", schedules=in_words(found.unscheduled))] if found.unscheduled else [])
+    return wrong + ([diagnostic("MF703", schedules=in_words(found.unscheduled))] if found.unscheduled else [])
 
 
-def _remedies(rows: Sequence[Outcome]) -> tuple[ValidationError, ...]:
+def _remedies(rows: Sequence[Outcome]) -> tuple[Diagnostic, ...]:
     """Each reason of poor health once, with the deployments that it is about."""
-    concerned: dict[ValidationError, list[str]] = {}
+    concerned: dict[Diagnostic, list[str]] = {}
     for row in rows:
         for reason in row.health.reasons if row.health else ():
             if reason.severity == "warning":

@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from meta_flows.engine import ApplyResult
-from meta_flows.errors import MetaFlowsError, error_summary, problem
+from meta_flows.errors import MetaFlowsError, diagnostic, error_summary
 from meta_flows.models import Health
 from meta_flows.prefect_api.activity import read_facts
-from meta_flows.prefect_api.connection import Api, speaking_plainly
+from meta_flows.prefect_api.connection import Api, translate_http_errors
 from meta_flows.proposals import Proposal
 from meta_flows.tasks import step
 from meta_flows.verification import health
 
 
 @step("look at health")
-def look_at_health(api: Api, proposal: Proposal, carried: ApplyResult | None) -> dict[str, Health]:
+def check_health(api: Api, proposal: Proposal, carried: ApplyResult | None) -> dict[str, Health]:
     """How the deployments of a plan do, by address, where it was carried out or changes nothing.
 
     It informs: it waits for nothing, and nothing fails where it cannot be read.
@@ -27,8 +27,8 @@ def look_at_health(api: Api, proposal: Proposal, carried: ApplyResult | None) ->
     planned = (change for change in proposal.plan.changes if change.type == "deployment")
     live = {change.address: there[change.address] for change in planned if change.address in there}
     try:
-        with speaking_plainly():
+        with translate_http_errors():
             facts = read_facts(api, live, proposal.resources)
     except MetaFlowsError as error:
-        return dict.fromkeys(live, Health(reasons=(problem("MF737", detail=error_summary(error)),)))
+        return dict.fromkeys(live, Health(reasons=(diagnostic("MF737", detail=error_summary(error)),)))
     return {key: health(item, now) for key, item in facts.items()}

@@ -15,10 +15,10 @@ from meta_flows.models import Change, FlowMetadata, LiveResource, Resource
 from meta_flows.parameter_schemas import parameter_schemas
 from meta_flows.prefect_api import reads
 from meta_flows.prefect_api.connection import Api
-from meta_flows.proposals import Context, Observed, PlannedPools, Proposal, Wishes
+from meta_flows.proposals import Context, DeployOptions, Observed, PlannedPools, Proposal
 from meta_flows.resources.work_pool import live_work_pool
 from meta_flows.tasks import step
-from meta_flows.validation import Pool, Reference, Surroundings
+from meta_flows.validation import Pool, Reference, ServerObjects
 
 
 def propose_deploy(
@@ -26,7 +26,7 @@ def propose_deploy(
     api: Api,
     flows: tuple[FlowMetadata, ...],
     configured: Configured,
-    wishes: Wishes,
+    options: DeployOptions,
     images: Images,
     observed: Observed,
 ) -> Proposal:
@@ -37,12 +37,12 @@ def propose_deploy(
         api: Client of the server.
         flows: All flows of the repository.
         configured: The selected ones with their configuration.
-        wishes: What was asked for beside them.
+        options: What was asked for beside them.
         images: Their images.
         observed: What the server has that is ours.
     """
-    observed, pools, desired = resolve(context, api, configured, images, observed, adopt=wishes.adopt)
-    return proposals.propose_deploy(context, flows, configured, desired, observed, pools, images, wishes)
+    observed, pools, desired = resolve(context, api, configured, images, observed, adopt=options.adopt)
+    return proposals.propose_deploy(context, flows, configured, desired, observed, pools, images, options)
 
 
 def resolve(
@@ -126,12 +126,12 @@ def check_deployments(
         live: The resources that are known to exist, by address.
         pool_changes: What is made of them before the deployments are written.
     """
-    surroundings = _surroundings(api, rendered.deployments, live, pool_changes)
+    server_objects = _server_objects(api, rendered.deployments, live, pool_changes)
     kept, found = validation.check_deployments(
         configured,
         rendered.deployments,
         context.environment,
-        surroundings,
+        server_objects,
         cache(partial(load_template, context.root)),
     )
     for error in found.errors:
@@ -142,9 +142,9 @@ def check_deployments(
     return Desired(kept, refused, warnings)
 
 
-def _surroundings(
+def _server_objects(
     api: Api, deployments: Collection[Resource], live: Mapping[str, LiveResource], pool_changes: Iterable[Change]
-) -> Surroundings:
+) -> ServerObjects:
     """What the server has of all that deployments refer to, in one request for each sort of it."""
     used = {item.spec["work_pool_name"] for item in deployments}
     known = {item.name: item for item in live.values() if item.type == "work_pool" and item.name in used}
@@ -171,4 +171,4 @@ def _surroundings(
     blocks = reads.read_blocks(api, {item.name.rpartition("/")[2] for item in wanted if item.what == "block"})
     variables = reads.read_variables(api, {item.name for item in wanted if item.what == "variable"})
     existing = {Reference("block", name) for name in blocks} | {Reference("variable", name) for name in variables}
-    return Surroundings(pools, existing)
+    return ServerObjects(pools, existing)

@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 from meta_flows.engine import ApplyResult, joined
 from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, DeployResult, Health, Plan
-from meta_flows.prefect_api.connection import speaking_plainly
+from meta_flows.prefect_api.connection import translate_http_errors
 from meta_flows.proposals import Proposal
 from meta_flows.reporting import FAILED, markdown
 from meta_flows.results import sum_up
@@ -56,7 +56,7 @@ def report(
     plan = proposal.plan
     if not (carried and carried.unreachable):  # each would be tried for half a minute
         key = joined("deploy", plan.project, plan.environment)
-        with suppress(MetaFlowsError), speaking_plainly():  # the result stands without a picture of it
+        with suppress(MetaFlowsError), translate_http_errors():  # the result stands without a picture of it
             create_markdown_artifact(markdown(result), key=key, description=result.message)
         _emit_events(result, plan, carried)
     get_run_logger().info("%s: %s", result.state, result.message)

@@ -18,12 +18,12 @@ from meta_flows.configuration import (
     deployment_name,
     load_template,
 )
-from meta_flows.discovery import loose_ends
-from meta_flows.errors import MetaFlowsError, outcome, problem
+from meta_flows.discovery import find_undeployable
+from meta_flows.errors import MetaFlowsError, diagnostic, outcome
 from meta_flows.images import Context
-from meta_flows.models import FlowMetadata, Resource, ValidationError, ValidationResult
+from meta_flows.models import Diagnostic, FlowMetadata, Resource, ValidationResult
 from meta_flows.validation.dependencies import check_dependencies
-from meta_flows.validation.deployments import Pool, Reference, Surroundings, references, spoiled
+from meta_flows.validation.deployments import Pool, Reference, ServerObjects, newly_invalid_job_variables, references
 from meta_flows.validation.deployments import check as check_deployment
 from meta_flows.validation.dockerfiles import check_dockerfile, check_volumes
 from meta_flows.validation.requirements import Declarations
@@ -34,19 +34,19 @@ from meta_flows.validation.variables import check_variables
 __all__ = [
     "Pool",
     "Reference",
-    "Surroundings",
+    "ServerObjects",
     "check_configured",
     "check_deployments",
     "check_sources",
+    "newly_invalid_job_variables",
     "references",
     "result",
-    "spoiled",
 ]
 
 
 def check_sources(
     root: Path, flows: Iterable[FlowMetadata], configured: Mapping[str, FlowConfiguration], ignore: Collection[str] = ()
-) -> Iterator[ValidationError]:
+) -> Iterator[Diagnostic]:
     """What is wrong with flows and what they import, no environment considered; what discovery said comes first.
 
     Args:
@@ -82,7 +82,7 @@ def check_configured(
     templates = {kind: outcome(load_template, root, kind) for kind in kinds}  # a broken one is said where it is used
     uses_image = {kind for kind, item in templates.items() if isinstance(item, Template) and item.uses_image}
 
-    def rules(item: ConfiguredFlow) -> Iterator[ValidationError]:
+    def rules(item: ConfiguredFlow) -> Iterator[Diagnostic]:
         yield from _of_source(item.flow, declarations, item.configuration.parameters)
         yield from check_schedules(item)
         yield from check_variables(item, environment, root)
@@ -90,13 +90,13 @@ def check_configured(
             yield from check_volumes(item, environment)
             yield from check_dockerfile(item.flow, environment, context, declarations)
 
-    kept, found = [], list[ValidationError]()
+    kept, found = [], list[Diagnostic]()
     for item in configured.flows:
         errors = _applied(rules(item), environment, item)
         found += errors
         kept += [] if result(errors).errors else [item]
     if whole:
-        found += _applied(loose_ends(root, flows), environment)
+        found += _applied(find_undeployable(root, flows), environment)
     said = result((*configured.refused, *configured.warnings, *found))
     return configured.model_copy(update={"flows": tuple(kept), "refused": said.errors, "warnings": said.warnings})
 
@@ -105,7 +105,7 @@ def check_deployments(
     configured: Configured,
     deployments: Iterable[Resource],
     environment: Environment,
-    surroundings: Surroundings | None = None,
+    server_objects: ServerObjects | None = None,
     template: Callable[[str], Template] | None = None,
 ) -> tuple[tuple[Resource, ...], ValidationResult]:
     """The rendered deployments without those of flows that a rule refuses, and all that the rules say.
@@ -114,18 +114,18 @@ def check_deployments(
         configured: The flows that they were rendered from.
         deployments: All of them.
         environment: Where they go.
-        surroundings: What the server has; without it only parameters are checked.
+        server_objects: What the server has; without it only parameters are checked.
         template: The template of a kind, for places.
     """
     by_name = {deployment.name: deployment for deployment in deployments}
-    refused, found = set[str](), list[ValidationError]()
+    refused, found = set[str](), list[Diagnostic]()
     for item in configured.flows:
         names = (deployment_name(item.configuration.slug, kind, environment) for kind in item.kinds)
         rendered = [by_name[name] for name in names if name in by_name]
         rules = (
             error
             for deployment in rendered
-            for error in check_deployment(item, deployment, surroundings, template and template(deployment.kind))
+            for error in check_deployment(item, deployment, server_objects, template and template(deployment.kind))
         )
         errors = _applied(rules, environment, item)
         found += errors
@@ -134,7 +134,7 @@ def check_deployments(
     return tuple(item for name, item in by_name.items() if name not in refused), result(found)
 
 
-def result(errors: Iterable[ValidationError]) -> ValidationResult:
+def result(errors: Iterable[Diagnostic]) -> ValidationResult:
     """What was found, each once: flows share modules, files and pools, and what is wrong with them."""
     distinct = dict.fromkeys(errors)
     return ValidationResult(
@@ -143,26 +143,24 @@ def result(errors: Iterable[ValidationError]) -> ValidationResult:
     )
 
 
-def _of_source(
-    flow: FlowMetadata, declarations: Declarations, stated: Collection[str] = ()
-) -> Iterator[ValidationError]:
+def _of_source(flow: FlowMetadata, declarations: Declarations, stated: Collection[str] = ()) -> Iterator[Diagnostic]:
     yield from check_signature(flow, stated)
     yield from check_dependencies(flow, declarations.of(flow))
 
 
 def _applied(
-    rules: Iterable[ValidationError], environment: Environment, item: ConfiguredFlow | None = None
-) -> list[ValidationError]:
+    rules: Iterable[Diagnostic], environment: Environment, item: ConfiguredFlow | None = None
+) -> list[Diagnostic]:
     """What rules say that are not to be ignored; a file that cannot be read ends them, and is said.
 
     So is what we have not thought of; it ends no deploy.
     """
-    found = list[ValidationError]()
+    found = list[Diagnostic]()
     try:
         ended = outcome(partial(found.extend, rules))
     except Exception as error:  # noqa: BLE001 - a rule that fails on something odd must not stop all other flows
         place = item.flow.place if item else None
-        found.append(problem("MF902", place, detail=f"{type(error).__name__}: {error}").as_warning())
+        found.append(diagnostic("MF902", place, detail=f"{type(error).__name__}: {error}").as_warning())
         ended = None
     ignored = {*environment.ignore, *(item.configuration.ignore if item else ())}
     said = [*found, *(ended.errors if isinstance(ended, MetaFlowsError) else ())]

@@ -14,8 +14,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from meta_flows.discovery.distributions import distributions, is_installed
-from meta_flows.errors import problem
-from meta_flows.models import FlowMetadata, ImportedModule, ValidationError
+from meta_flows.errors import diagnostic
+from meta_flows.models import Diagnostic, FlowMetadata, ImportedModule
 from meta_flows.validation.requirements import Declared, Requires
 
 Wanted = tuple[str, frozenset[str]]
@@ -28,7 +28,7 @@ ALWAYS_THERE: Wanted = ("prefect", frozenset())
 """Whatever runs a flow has it, and so what it requires."""
 
 
-def check_dependencies(flow: FlowMetadata, declared: Declared) -> Iterator[ValidationError]:
+def check_dependencies(flow: FlowMetadata, declared: Declared) -> Iterator[Diagnostic]:
     """What is wrong with what a flow, and the repository's modules that it imports, need."""
     yield from declared.errors
     wanted = frozenset(_wanted(item.requirement) for item in declared.requirements if _holds(item.requirement.marker))
@@ -37,14 +37,14 @@ def check_dependencies(flow: FlowMetadata, declared: Declared) -> Iterator[Valid
     yield from _contradictions(flow, declared)
 
 
-def _unresolved(flow: FlowMetadata, names: Collection[str]) -> Iterator[ValidationError]:
+def _unresolved(flow: FlowMetadata, names: Collection[str]) -> Iterator[Diagnostic]:
     for item in flow.imports:
         head = item.module.partition(".")[0]
         if item.missing and (not head or canonicalize_name(head) not in names):
-            yield problem("MF122", item.place, module=item.module, missing=item.missing)
+            yield diagnostic("MF122", item.place, module=item.module, missing=item.missing)
 
 
-def _undeclared(flow: FlowMetadata, wanted: frozenset[Wanted], declared: Declared) -> Iterator[ValidationError]:
+def _undeclared(flow: FlowMetadata, wanted: frozenset[Wanted], declared: Declared) -> Iterator[Diagnostic]:
     """Imports that no requirement provides, itself or by what it requires in turn.
 
     What a distribution that is not installed here provides and requires is not known. As long as there is one, what is
@@ -67,11 +67,11 @@ def _undeclared(flow: FlowMetadata, wanted: frozenset[Wanted], declared: Declare
         if here or unknown <= named_after:
             files = ", ".join(dict.fromkeys(declared.files))
             facts = {"module": head, "files": files, "distribution": " or ".join(providers[head])}
-            error = problem("MF121", item.place, **facts)
+            error = diagnostic("MF121", item.place, **facts)
             yield error.as_warning() if unknown else error
 
 
-def _contradictions(flow: FlowMetadata, declared: Declared) -> Iterator[ValidationError]:
+def _contradictions(flow: FlowMetadata, declared: Declared) -> Iterator[Diagnostic]:
     """Versions of what the flow imports that are asked for in vain."""
     by_name: dict[str, list[Requires]] = {name: [] for name in flow.dependencies}
     for item in declared.requirements:
@@ -84,11 +84,11 @@ def _contradictions(flow: FlowMetadata, declared: Declared) -> Iterator[Validati
         for one, other in combinations(distinct, 2):
             if not _agree(one.requirement, other.requirement):
                 stated = {"here": one.requirement.specifier, "there": other.requirement.specifier}
-                yield problem("MF123", one.place, name=name, other=other.place, **stated)
+                yield diagnostic("MF123", one.place, name=name, other=other.place, **stated)
         installed = _installed_version(name)
         for item in distinct:
             if installed and not item.requirement.specifier.contains(installed, prereleases=True):
-                yield problem("MF124", item.place, requirement=item.requirement, installed=installed)
+                yield diagnostic("MF124", item.place, requirement=item.requirement, installed=installed)
 
 
 def _agree(one: Requirement, other: Requirement) -> bool:

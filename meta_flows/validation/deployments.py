@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from meta_flows.configuration import ConfiguredFlow, Document, Template, placeholders
 from meta_flows.configuration.documents import KeyPath
 from meta_flows.configuration.secrets import masked
-from meta_flows.errors import did_you_mean, problem
-from meta_flows.models import Place, Resource, ValidationError
+from meta_flows.errors import diagnostic, did_you_mean
+from meta_flows.models import Diagnostic, Location, Resource
 from meta_flows.prefect_api.compat import PlaceholderType, schema_errors
 
 LONGEST_SHOWN = 200
@@ -42,7 +42,7 @@ class Pool(NamedTuple):
     polled: bool = False
 
 
-class Surroundings(NamedTuple):
+class ServerObjects(NamedTuple):
     """What a server has that deployments refer to.
 
     Attributes:
@@ -70,24 +70,24 @@ def references(deployments: Iterable[Resource]) -> set[Reference]:
 def check(
     item: ConfiguredFlow,
     deployment: Resource,
-    surroundings: Surroundings | None,
+    server_objects: ServerObjects | None,
     template: Template | None = None,
-) -> Iterator[ValidationError]:
+) -> Iterator[Diagnostic]:
     """What is wrong with one deployment.
 
     Args:
         item: The flow that it was rendered from.
         deployment: The deployment.
-        surroundings: What the server has; without it only parameters are checked.
+        server_objects: What the server has; without it only parameters are checked.
         template: The template of its kind, for places.
     """
     yield from _sizes(item, deployment)
     yield from _parameters(item, deployment)
-    if surroundings:
-        yield from _surroundings(item, deployment, surroundings, template)
+    if server_objects:
+        yield from _server_objects(item, deployment, server_objects, template)
 
 
-def _sizes(item: ConfiguredFlow, deployment: Resource) -> Iterator[ValidationError]:
+def _sizes(item: ConfiguredFlow, deployment: Resource) -> Iterator[Diagnostic]:
     """Parameters that the server does not take: it would refuse them while it is written to."""
     document = item.configuration.document
     given: list[tuple[str, KeyPath, Any]] = [("the deployment", ("parameters",), deployment.spec["parameters"])]
@@ -99,10 +99,10 @@ def _sizes(item: ConfiguredFlow, deployment: Resource) -> Iterator[ValidationErr
         size = len(json.dumps(parameters, default=str))
         if size > PARAMETER_BYTES:
             place = document.place(path) or item.flow.place
-            yield problem("MF225", place, what=what, size=size, limit=PARAMETER_BYTES)
+            yield diagnostic("MF225", place, what=what, size=size, limit=PARAMETER_BYTES)
 
 
-def _parameters(item: ConfiguredFlow, deployment: Resource) -> Iterator[ValidationError]:
+def _parameters(item: ConfiguredFlow, deployment: Resource) -> Iterator[Diagnostic]:
     """Parameters of the deployment and of its schedules against the flow's schema, the missing ones too."""
     spec, document = deployment.spec, item.configuration.document
     schema = spec["parameter_openapi_schema"]
@@ -111,47 +111,47 @@ def _parameters(item: ConfiguredFlow, deployment: Resource) -> Iterator[Validati
     enforced = spec["enforce_parameter_schema"]  # pydantic takes more than the schema says
     for path, detail in _misfits(spec["parameters"], schema) if enforced else ():
         place = document.place(("parameters", *path)) or item.flow.place
-        yield problem("MF220", place, parameter=path[0], detail=detail)
+        yield diagnostic("MF220", place, parameter=path[0], detail=detail)
     variadic = {parameter.name for parameter in item.flow.parameters if parameter.variadic}
     for index, (slug, schedule) in enumerate(spec["schedules"].items()):
         for path, detail in _misfits(schedule["parameters"], schema) if enforced else ():
             place = document.place(("schedules", index, "parameters", *path)) or item.flow.place
-            yield problem("MF220", place, parameter=path[0], detail=detail)
+            yield diagnostic("MF220", place, parameter=path[0], detail=detail)
         missing = {*schema.get("required", ())} - variadic - {*spec["parameters"], *schedule["parameters"]}
         for name in sorted(missing) if schedule.get("active", True) else ():
             place = document.place(("schedules", index)) or item.flow.place
-            yield problem("MF221", place, schedule=slug, parameter=name)
+            yield diagnostic("MF221", place, schedule=slug, parameter=name)
 
 
-def _surroundings(
-    item: ConfiguredFlow, deployment: Resource, surroundings: Surroundings, template: Template | None
-) -> Iterator[ValidationError]:
+def _server_objects(
+    item: ConfiguredFlow, deployment: Resource, server_objects: ServerObjects, template: Template | None
+) -> Iterator[Diagnostic]:
     """The work pool, its job variables, and everything that is referred to."""
     name, queue = deployment.spec["work_pool_name"], deployment.spec.get("work_queue_name")
-    pool = surroundings.pools.get(name)
+    pool = server_objects.pools.get(name)
     if pool is None:
         place = _in(template).places.get(("work_pool",)) or item.flow.place
-        yield problem("MF410", place, pool=name, suggestion=did_you_mean(name, surroundings.pools))
+        yield diagnostic("MF410", place, pool=name, suggestion=did_you_mean(name, server_objects.pools))
     else:
         yield from _job_variables(item, deployment, name, pool, template)
         if None in pool.paused or (queue or "default") in pool.paused:
             what = f"work pool '{name}'" if None in pool.paused else f"work queue '{queue or 'default'}' of '{name}'"
-            yield problem("MF411", what=what)
+            yield diagnostic("MF411", what=what)
         if not pool.polled:
-            yield problem("MF412", pool=name)
+            yield diagnostic("MF412", pool=name)
         limit = deployment.spec.get("concurrency_limit")
         if limit and pool.limit is not None and limit > pool.limit:
             place = item.configuration.document.place(("concurrency_limit",)) or item.flow.place
-            yield problem("MF416", place, limit=limit, pool=name, most=pool.limit)
-    for what, missing in sorted(references([deployment]) - {*surroundings.existing}):
+            yield diagnostic("MF416", place, limit=limit, pool=name, most=pool.limit)
+    for what, missing in sorted(references([deployment]) - {*server_objects.existing}):
         name = missing.rpartition("/")[2]
         place = item.configuration.document.find(name) or _in(template).find(name) or item.flow.place
-        yield problem("MF415", place, what=what, name=missing)
+        yield diagnostic("MF415", place, what=what, name=missing)
 
 
 def _job_variables(
     item: ConfiguredFlow, deployment: Resource, pool_name: str, pool: Pool, template: Template | None
-) -> Iterator[ValidationError]:
+) -> Iterator[Diagnostic]:
     stated, known = deployment.spec["job_variables"], pool.variables.get("properties", {})
     if not pool.variables:
         return  # made by hand without a template; its worker brings one
@@ -159,14 +159,16 @@ def _job_variables(
         place = _place(item, deployment.kind, variable, template)
         if variable.partition(".")[0] not in known and not pool.variables.get("additionalProperties"):
             facts = {"suggestion": did_you_mean(variable, known), "known": ", ".join(sorted(known))}
-            yield problem("MF413", place, pool=pool_name, variable=variable, **facts)
+            yield diagnostic("MF413", place, pool=pool_name, variable=variable, **facts)
     checked = _known_now({key: value for key, value in stated.items() if key in known})
     for (variable, *_), detail in _misfits(checked, pool.variables):
         place = _place(item, deployment.kind, str(variable), template)
-        yield problem("MF414", place, pool=pool_name, variable=variable, detail=detail)
+        yield diagnostic("MF414", place, pool=pool_name, variable=variable, detail=detail)
 
 
-def spoiled(job_variables: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def newly_invalid_job_variables(
+    job_variables: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> list[str]:
     """The job variables that fit the variables of a work pool as they are, and not as they are to be."""
 
     def unfit(variables: Mapping[str, Any]) -> set[str]:
@@ -213,7 +215,7 @@ def _run_time_parts(deployment: Resource) -> dict[str, Any]:
     return {key: deployment.spec[key] for key in ("job_variables", "pull_steps")}
 
 
-def _place(item: ConfiguredFlow, kind: str, variable: str, template: Template | None) -> Place:
+def _place(item: ConfiguredFlow, kind: str, variable: str, template: Template | None) -> Location:
     """Where a job variable is stated: in the flow's file, or in the template."""
     own = item.configuration.document.places.get(("kinds", kind, "job_variables", variable))
     return own or _in(template).places.get(("job_variables", variable)) or item.flow.place

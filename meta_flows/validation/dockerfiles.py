@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from packaging.utils import canonicalize_name
 
 from meta_flows.configuration import ConfiguredFlow, Environment, LocalSource, looks_secret
-from meta_flows.errors import problem
+from meta_flows.errors import diagnostic
 from meta_flows.images import Context
 from meta_flows.images.dockerfiles import Dockerfile, Stage, read_dockerfile
-from meta_flows.models import FlowMetadata, Place, ValidationError
+from meta_flows.models import Diagnostic, FlowMetadata, Location
 from meta_flows.validation.dependencies import may_require
 from meta_flows.validation.requirements import Declarations
 
@@ -30,7 +30,7 @@ PLAINLY = re.compile(r"\b(?:uv )?pip3? (?:--\S+ \S+ )?install\b(?P<words>[^&|;]*
 
 def check_dockerfile(
     flow: FlowMetadata, environment: Environment, context: Context, declarations: Declarations
-) -> Iterator[ValidationError]:
+) -> Iterator[Diagnostic]:
     """What is wrong with the Dockerfile of a flow that runs in a container, beside what keeps it from being read.
 
     Args:
@@ -50,21 +50,21 @@ def check_dockerfile(
     yield from _copies(dockerfile, context)
     for key, value, place in dockerfile.assignments:
         if looks_secret(key, value):
-            yield problem("MF624", place, key=key)
+            yield diagnostic("MF624", place, key=key)
     last = dockerfile.stages[-1]
     user, stated = last.user
     if user.partition(":")[0] in ("", "root", "0"):
-        yield problem("MF623", stated or last.place, detail="USER is root" if stated else "no USER is set")
+        yield diagnostic("MF623", stated or last.place, detail="USER is root" if stated else "no USER is set")
     copied = {file for copy in dockerfile.copies for source in copy.sources for file in context.taken_by(source)}
     gone = [module for module in flow.local_modules if module not in copied and not _is_empty(context.root / module)]
     if gone and flow.path not in gone:  # an image without the flow itself is refused as such
         more = f" and {len(gone) - MOST_SHOWN} more" if gone[MOST_SHOWN:] else ""
-        yield problem("MF625", flow.place, dockerfile=path, modules=", ".join(gone[:MOST_SHOWN]) + more)
+        yield diagnostic("MF625", flow.place, dockerfile=path, modules=", ".join(gone[:MOST_SHOWN]) + more)
     if not any(_may_have_prefect(stage, declarations) for stage in _ancestry(dockerfile)):
-        yield problem("MF626", Place(path=path, line=last.place.line), dockerfile=path, base=_base(last))
+        yield diagnostic("MF626", Location(path=path, line=last.place.line), dockerfile=path, base=_base(last))
 
 
-def check_volumes(item: ConfiguredFlow, environment: Environment) -> Iterator[ValidationError]:
+def check_volumes(item: ConfiguredFlow, environment: Environment) -> Iterator[Diagnostic]:
     """Folders of this machine that containers are to have and that are not there."""
     if not isinstance(environment.source, LocalSource):
         return
@@ -75,7 +75,7 @@ def check_volumes(item: ConfiguredFlow, environment: Environment) -> Iterator[Va
             if folder.is_absolute() and "{{" not in str(volume) and not _exists(str(folder)):
                 document = item.configuration.document
                 place = document.place(("kinds", kind, "job_variables", "volumes", index))
-                yield problem("MF627", place or item.flow.place, volume=volume, folder=folder)
+                yield diagnostic("MF627", place or item.flow.place, volume=volume, folder=folder)
 
 
 def _exists(path: str) -> bool:
@@ -96,16 +96,16 @@ def _content(folder: Path) -> list[Path] | None:
         return None
 
 
-def _bases(dockerfile: Dockerfile) -> Iterator[ValidationError]:
+def _bases(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
     for stage in dockerfile.stages:
         if stage.parent is None and stage.base != "scratch" and "@" not in stage.base:
             tag = stage.base.rpartition("/")[2].partition(":")[2]
             if tag in ("", "latest"):
                 detail = "latest is another image each time" if tag else "without one it is latest"
-                yield problem("MF621", stage.place, base=stage.base, detail=detail)
+                yield diagnostic("MF621", stage.place, base=stage.base, detail=detail)
 
 
-def _copies(dockerfile: Dockerfile, context: Context) -> Iterator[ValidationError]:
+def _copies(dockerfile: Dockerfile, context: Context) -> Iterator[Diagnostic]:
     for copy in (copy for copy in dockerfile.copies if copy.certain):
         for source in copy.sources:
             optional = GLOB.search(source) and any(map(context.taken_by, copy.sources))
@@ -113,7 +113,7 @@ def _copies(dockerfile: Dockerfile, context: Context) -> Iterator[ValidationErro
             if optional or context.taken_by(source) or _content(folder) == []:
                 continue
             hint = "; .dockerignore leaves it out" if _exists(str(folder)) else ""
-            yield problem("MF622", copy.place, instruction=copy.instruction, source=source or ".", hint=hint)
+            yield diagnostic("MF622", copy.place, instruction=copy.instruction, source=source or ".", hint=hint)
 
 
 def _base(stage: Stage) -> str:

@@ -16,9 +16,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from meta_flows.configuration.reading import read_text
 from meta_flows.configuration.secrets import masked
 from meta_flows.discovery.tree import join, parent
-from meta_flows.errors import MetaFlowsError, problem
+from meta_flows.errors import MetaFlowsError, diagnostic
 from meta_flows.files import is_there
-from meta_flows.models import FlowMetadata, Place, ValidationError
+from meta_flows.models import Diagnostic, FlowMetadata, Location
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,7 +35,7 @@ class Requires(NamedTuple):
     """One requirement, and where it stands."""
 
     requirement: Requirement
-    place: Place
+    place: Location
 
 
 class Declared(NamedTuple):
@@ -49,7 +49,7 @@ class Declared(NamedTuple):
     requirements: tuple[Requires, ...] = ()
     files: tuple[str, ...] = ()
     complete: bool = True
-    errors: tuple[ValidationError, ...] = ()
+    errors: tuple[Diagnostic, ...] = ()
 
 
 class Declarations:
@@ -98,7 +98,7 @@ def _joined(*parts: Declared) -> Declared:
     )
 
 
-def _parsed(text: str, place: Place) -> Declared:
+def _parsed(text: str, place: Location) -> Declared:
     try:
         requirement = Requirement(text)
         if requirement.marker:
@@ -106,10 +106,10 @@ def _parsed(text: str, place: Place) -> Declared:
         return Declared(requirements=(Requires(requirement, place),))
     except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName) as error:
         detail = str(error).partition("\n")[0]
-        return Declared(errors=(problem("MF125", place, detail=f"{masked('', text)}: {detail}"),), complete=False)
+        return Declared(errors=(diagnostic("MF125", place, detail=f"{masked('', text)}: {detail}"),), complete=False)
 
 
-def _text(root: Path, path: str) -> str | ValidationError:
+def _text(root: Path, path: str) -> str | Diagnostic:
     try:
         return read_text(root / path, root)
     except MetaFlowsError as error:
@@ -137,17 +137,19 @@ def _requirements_file(root: Path, path: str, read: set[str] | None = None) -> D
             if inner.startswith(("/", "..")) or "://" in other[1] or "$" in inner:
                 parts.append(Declared(complete=False))
             elif not _is_file(root / inner):
-                place = Place(path=path, line=number)
-                parts.append(Declared(errors=(problem("MF215", place, what="the file", path=inner),), complete=False))
+                place = Location(path=path, line=number)
+                parts.append(
+                    Declared(errors=(diagnostic("MF215", place, what="the file", path=inner),), complete=False)
+                )
             elif inner not in read:
                 read.add(inner)
                 parts.append(_requirements_file(root, inner, read))
         elif re.match(r"-e|--editable|[./]|\w+\+?\w*://|\S+\.(whl|zip|tar\.\w+)\b", line):
             named = re.search(r"#egg=([\w.-]+)", line)
-            parts.append(_parsed(named[1], Place(path=path, line=number)) if named else Declared(complete=False))
+            parts.append(_parsed(named[1], Location(path=path, line=number)) if named else Declared(complete=False))
         elif not line.startswith("-"):
             stated = re.split(r"\s--?\w", line)[0]
-            parts.append(_parsed(stated, Place(path=path, line=number)))
+            parts.append(_parsed(stated, Location(path=path, line=number)))
     return _joined(*parts)
 
 
@@ -174,7 +176,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _pyproject(root: Path, path: str) -> Declared:
     text = _text(root, path)
-    if isinstance(text, ValidationError):
+    if isinstance(text, Diagnostic):
         return Declared(errors=(text,))
     data, error = _toml(text, path)
     if error:
@@ -206,13 +208,13 @@ def _inline(root: Path, path: str) -> Declared:
     return _joined(Declared(files=(path,)), *parts)
 
 
-def _toml(text: str, path: str) -> tuple[dict[str, Any], ValidationError | None]:
+def _toml(text: str, path: str) -> tuple[dict[str, Any], Diagnostic | None]:
     try:
         return tomllib.loads(text), None
     except (ValueError, RecursionError) as error:
         at = re.search(r"at line (\d+), column (\d+)", str(error))
-        place = Place(path=path, line=int(at[1]), column=int(at[2])) if at else Place(path=path)
-        return {}, problem("MF125", place, detail=f"not valid TOML: {error}")
+        place = Location(path=path, line=int(at[1]), column=int(at[2])) if at else Location(path=path)
+        return {}, diagnostic("MF125", place, detail=f"not valid TOML: {error}")
 
 
 def _table(data: Any, *keys: str) -> dict[str, Any]:
@@ -225,6 +227,6 @@ def _list(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _place_of(stated: str, text: str, path: str) -> Place:
+def _place_of(stated: str, text: str, path: str) -> Location:
     position = text.find(stated)
-    return Place(path=path, line=text.count("\n", 0, position) + 1 if position >= 0 else None)
+    return Location(path=path, line=text.count("\n", 0, position) + 1 if position >= 0 else None)

@@ -13,8 +13,8 @@ from dateutil.parser import isoparse
 from dateutil.rrule import rrule, rrulestr
 
 from meta_flows.configuration import ConfiguredFlow
-from meta_flows.errors import problem
-from meta_flows.models import ValidationError
+from meta_flows.errors import diagnostic
+from meta_flows.models import Diagnostic
 from meta_flows.prefect_api.compat import run_coro_as_sync, scheduler_schedules
 
 OFTEN_SECONDS = 60
@@ -36,7 +36,7 @@ class Times(NamedTuple):
     followed: bool = True
 
 
-def check_schedules(item: ConfiguredFlow) -> Iterator[ValidationError]:
+def check_schedules(item: ConfiguredFlow) -> Iterator[Diagnostic]:
     """Schedules that never fire, have fired for the last time, or fire more than once a minute."""
     scheduled = any(item.configuration.kinds[kind].scheduled for kind in item.kinds)
     for index, schedule in enumerate(item.configuration.schedules if scheduled else ()):
@@ -46,13 +46,13 @@ def check_schedules(item: ConfiguredFlow) -> Iterator[ValidationError]:
         runs = schedule.active is not False
         times = follow(schedule.timing())
         if isinstance(times, str):
-            yield problem("MF205", place, **facts, detail=f"Prefect's scheduler cannot follow it: {times}")
+            yield diagnostic("MF205", place, **facts, detail=f"Prefect's scheduler cannot follow it: {times}")
             continue
         gaps = [(later - sooner).total_seconds() for sooner, later in pairwise(times.next)]
         if gaps and min(gaps) < OFTEN_SECONDS and runs:
-            yield problem("MF223", place, **facts, seconds=min(gaps))
+            yield diagnostic("MF223", place, **facts, seconds=min(gaps))
         elif not times.next and times.followed and (runs or not times.past):
-            yield problem("MF224" if times.past else "MF222", place, **facts)
+            yield diagnostic("MF224" if times.past else "MF222", place, **facts)
 
 
 def follow(fields: Mapping[str, Any]) -> Times | str:

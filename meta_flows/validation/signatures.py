@@ -14,8 +14,8 @@ from prefect import Flow
 from prefect import flow as decorator
 
 from meta_flows.configuration.secrets import MASK, masked
-from meta_flows.errors import did_you_mean, problem
-from meta_flows.models import FlowMetadata, FlowParameter, ValidationError
+from meta_flows.errors import diagnostic, did_you_mean
+from meta_flows.models import Diagnostic, FlowMetadata, FlowParameter
 from meta_flows.prefect_api.compat import parameter_docstrings
 
 RESERVED = frozenset({"wait_for", "return_state"})
@@ -36,7 +36,7 @@ KNOWN_TYPES: dict[str, Any] = {
 }
 
 
-def check_signature(flow: FlowMetadata, stated: Collection[str] = ()) -> Iterator[ValidationError]:
+def check_signature(flow: FlowMetadata, stated: Collection[str] = ()) -> Iterator[Diagnostic]:
     """What is wrong with a flow's decorator, parameters and docstring.
 
     Args:
@@ -48,19 +48,19 @@ def check_signature(flow: FlowMetadata, stated: Collection[str] = ()) -> Iterato
     for parameter in flow.parameters:
         facts = {"function": flow.function_name, "parameter": parameter.name}
         if parameter.name in RESERVED:
-            yield problem("MF115", flow.place, **facts, detail="Prefect keeps that name for itself")
+            yield diagnostic("MF115", flow.place, **facts, detail="Prefect keeps that name for itself")
         elif parameter.name.startswith("_"):
-            yield problem("MF115", flow.place, **facts, detail="Prefect takes none that begins with an underscore")
+            yield diagnostic("MF115", flow.place, **facts, detail="Prefect takes none that begins with an underscore")
         elif parameter.required and (kind := _outermost(parameter.annotation)) in NOT_DATA:
-            yield problem("MF118", flow.place, **facts, annotation=kind)
+            yield diagnostic("MF118", flow.place, **facts, annotation=kind)
         elif checked and parameter.name not in stated and not _default_fits(parameter):
             shown = masked(parameter.name, (parameter.default or "").strip("'\""))
             declared = {"annotation": parameter.annotation, "default": MASK if shown == MASK else parameter.default}
-            yield problem("MF116", flow.place, **facts, **declared)
+            yield diagnostic("MF116", flow.place, **facts, **declared)
     yield from _docstring(flow)
 
 
-def _decorator(flow: FlowMetadata) -> Iterator[ValidationError]:
+def _decorator(flow: FlowMetadata) -> Iterator[Diagnostic]:
     known = inspect.signature(decorator).parameters
     types = inspect.signature(Flow.__init__).parameters
     for name in flow.decorator_arguments:
@@ -73,17 +73,17 @@ def _decorator(flow: FlowMetadata) -> Iterator[ValidationError]:
             facts["detail"] = f"'{name}' must be {types[name].annotation}, not {flow.metadata[name]!r}"
         else:
             continue
-        yield problem("MF113", flow.place, **facts)
+        yield diagnostic("MF113", flow.place, **facts)
 
 
-def _docstring(flow: FlowMetadata) -> Iterator[ValidationError]:
+def _docstring(flow: FlowMetadata) -> Iterator[Diagnostic]:
     if not flow.description or "description" in flow.metadata or ":" not in flow.description:
         return
     names = [parameter.name for parameter in flow.parameters]
     for described in parameter_docstrings(flow.description):
         if (name := described.lstrip("*- ")) not in names:
             facts = {"function": flow.function_name, "parameter": name, "suggestion": did_you_mean(name, names)}
-            yield problem("MF117", flow.place, **facts)
+            yield diagnostic("MF117", flow.place, **facts)
 
 
 def _default_fits(parameter: FlowParameter) -> bool:

@@ -9,13 +9,13 @@ from typing import Any
 
 from meta_flows.configuration import ConfiguredFlow, Environment, read_env_file
 from meta_flows.discovery.tree import join, parent
-from meta_flows.errors import problem
-from meta_flows.models import ValidationError
+from meta_flows.errors import diagnostic
+from meta_flows.models import Diagnostic
 
 EXAMPLES = (".env.example", ".env.sample", ".env.template")
 
 
-def check_variables(item: ConfiguredFlow, environment: Environment, root: Path) -> Iterator[ValidationError]:
+def check_variables(item: ConfiguredFlow, environment: Environment, root: Path) -> Iterator[Diagnostic]:
     """Variables of the example file that neither an env file nor a job variable states.
 
     Raises:
@@ -29,7 +29,7 @@ def check_variables(item: ConfiguredFlow, environment: Environment, root: Path) 
     facts = {"example": example, "environment": environment.name, "file": join(folder, f".env.{environment.name}")}
     for key, _, place in read_env_file(root / example, root):
         if re.fullmatch(r"\w+", key) and key not in stated:
-            yield problem("MF305", place, key=key, **facts)
+            yield diagnostic("MF305", place, key=key, **facts)
 
 
 def env_of(options: Any) -> Mapping[str, Any]:

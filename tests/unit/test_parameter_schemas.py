@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from meta_flows import parameter_schemas as module
-from meta_flows.models import Place
+from meta_flows.models import Location
 from meta_flows.parameter_schemas import Loaded, parameter_schemas
 from tests.trees import build_tree
 from tests.waiting import wait_until
@@ -101,7 +101,7 @@ def test_a_module_that_prints_or_fails_when_it_is_imported_has_a_schema_as_for_s
     build_tree(tmp_path, {"a.py": f"{line}\n{PLAIN}", "b.py": PLAIN})
     found = parameter_schemas(tmp_path, {"a.py:main": {}, "b.py:main": {}})
     assert all(loaded.schema for loaded in found.values())
-    place = Place(path="a.py", line=1) if reason else None
+    place = Location(path="a.py", line=1) if reason else None
     assert [(loaded.reason, loaded.place) for loaded in found.values()] == [(reason, place), ("", None)]
 
 
@@ -154,7 +154,7 @@ def test_what_hangs_costs_its_time_once_and_is_named_by_its_line(
     slow = {"slow.py": "import time\n\ntime.sleep(1000)\n"}
     build_tree(tmp_path, {**slow, **dict.fromkeys(("a.py", "b.py"), f"import slow\n{PLAIN}"), "c.py": PLAIN})
     found = parameter_schemas(tmp_path, {"a.py:main": {}, "b.py:main": {}, "c.py:main": {}})
-    place = Place(path="slow.py", line=3)
+    place = Location(path="slow.py", line=3)
     assert found["a.py:main"] == Loaded(None, "importing it takes over 12 s", place)
     assert found["b.py:main"] == Loaded(None, "importing it takes over 10 s", place)
     assert found["c.py:main"].schema

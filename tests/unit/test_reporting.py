@@ -11,13 +11,13 @@ import pytest
 
 from meta_flows.commands.deploying import show
 from meta_flows.commands.output import print_json
-from meta_flows.errors import problem
+from meta_flows.errors import diagnostic
 from meta_flows.models import DeployResult, FieldChange, Outcome
 from meta_flows.reporting import escaped, markdown, question, shortened
 
 
 def test_a_message_as_long_as_a_file_is_cut() -> None:
-    message = problem("MF106", path="a.py", detail="x" * 300_000).message
+    message = diagnostic("MF106", path="a.py", detail="x" * 300_000).message
     assert len(message) < 600
     assert message.endswith("... (300027 characters)")
 
@@ -41,7 +41,7 @@ def result(**stated: Any) -> DeployResult:
         state="Planned",
         message=HOSTILE,
         outcomes=(row, row.model_copy(update={"name": "other"})),
-        refused=(problem("MF901", detail=HOSTILE),),
+        refused=(diagnostic("MF901", detail=HOSTILE),),
         notes=(HOSTILE,),
         **stated,
     )

@@ -9,13 +9,13 @@ from packaging.requirements import Requirement
 
 from meta_flows.doctor.machine import judge_packages, judge_space
 from meta_flows.doctor.server import judge_clock, judge_proxy, judge_version, judge_work_pool
-from meta_flows.models import ValidationError
+from meta_flows.models import Diagnostic
 
 GOOD = {"python": "3.12.1", "prefect": "3.8.8", "fastapi": "0.150.0", "sqlalchemy": "2.0.44"}
 WANTED = ["python>=3.10", "prefect>=3.8.8,<3.9", "fastapi<0.151", "fastapi>=0.139", "sqlalchemy>=2.0,<2.1"]
 
 
-def judged(said: str | ValidationError) -> str:
+def judged(said: str | Diagnostic) -> str:
     return "ok" if isinstance(said, str) else f"{said.severity} {said.code}"
 
 
@@ -36,7 +36,7 @@ def judged(said: str | ValidationError) -> str:
 )
 def test_a_package_that_does_not_work_is_named_with_what_it_breaks(installed: dict[str, str], named: list[str]) -> None:
     said = list(judge_packages(map(Requirement, WANTED), GOOD | installed))
-    wrong = [item.message for item in said if isinstance(item, ValidationError)]
+    wrong = [item.message for item in said if isinstance(item, Diagnostic)]
     assert [message[: len(part)] for message, part in zip(wrong, named, strict=True)] == named
     assert bool(wrong) != any(isinstance(item, str) for item in said)
 
@@ -51,14 +51,14 @@ def test_a_package_that_does_not_work_is_named_with_what_it_breaks(installed: di
 def test_prefect_3_4_needs_an_older_fastapi_than_its_metadata_says(fastapi: str, named: list[str]) -> None:
     wanted = ["prefect>=3.4.14,<3.9", "fastapi<0.151", "fastapi>=0.111"]
     said = judge_packages(map(Requirement, wanted), GOOD | {"prefect": "3.4.14", "fastapi": fastapi})
-    wrong = [item.message for item in said if isinstance(item, ValidationError)]
+    wrong = [item.message for item in said if isinstance(item, Diagnostic)]
     assert [message[: len(part)] for message, part in zip(wrong, named, strict=True)] == named
 
 
 def test_a_missing_package_is_named_and_one_for_others_only_is_not() -> None:
     wanted = ["cyclopts>=4", "tomli>=2; python_version < '3.0'", "prefect-redis; extra == 'stack'"]
     [missing] = judge_packages(map(Requirement, wanted), GOOD)
-    assert isinstance(missing, ValidationError)
+    assert isinstance(missing, Diagnostic)
     assert missing.message == "cyclopts not at all is installed, >=4 is wanted"
 
 

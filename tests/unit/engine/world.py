@@ -20,7 +20,7 @@ from meta_flows.desired import Desired, Images
 from meta_flows.engine import ApplyResult, Session, Timing, Write, write_lock
 from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, Release, Resource
-from meta_flows.proposals import Context, Observed, Proposal, Wishes
+from meta_flows.proposals import Context, DeployOptions, Observed, Proposal
 from meta_flows.registration import owner
 from tests.memory import PASS, Killed, MemoryServer, MemoryStore, Rule
 from tests.trees import build_tree
@@ -108,16 +108,16 @@ class World:
     def deploy(self, desired: Iterable[Resource], rule: Rule = lambda _: PASS, **policy: Any) -> Ended:
         """Deploy what is desired; `prune=True` and `adopt=True` as on the command line."""
         wanted = tuple(desired)
-        wishes = Wishes(**{"prune_limit": 1.0, **policy})
+        options = DeployOptions(**{"prune_limit": 1.0, **policy})
 
         def propose(context: Context, observed: Observed | None = None) -> Proposal:
             observed = proposals.observe_others(
                 context, observed or proposals.observe(context), {item.address for item in wanted}
             )
             declared = proposals.environment_pools(context.environment)
-            pools = proposals.plan_pools(context, declared, observed, wanted, adopt=wishes.adopt)
+            pools = proposals.plan_pools(context, declared, observed, wanted, adopt=options.adopt)
             return proposals.propose_deploy(
-                context, (), Configured(flows=(), refused=()), Desired(wanted, ()), observed, pools, Images({}), wishes
+                context, (), Configured(flows=(), refused=()), Desired(wanted, ()), observed, pools, Images({}), options
             )
 
         def again(context: Context, proposal: Proposal) -> Proposal:

@@ -25,7 +25,7 @@ from meta_flows.catalogue import catalogue
 from meta_flows.configuration import Selection
 from meta_flows.errors import MetaFlowsError
 from meta_flows.images.dockerfiles import INSTRUCTIONS
-from meta_flows.models import ValidationError, printable
+from meta_flows.models import Diagnostic, printable
 from meta_flows.offline import validate_deployments, validate_flows
 from tests.budgets import examples
 from tests.trees import build_tree
@@ -42,7 +42,7 @@ class Said(NamedTuple):
         deployments: How many deployments are left to be deployed.
     """
 
-    found: tuple[ValidationError, ...]
+    found: tuple[Diagnostic, ...]
     deployments: int = 0
 
 
@@ -91,7 +91,7 @@ def flows_of(root: Path) -> Said:
     return Said((*result.errors, *result.warnings))
 
 
-def assert_well_said(root: Path, found: Iterable[ValidationError]) -> None:
+def assert_well_said(root: Path, found: Iterable[Diagnostic]) -> None:
     """Each has a code of the catalogue, a remedy, and a place that an editor can open."""
     for error in found:
         assert error.code in catalogue()

@@ -18,7 +18,7 @@ from meta_flows.errors import MetaFlowsError, outcome
 from meta_flows.models import Resource, kebab
 from meta_flows.offline import validate_deployments, validate_flows
 from meta_flows.parameter_schemas import Loaded
-from meta_flows.validation import Pool, Reference, Surroundings
+from meta_flows.validation import Pool, Reference, ServerObjects
 from tests.gallery import (
     FOLDER,
     GALLERY,
@@ -82,14 +82,14 @@ def findings_with_surroundings(root: Path) -> Findings:
     images = Images(describe_images(root, configured, environment))
     schemas = {item.flow.entrypoint: Loaded({}) for item in configured.flows}
     rendered = render_all(root, configured, environment, images, released={}, schemas=schemas)
-    surroundings = surroundings_of(rendered.deployments, environment)
+    server_objects = surroundings_of(rendered.deployments, environment)
     template = cache(partial(load_template, root))
-    _, found = validation.check_deployments(configured, rendered.deployments, environment, surroundings, template)
+    _, found = validation.check_deployments(configured, rendered.deployments, environment, server_objects, template)
     said = (*configured.refused, *configured.warnings, *rendered.refused, *rendered.warnings)
     return in_full(validation.result((*said, *found.errors, *found.warnings)))
 
 
-def surroundings_of(deployments: Iterable[Resource], environment: Environment) -> Surroundings:
+def surroundings_of(deployments: Iterable[Resource], environment: Environment) -> ServerObjects:
     """What the server has that deployments use, with the work pools that a deploy makes for them first."""
     server, pools = read_server(), dict[str, Pool]()
     stated = {pool.name: pool.spec for pool in environment.work_pools.values()}
@@ -106,7 +106,7 @@ def surroundings_of(deployments: Iterable[Resource], environment: Environment) -
             pools[name] = Pool(base_job_template(new["type"])["variables"], new.get("concurrency_limit"))
     blocks = {Reference("block", f"secret/{name}") for name in server["secret_blocks"]}
     variables = {Reference("variable", name) for name in server["variables"]}
-    return Surroundings(pools, blocks | variables)
+    return ServerObjects(pools, blocks | variables)
 
 
 @pytest.mark.parametrize(("code", "repository"), both_of(OFFLINE))

@@ -16,22 +16,22 @@ from pydantic import BaseModel
 from sarif_pydantic import Sarif  # type: ignore[import-untyped]  # it has types, and no py.typed
 
 from meta_flows.catalogue import catalogue
-from meta_flows.errors import problem
-from meta_flows.models import Place, ValidationError, ValidationResult
+from meta_flows.errors import diagnostic
+from meta_flows.models import Diagnostic, Location, ValidationResult
 from meta_flows.sarif import sarif
 from tests.servers import Command
 from tests.trees import build_tree
 
 
-def finding(code: str = "MF121", path: str | None = "flows/etl/workflow.py", **where: Any) -> ValidationError:
+def finding(code: str = "MF121", path: str | None = "flows/etl/workflow.py", **where: Any) -> Diagnostic:
     """One entry of the catalogue at some place."""
     fields = Formatter().parse(catalogue()[code].message + catalogue()[code].remedy)
     values = {name: spec or "" for _, name, spec, _ in fields if name}
     facts = {name: datetime(2026, 1, 2) if "%" in spec else 3 if spec else "x" for name, spec in values.items()}
-    return problem(code, Place(path=path, **where) if path else None, **facts)
+    return diagnostic(code, Location(path=path, **where) if path else None, **facts)
 
 
-def log(*findings: ValidationError) -> dict[str, Any]:
+def log(*findings: Diagnostic) -> dict[str, Any]:
     """The log of some findings, as it is written, once it has been looked at as a whole."""
     errors = tuple(error for error in findings if error.severity == "error")
     warnings = tuple(error for error in findings if error.severity == "warning")
