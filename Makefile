@@ -111,7 +111,7 @@ RANDOM = $$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
 .PHONY: up down logs
 up: ## start the whole stack in containers, or bring it up to date: http://127.0.0.1:4200
 	@umask 077; for each in $(STACK); do grep -qs "^$${each%%=*}=." .env || echo "$$each" >>.env; done
-	@find .env -perm /077 -exec echo "warning: others can read the passwords in .env: chmod 600 .env" \; >&2
+	@find .env \( -perm -040 -o -perm -004 \) -exec echo "warning: others can read the passwords in .env: chmod 600 .env" \; >&2
 	@docker compose up --detach --build --wait
 
 down: ## stop the stack; what it has stored stays

@@ -79,12 +79,13 @@ def _looks_secret(name: str, value: str) -> bool:
     text = _FILLED_IN_LATER.sub("", value).strip()
     name = name.removesuffix(".default").rpartition(".")[2]
     name = "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)).upper()
-    if not text or _FLAG.fullmatch(text) or _WHERE_IT_IS.match(text):
+    if not text or _FLAG.fullmatch(text):
         return False
     longest = _LONG_AND_SUSPICIOUS if _SUSPICIOUS.search(name) else _LONG
     random = not _OPEN.search(name) and any(_is_random(part, longest) for part in re.split(r"[\s,;|]+", text))
     named = _SECRET.search(name) or (_SHORT_PASSWORD.search(name) and not text.isdecimal())
-    return bool(_KNOWN.search(text)) or random or (bool(named) and not _ABOUT_A_SECRET.search(name))
+    only_about_it = _ABOUT_A_SECRET.search(name) or _WHERE_IT_IS.match(text)
+    return bool(_KNOWN.search(text)) or random or (bool(named) and not only_about_it)
 
 
 def plain_secrets(document: Document, allowed: Collection[str] = ()) -> Iterator[Diagnostic]:

@@ -243,7 +243,7 @@ def _name(
     if not isinstance(name, str):
         return str(name), diagnostic("MF105", place, name=name, detail="it is not a string")
     if (shown := printable(name)) != name or "\n" in name:
-        return name, diagnostic("MF105", place, name=name, detail=f"it contains characters that nobody sees: {shown!r}")
+        return name, diagnostic("MF105", place, name=name, detail=f"it contains invisible characters: {shown!r}")
     if banned := sorted(BANNED_IN_NAMES.intersection(name)):
         return name, diagnostic("MF105", place, name=name, detail=f"it contains {' '.join(banned)}")
     return name, None if name == _unicode(name) else diagnostic("MF105", place, name=name, detail="it is not Unicode")

@@ -42,6 +42,7 @@ SECRETS = [
     ("HEADER", "Basic dXNlcjpwYXNzd29yZA=="),
     ("HEADERS", '{"Authorization": "Basic dXNlcjpwYXNz"}'),
     ("REPOSITORY", "https://ghtoken@github.com/team/flows.git"),
+    ("SOURCE", "vault: postgresql://sales:pa55@db.example.com/sales"),
     ("SETTING", "wJalrXUtnFEMI7K7MDENGbPxRfiCYEXAMPLEKEY0"),
     ("SETTING", "9f86d081884c7d659a2feaa0c55ad015"),
     ("DB_PASSWORD", "prefix-{{ environment.name }}"),
