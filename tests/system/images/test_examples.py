@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,10 +21,6 @@ SLUGS = ("rpa1", "rpa2", "rpa3")
 SOMEBODY = "54321:54321"
 Build = Callable[[Path, str], Image]
 each = pytest.mark.parametrize("slug", SLUGS)
-
-
-def dockerfile(slug: str) -> str:
-    return (ROOT / "flows" / slug / "Dockerfile").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +80,6 @@ def output(engine: docker.DockerClient, image: Image, *command: str, user: str |
     return str(run.decode())
 
 
-@each
-def test_the_dockerfiles_differ_in_the_name_of_the_flow_only(slug: str) -> None:
-    """So their first layers are the same, and are built, pushed and pulled once."""
-    assert dockerfile(slug) == dockerfile("rpa1").replace("rpa1", slug)
-
-
-def test_the_dockerfile_of_a_package_differs_in_the_command_too() -> None:
-    ours, theirs = dockerfile("trading"), dockerfile("rpa1").replace("rpa1", "trading")
-    assert ours.splitlines()[:-1] == theirs.splitlines()[:-1]
-
-
 def test_every_flow_of_a_package_loads_from_its_image(
     engine: docker.DockerClient, build: Build, context: Path, images: dict[str, Image]
 ) -> None:
@@ -105,18 +89,6 @@ def test_every_flow_of_a_package_loads_from_its_image(
     modules = [f"flows.trading.{path.parent.name}.{path.stem}" for path in context.glob("flows/trading/*/*_flows.py")]
     assert len(modules) == 5
     output(engine, image, "python", "-c", f"import {', '.join(modules)}", user=SOMEBODY)
-
-
-def test_the_guide_shows_the_dockerfile_that_there_is() -> None:
-    assert f"```dockerfile\n{dockerfile('rpa1')}```" in (ROOT / "docs/containers.md").read_text(encoding="utf-8")
-
-
-def test_images_get_the_versions_that_the_repository_has_locked() -> None:
-    def pins(lock: Path) -> set[str]:
-        return set(re.findall(r"^\S+==[^\s;\\]+", lock.read_text(encoding="utf-8"), re.MULTILINE))
-
-    assert {pin.partition("=")[0] for pin in pins(ROOT / "flows/requirements.txt")} >= {"prefect", "pydantic"}
-    assert pins(ROOT / "flows/requirements.txt") <= pins(ROOT / "requirements.txt")
 
 
 @each
