@@ -17,7 +17,7 @@ from benchmarks.measuring import Measurement, Phase, Result, benchmark
 from benchmarks.repository import write_repository
 from benchmarks.server import Database
 from meta_flows.configuration import Selection
-from meta_flows.offline import validate_deployments
+from meta_flows.validation.pipeline import validate_deployments
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from meta_flows.catalogue import catalogue
 from meta_flows.cli import app
 from meta_flows.configuration import Environment, FlowFile, Template
-from meta_flows.settings import Settings
+from meta_flows.configuration.settings import Settings
+from meta_flows.diagnostics import catalogue
 
 REPOSITORY = Path(__file__).parent.parent
 DOCS = REPOSITORY / "docs"

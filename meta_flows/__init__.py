@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from meta_flows.connecting import connect
+    from meta_flows.diagnostics import MetaFlowsError
     from meta_flows.discovery import discover
-    from meta_flows.errors import MetaFlowsError
     from meta_flows.flows import check_ui, clean_deployments, deploy_all, reconcile, register, rollback, validate
+    from meta_flows.local_server import connect
 
 _HOMES = {
     "MetaFlowsError": "errors",

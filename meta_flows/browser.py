@@ -21,9 +21,9 @@ from urllib.parse import quote, urlsplit
 
 from prefect.settings import get_current_settings
 
-from meta_flows.errors import MetaFlowsError, diagnostic, refuse
+from meta_flows.configuration.settings import settings
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, refuse
 from meta_flows.models import Change, Diagnostic, LiveResource, kebab
-from meta_flows.settings import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

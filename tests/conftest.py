@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prefect.logging.handlers import APILogWorker
 
-from meta_flows.parameter_schemas import importing
+from meta_flows.desired.parameter_schemas import importing
 from tests.servers import Command, Server, run_meta_flows, started_server
 from tests.shops import Shop
 

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from prefect.workers.base import BaseWorker
 
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.models import ValidationResult
 from tests.trees import build_tree
 

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from meta_flows.diagnostics import MetaFlowsError, refuse
 from meta_flows.engine import Limit, Writer, unguarded
-from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import Change, LiveResource, Ownership, Release
 from meta_flows.resources import TYPES, Spec
 

@@ -12,7 +12,7 @@ from dotenv.parser import parse_stream
 from meta_flows.configuration.environment import Environment
 from meta_flows.configuration.reading import place_path, read_text
 from meta_flows.configuration.secrets import looks_secret
-from meta_flows.errors import MetaFlowsError, diagnostic
+from meta_flows.diagnostics import MetaFlowsError, diagnostic
 from meta_flows.files import is_there
 from meta_flows.models import Diagnostic, FlowMetadata, Location, kebab
 

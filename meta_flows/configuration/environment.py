@@ -8,18 +8,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from meta_flows.catalogue import catalogue
 from meta_flows.configuration.documents import Document, merge
-from meta_flows.configuration.quantities import Cpu, Memory
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
 from meta_flows.configuration.schedules import Schedule
 from meta_flows.configuration.secrets import looks_secret, plain_secrets
-from meta_flows.configuration.sections import BUILT_IN, Resolved, Section
+from meta_flows.configuration.sections import BUILT_IN, Cpu, Memory, Resolved, Section
+from meta_flows.configuration.settings import Settings
 from meta_flows.configuration.templates import template_kinds
-from meta_flows.errors import MetaFlowsError, diagnostic, did_you_mean, refuse
+from meta_flows.diagnostics import MetaFlowsError, catalogue, diagnostic, did_you_mean, refuse
 from meta_flows.files import is_there
 from meta_flows.models import Diagnostic, Kind, Location, Ownership, Slug, kebab
-from meta_flows.settings import Settings
 
 SHORT_NAMES = {"development": "dev", "staging": "staging", "production": "prod"}
 """Short names of the usual environments; any other one's is its name."""

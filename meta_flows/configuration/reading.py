@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from meta_flows.configuration.documents import Document, KeyPath
-from meta_flows.errors import MetaFlowsError, diagnostic, refuse
+from meta_flows.configuration.settings import settings
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, refuse
 from meta_flows.files import read_file
 from meta_flows.models import Diagnostic, Location
-from meta_flows.settings import settings
 
 _DEEPEST = 50
 _LARGEST = 100_000

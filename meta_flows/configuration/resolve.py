@@ -11,7 +11,7 @@ from meta_flows.configuration.flow_file import FlowConfiguration, FlowFile
 from meta_flows.configuration.reading import load_document
 from meta_flows.configuration.secrets import plain_secrets
 from meta_flows.configuration.sections import validate
-from meta_flows.errors import MetaFlowsError, diagnostic, did_you_mean
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, did_you_mean
 from meta_flows.models import Diagnostic, FlowMetadata, Location, kebab
 
 _USUAL_FILES = ("workflow", "flow", "flows", "main")

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from meta_flows.configuration.sections import Section, wrong
-from meta_flows.errors import did_you_mean
+from meta_flows.diagnostics import did_you_mean
 from meta_flows.models import Slug
 
 ANCHOR_DATE = "2020-01-01T00:00:00Z"

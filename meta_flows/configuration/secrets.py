@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from meta_flows.configuration.documents import Document, leaves
-from meta_flows.errors import diagnostic
+from meta_flows.diagnostics import diagnostic
 from meta_flows.models import Diagnostic, kebab
 
 MASK = "••••••"

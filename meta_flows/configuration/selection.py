@@ -13,8 +13,8 @@ from meta_flows.configuration.env_files import load_env_file
 from meta_flows.configuration.environment import Environment, available
 from meta_flows.configuration.flow_file import FlowConfiguration
 from meta_flows.configuration.resolve import flow_configuration
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, refuse
 from meta_flows.discovery import select
-from meta_flows.errors import MetaFlowsError, diagnostic, refuse
 from meta_flows.models import Diagnostic, FlowMetadata, Model
 
 

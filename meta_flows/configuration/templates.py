@@ -11,7 +11,7 @@ from pydantic import Field
 from meta_flows.configuration.documents import Document
 from meta_flows.configuration.reading import configuration_folder, load_document, place_path
 from meta_flows.configuration.sections import Resolved
-from meta_flows.errors import refuse
+from meta_flows.diagnostics import refuse
 from meta_flows.files import is_there
 
 if TYPE_CHECKING:

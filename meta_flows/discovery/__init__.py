@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Any
 
+from meta_flows.diagnostics import diagnostic, refuse
 from meta_flows.discovery.distributions import distributions
 from meta_flows.discovery.modules import Modules
 from meta_flows.discovery.source import unreachable_flows
 from meta_flows.discovery.tree import NEVER_CODE, Tree, join, parent
-from meta_flows.errors import diagnostic, refuse
 from meta_flows.models import Diagnostic, FlowMetadata, Location
 
 __all__ = ["discover", "find_undeployable", "ignored_paths", "select"]

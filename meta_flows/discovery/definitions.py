@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from meta_flows.errors import diagnostic
+from meta_flows.diagnostics import diagnostic
 from meta_flows.models import Diagnostic, FlowMetadata, FlowParameter, Location, printable
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

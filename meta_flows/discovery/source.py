@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from importlib.util import decode_source
 from typing import NamedTuple
 
+from meta_flows.diagnostics import diagnostic
 from meta_flows.discovery.definitions import blocks, flows, module_path, out_of_reach
-from meta_flows.errors import diagnostic
 from meta_flows.models import Diagnostic, FlowMetadata, Location
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from meta_flows.errors import refuse
+from meta_flows.diagnostics import refuse
 from meta_flows.files import digest_file, read_file
 from meta_flows.models import Location
 

@@ -16,8 +16,8 @@ from typing import Literal
 
 from meta_flows.configuration import Environment, load_environment
 from meta_flows.configuration.secrets import MASK
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, outcome
 from meta_flows.doctor import machine, server
-from meta_flows.errors import MetaFlowsError, diagnostic, outcome
 from meta_flows.models import Diagnostic, Model
 from meta_flows.prefect_api.connection import Api, Server, choose_server, client, connected
 

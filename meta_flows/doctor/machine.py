@@ -15,9 +15,9 @@ from packaging.utils import canonicalize_name
 from prefect.settings import PREFECT_HOME
 
 from meta_flows.configuration import Environment, LocalSource, Selection, configure
-from meta_flows.desired import describe_images
+from meta_flows.desired.deployments import describe_images
+from meta_flows.diagnostics import MetaFlowsError, diagnostic
 from meta_flows.discovery import discover
-from meta_flows.errors import MetaFlowsError, diagnostic
 from meta_flows.images import Image, engine
 from meta_flows.models import Diagnostic
 

@@ -11,9 +11,10 @@ import prefect
 from prefect.settings import get_current_settings
 
 from meta_flows.configuration import Environment
-from meta_flows.errors import diagnostic
+from meta_flows.diagnostics import diagnostic
 from meta_flows.models import Diagnostic
-from meta_flows.prefect_api import reads, ui, vitals
+from meta_flows.prefect_api import health as vitals
+from meta_flows.prefect_api import reads, ui
 from meta_flows.prefect_api.connection import Api, Server, check, ensure_no_older, minor
 
 CHOSEN_BY = {

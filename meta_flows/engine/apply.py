@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from functools import partial
 from typing import NamedTuple
 
+from meta_flows.diagnostics import MetaFlowsError, error_summary
 from meta_flows.engine.session import Session, Write
 from meta_flows.engine.store import Store
-from meta_flows.errors import MetaFlowsError, error_summary
 from meta_flows.models import Change, FieldChange, LiveResource
 from meta_flows.planning import difference, merge
 from meta_flows.resources import TYPES

@@ -23,8 +23,8 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from meta_flows.diagnostics import MetaFlowsError, refuse
 from meta_flows.engine.store import Store, Writer, deploy_lock, legacy_lock, unguarded, writer_tag
-from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import Ownership
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import NamedTuple
 
+from meta_flows.diagnostics import MetaFlowsError, error_summary
 from meta_flows.engine.apply import Result, is_unreachable
 from meta_flows.engine.session import Session
-from meta_flows.errors import MetaFlowsError, error_summary
 from meta_flows.models import Diagnostic, LiveResource, Ownership, Release, ReleaseState
 
 

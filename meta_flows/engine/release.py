@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.engine.apply import ANOTHER_FAILED, Result, apply_changes
 from meta_flows.engine.record import ApplyResult, close, closed_or_left, forget_old, open_release
 from meta_flows.engine.session import Session
 from meta_flows.engine.store import Store
 from meta_flows.engine.undo import roll_back
 from meta_flows.engine.verify import verify
-from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, Diagnostic, LiveResource, Ownership, Release, Resource
 
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, error_summary, refuse
 from meta_flows.engine.apply import ANOTHER_FAILED, DONE, Result, apply_changes, is_unreachable
 from meta_flows.engine.record import ApplyResult, close, closed_or_left
 from meta_flows.engine.session import Session
 from meta_flows.engine.store import Store
-from meta_flows.errors import MetaFlowsError, diagnostic, error_summary, refuse
 from meta_flows.models import Change, Diagnostic, LiveResource, Release
 from meta_flows.planning.history import Undo, undo_plan
 from meta_flows.resources import TYPES, described

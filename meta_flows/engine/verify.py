@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from logging import INFO
 from typing import NamedTuple
 
+from meta_flows.diagnostics import diagnostic
 from meta_flows.engine.apply import DONE, Result
 from meta_flows.engine.session import Session
-from meta_flows.errors import diagnostic
 from meta_flows.models import Diagnostic, LiveResource, Ownership, Resource
 from meta_flows.planning import make_plan
 from meta_flows.resources import described

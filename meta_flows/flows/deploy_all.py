@@ -11,13 +11,12 @@ from meta_flows.models import DeployResult
 from meta_flows.proposals import DeployOptions
 from meta_flows.tasks.approval import approve
 from meta_flows.tasks.building import BUILDERS, find_images, prepare_images
-from meta_flows.tasks.health import check_health
+from meta_flows.tasks.checking import check_health
 from meta_flows.tasks.planning import propose_again, propose_deploy
-from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, run_name
+from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, run_name, validate_flows
 from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected, observing
-from meta_flows.tasks.validating import validate_flows
 
 
 @flow(

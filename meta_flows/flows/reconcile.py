@@ -10,7 +10,7 @@ from meta_flows.flows.deploy_all import deploy_all
 from meta_flows.models import DeployResult
 from meta_flows.proposals import propose_repair
 from meta_flows.tasks.approval import unasked
-from meta_flows.tasks.health import check_health
+from meta_flows.tasks.checking import check_health
 from meta_flows.tasks.preparation import enter_environment
 from meta_flows.tasks.reconciling import check_out_branch, is_suspended, spread_out, suspended
 from meta_flows.tasks.releasing import carry_out

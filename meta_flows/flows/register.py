@@ -5,12 +5,11 @@ from pathlib import Path
 
 from prefect import flow
 
+from meta_flows.desired.registration import owner
 from meta_flows.models import DeployResult
 from meta_flows.proposals import propose_registration
-from meta_flows.registration import owner
 from meta_flows.tasks.approval import unasked
-from meta_flows.tasks.preparation import enter_environment
-from meta_flows.tasks.registering import render_meta_flows
+from meta_flows.tasks.preparation import enter_environment, render_meta_flows
 from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected

@@ -8,7 +8,7 @@ from prefect import flow
 from meta_flows.models import DeployResult
 from meta_flows.proposals import propose_rollback
 from meta_flows.tasks.approval import approve
-from meta_flows.tasks.health import check_health
+from meta_flows.tasks.checking import check_health
 from meta_flows.tasks.preparation import enter_environment, run_name
 from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report

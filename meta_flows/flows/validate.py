@@ -9,10 +9,15 @@ from meta_flows.models import DeployResult
 from meta_flows.proposals import check_plan
 from meta_flows.tasks.building import BUILDERS, find_images
 from meta_flows.tasks.planning import resolve
-from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment
+from meta_flows.tasks.preparation import (
+    configure_flows,
+    discover_flows,
+    enter_environment,
+    report_validation,
+    validate_flows,
+)
 from meta_flows.tasks.report import final_state
 from meta_flows.tasks.shell import connected, observing
-from meta_flows.tasks.validating import report_validation, validate_flows
 
 
 @flow(name="validate", flow_run_name="validate {environment}", validate_parameters=True, task_runner=BUILDERS)

@@ -1,6 +1,5 @@
 """Images: what each is made of, and so what it is called."""
 
-from meta_flows.images.contexts import Context
-from meta_flows.images.naming import Image, describe_image
+from meta_flows.images.naming import Context, Image, describe_image
 
 __all__ = ["Context", "Image", "describe_image"]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from dockerfile_parse import DockerfileParser
 from dockerfile_parse.util import WordSplitter, get_key_val_dictionary
 
-from meta_flows.errors import refuse
+from meta_flows.diagnostics import refuse
 from meta_flows.files import read_file
 from meta_flows.models import Location
 

@@ -17,7 +17,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.images import Image as BuiltImage
 from prefect.docker import DockerImage
 
-from meta_flows.errors import MetaFlowsError, refuse
+from meta_flows.diagnostics import MetaFlowsError, refuse
 from meta_flows.images.naming import Image
 from meta_flows.models import Location
 from meta_flows.prefect_api.compat import engine_errors

@@ -9,10 +9,9 @@ does both for every resource of every type. `history` reads the same from the re
 back.
 """
 
-from meta_flows.planning.differences import difference
-from meta_flows.planning.merging import merge
 from meta_flows.planning.plans import Policy, digest, make_plan
-from meta_flows.planning.surplus import PRUNE_TAG, Prune, clean
+from meta_flows.planning.pruning import PRUNE_TAG, Prune, clean
+from meta_flows.planning.three_way import difference, merge
 from meta_flows.resources import Spec
 
 __all__ = [

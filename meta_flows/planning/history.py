@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from meta_flows.models import Change, LiveResource, Ownership, Plan, Release, Resource
-from meta_flows.planning.differences import difference
-from meta_flows.planning.merging import reverted, union
+from meta_flows.planning.three_way import difference, reverted, union
 from meta_flows.resources import TYPES, described
 
 

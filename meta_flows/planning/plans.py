@@ -7,11 +7,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from meta_flows.errors import diagnostic
+from meta_flows.diagnostics import diagnostic
 from meta_flows.models import Change, Diagnostic, LiveResource, Location, Ownership, Plan, Resource
-from meta_flows.planning.differences import difference
-from meta_flows.planning.merging import merge
-from meta_flows.planning.surplus import Prune, deletions
+from meta_flows.planning.pruning import Prune, deletions
+from meta_flows.planning.three_way import difference, merge
 from meta_flows.resources import TYPES, Spec
 
 Live = Mapping[str, LiveResource]

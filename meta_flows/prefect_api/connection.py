@@ -26,7 +26,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
 from meta_flows.configuration.secrets import without_secrets
-from meta_flows.errors import refuse
+from meta_flows.diagnostics import refuse
 from meta_flows.prefect_api.compat import heartbeat_setting, send_pending_events
 
 Api = SyncPrefectClient

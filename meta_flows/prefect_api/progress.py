@@ -11,7 +11,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.prefect_api.connection import translate_http_errors
 
 Watcher = Callable[[str, int, int], None]

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun, Log
 from prefect.client.schemas.sorting import LogSort
 from prefect.states import Cancelling
 
-from meta_flows.errors import refuse
+from meta_flows.diagnostics import refuse
 from meta_flows.models import LiveResource
 from meta_flows.prefect_api.connection import Api
 from meta_flows.prefect_api.reads import has_live_worker

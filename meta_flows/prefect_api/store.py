@@ -17,8 +17,8 @@ import pydantic
 from prefect.blocks.system import Secret
 from prefect.exceptions import PrefectException
 
+from meta_flows.diagnostics import MetaFlowsError, refuse
 from meta_flows.engine import Limit, Writer, release_name, unguarded
-from meta_flows.errors import MetaFlowsError, refuse
 from meta_flows.models import Change, LiveResource, Ownership, Release
 from meta_flows.prefect_api import compat
 from meta_flows.prefect_api.connection import (

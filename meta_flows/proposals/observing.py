@@ -7,7 +7,7 @@ from functools import partial
 from logging import INFO
 
 from meta_flows.planning import history
-from meta_flows.proposals.pools import declared_pools, environment_pools
+from meta_flows.proposals.plans import declared_pools, environment_pools
 from meta_flows.proposals.proposal import Context, Observed, Proposal
 
 

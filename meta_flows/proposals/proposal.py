@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from meta_flows import engine
 from meta_flows.configuration import Environment
-from meta_flows.desired import Images
+from meta_flows.desired.deployments import Images
 from meta_flows.engine import ApplyResult, Session, Shell, Store
 from meta_flows.models import Change, Diagnostic, LiveResource, Plan, Release, Resource
 from meta_flows.planning import history

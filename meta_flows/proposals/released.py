@@ -8,14 +8,13 @@ from functools import partial
 
 from meta_flows import engine, planning
 from meta_flows.configuration import Environment
-from meta_flows.errors import did_you_mean, refuse
+from meta_flows.desired.sources import GIT_CLONE
+from meta_flows.diagnostics import did_you_mean, refuse
 from meta_flows.models import LiveResource, Plan, Release, Resource
 from meta_flows.planning import history
-from meta_flows.proposals.changes import plan_changes
 from meta_flows.proposals.observing import observe, observe_others
-from meta_flows.proposals.pools import declared_pools, missing_pools, plan_pools
+from meta_flows.proposals.plans import declared_pools, missing_pools, plan_changes, plan_pools
 from meta_flows.proposals.proposal import Context, Observed, PlannedPools, Proposal
-from meta_flows.sources import GIT_CLONE
 
 NO_OLD_CODE = "a release of a local folder brings back how flows are deployed, not their code"
 

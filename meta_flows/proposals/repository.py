@@ -7,13 +7,12 @@ from pathlib import Path
 
 from meta_flows import planning
 from meta_flows.configuration import Configured
-from meta_flows.desired import Desired, Images
+from meta_flows.desired.deployments import Desired, Images
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, outcome, refuse
 from meta_flows.discovery import ignored_paths
-from meta_flows.errors import MetaFlowsError, diagnostic, outcome, refuse
 from meta_flows.models import FlowMetadata, LiveResource, Resource
-from meta_flows.proposals.changes import plan_changes
 from meta_flows.proposals.observing import observe, observe_others
-from meta_flows.proposals.pools import missing_pools, plan_pools
+from meta_flows.proposals.plans import missing_pools, plan_changes, plan_pools
 from meta_flows.proposals.proposal import Context, DeployOptions, Observed, PlannedPools, Proposal
 
 

@@ -10,7 +10,7 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.prefect_api.compat import quote
 
 P = ParamSpec("P")

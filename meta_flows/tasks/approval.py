@@ -13,7 +13,7 @@ from prefect.runtime import deployment, flow_run
 from pydantic import Field
 
 from meta_flows.configuration import Environment
-from meta_flows.errors import refuse
+from meta_flows.diagnostics import refuse
 from meta_flows.models import Plan
 from meta_flows.prefect_api.compat import url_for
 from meta_flows.prefect_api.connection import client

@@ -17,9 +17,9 @@ from prefect.settings import get_current_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from meta_flows.configuration import Configured, Environment, LocalSource
-from meta_flows.desired import Images, describe_images
+from meta_flows.desired.deployments import Images, describe_images
+from meta_flows.diagnostics import MetaFlowsError, outcome, refuse
 from meta_flows.engine import joined
-from meta_flows.errors import MetaFlowsError, outcome, refuse
 from meta_flows.images import Image
 from meta_flows.models import DeployResult, Resource
 from meta_flows.prefect_api.compat import url_for

@@ -1,4 +1,4 @@
-"""Steps of `check_ui`: compare with the release, wait for the scheduler, follow the UI's settings, open the UI."""
+"""Steps that check an environment after a deploy: health, sync, schedules, and the UI."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from prefect.settings import get_current_settings
 from meta_flows import planning
 from meta_flows.browser import Seen, look_at
 from meta_flows.configuration import Environment
-from meta_flows.engine import joined
-from meta_flows.errors import MetaFlowsError, diagnostic
-from meta_flows.models import Change, DeployResult, Diagnostic, LiveResource, Outcome, Release
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, error_summary
+from meta_flows.engine import ApplyResult, joined
+from meta_flows.health import GRAVITY, Facts, health, in_words
+from meta_flows.models import Change, DeployResult, Diagnostic, Health, LiveResource, Outcome, Release
 from meta_flows.planning import history
-from meta_flows.prefect_api.activity import read_facts
 from meta_flows.prefect_api.compat import url_for
+from meta_flows.prefect_api.connection import Api, translate_http_errors
+from meta_flows.prefect_api.health import read_facts
 from meta_flows.prefect_api.store import PrefectStore
 from meta_flows.prefect_api.ui import check_ui
+from meta_flows.proposals import Proposal
 from meta_flows.reporting import counts_in_words, markdown, schedule_in_words
 from meta_flows.tasks import step
-from meta_flows.verification import GRAVITY, Facts, health, in_words
 
 SYNC = {"create": "Missing", "update": "Drifted", "unchanged": "InSync"}
 """What a deployment is, by what would make it as it was released."""
@@ -208,3 +210,23 @@ def _pictures(seen: Sequence[Seen]) -> str:
         if page.screenshot
     ]
     return "\n\n".join(["\n## In the browser", *lines]) + "\n" if lines else ""
+
+
+@step("look at health")
+def check_health(api: Api, proposal: Proposal, carried: ApplyResult | None) -> dict[str, Health]:
+    """How the deployments of a plan do, by address, where it was carried out or changes nothing.
+
+    It informs: it waits for nothing, and nothing fails where it cannot be read.
+    """
+    if (carried and carried.unreachable) or (carried is None and not proposal.plan.in_sync):
+        return {}
+    now = datetime.now(timezone.utc)
+    there = carried.live if carried else proposal.observed.live
+    planned = (change for change in proposal.plan.changes if change.type == "deployment")
+    live = {change.address: there[change.address] for change in planned if change.address in there}
+    try:
+        with translate_http_errors():
+            facts = read_facts(api, live, proposal.resources)
+    except MetaFlowsError as error:
+        return dict.fromkeys(live, Health(reasons=(diagnostic("MF737", detail=error_summary(error)),)))
+    return {key: health(item, now) for key, item in facts.items()}

@@ -10,9 +10,9 @@ from prefect import get_run_logger
 
 from meta_flows import proposals, validation
 from meta_flows.configuration import Configured, Environment, deployment_name, load_template
-from meta_flows.desired import Desired, Images, flows_with_new_code, render_all
+from meta_flows.desired.deployments import Desired, Images, flows_with_new_code, render_all
+from meta_flows.desired.parameter_schemas import parameter_schemas
 from meta_flows.models import Change, FlowMetadata, LiveResource, Resource
-from meta_flows.parameter_schemas import parameter_schemas
 from meta_flows.prefect_api import reads
 from meta_flows.prefect_api.connection import Api
 from meta_flows.proposals import Context, DeployOptions, Observed, PlannedPools, Proposal

@@ -1,21 +1,31 @@
-"""Steps that need no server: discover, configure."""
+"""Steps before the plan: connect, discover, configure, validate; and render the meta-flows themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
 
-from meta_flows import discovery, engine
+from meta_flows import discovery, engine, validation
 from meta_flows.configuration import Configured, Environment, Selection, configure, load_environment
-from meta_flows.errors import refuse
-from meta_flows.models import FlowMetadata
+from meta_flows.configuration.templates import template_kinds
+from meta_flows.desired.deployments import Desired, as_error
+from meta_flows.desired.registration import META_FLOWS, Loaded, registered_for, render_meta_flow
+from meta_flows.diagnostics import refuse
+from meta_flows.discovery import discover
+from meta_flows.engine import joined
+from meta_flows.models import DeployResult, FlowMetadata, Resource
+from meta_flows.prefect_api.compat import url_for
 from meta_flows.prefect_api.connection import ensure_on_server_of
 from meta_flows.prefect_api.store import connected_store
-from meta_flows.registration import registered_for
+from meta_flows.reporting import markdown
 from meta_flows.tasks import step
 
 
@@ -74,3 +84,74 @@ def configure_flows(
     for error in configured.refused:
         get_run_logger().error("%s", error)
     return configured
+
+
+@step("render meta-flows for {environment.name}")
+def render_meta_flows(root: Path, environment: Environment) -> tuple[Resource, ...]:
+    """The deployments of all meta-flows, with what the repository has now to choose from in their forms."""
+    configured = configure(root, discover(root), environment, Selection(), parameters={}, allow_none=True)
+    choices = {
+        "flows": sorted(item.configuration.slug for item in configured.flows),
+        "kinds": sorted(template_kinds(root)),
+    }
+    return tuple(
+        render_meta_flow(name, _load(name), environment, root, version=version("meta_flows"), choices=choices)
+        for name in META_FLOWS
+    )
+
+
+def _load(function: str) -> Loaded:
+    """A meta-flow as a run will load it."""
+    flow: Flow[..., Any] = load_flow_from_entrypoint(f"meta_flows.flows.{function}", use_placeholder_flow=False)
+    description = (flow.description or "").partition("\nArgs:")[0].strip()
+    return Loaded(flow.name, description, flow.parameters.model_dump_for_openapi())
+
+
+@step("validate flows")
+def validate_flows(
+    root: Path,
+    flows: tuple[FlowMetadata, ...],
+    configured: Configured,
+    environment: Environment,
+    selection: Selection,
+) -> Configured:
+    """Apply every rule that needs no server; what one refuses is left out, with its code."""
+    checked = validation.check_configured(root, flows, configured, environment, whole=not selection.partial)
+    for error in checked.refused:
+        if error not in configured.refused:
+            get_run_logger().error("%s", error)
+    for warning in checked.warnings:
+        get_run_logger().warning("%s", warning)
+    return checked
+
+
+@step("report")
+def report_validation(
+    environment: Environment, configured: Configured, checked: Desired, *, import_flows: bool
+) -> DeployResult:
+    """Sum up what the rules say, as an artifact too.
+
+    Args:
+        environment: What was checked.
+        configured: Its flows.
+        checked: Their deployments.
+        import_flows: Whether a flow that cannot be imported here is an error.
+    """
+    warnings = (*configured.warnings, *checked.warnings)
+    if import_flows:
+        warnings = tuple(map(as_error, warnings))
+    found = validation.result((*configured.refused, *checked.refused, *warnings))
+    counts = f"{len(found.errors)} errors, {len(found.warnings)} warnings"
+    result = DeployResult(
+        environment=environment.name,
+        state="Valid" if found.is_valid else "Invalid",
+        message=f"{counts}; {len(checked.deployments)} deployments can be deployed",
+        refused=found.errors,
+        warnings=found.warnings,
+        notes=configured.notes,
+        run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
+        ui_url=get_current_settings().ui_url,
+    )
+    key = joined("validation", *environment.ownership)
+    create_markdown_artifact(markdown(result), key=key, description=result.message)
+    return result

@@ -14,10 +14,10 @@ from prefect.runner.storage import GitRepository
 from prefect.runtime import flow_run
 from prefect.variables import Variable
 
-from meta_flows import sources
 from meta_flows.configuration import Environment, GitSource
+from meta_flows.desired.deployments import sources
+from meta_flows.diagnostics import refuse
 from meta_flows.engine import joined
-from meta_flows.errors import refuse
 from meta_flows.models import DeployResult
 from meta_flows.prefect_api.compat import resolve_block_document_references, run_coro_as_sync, url_for
 from meta_flows.tasks import step

@@ -13,11 +13,12 @@ from functools import partial
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
-from meta_flows import engine, proposals, sources
+from meta_flows import engine, proposals
+from meta_flows.configuration.settings import settings
+from meta_flows.desired.deployments import sources
 from meta_flows.engine import ApplyResult, Session
 from meta_flows.models import Release
 from meta_flows.proposals import Context, Proposal, Revise
-from meta_flows.settings import settings
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.engine import ApplyResult, joined
-from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, DeployResult, Health, Plan
 from meta_flows.prefect_api.connection import translate_http_errors
 from meta_flows.proposals import Proposal

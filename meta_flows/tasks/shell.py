@@ -15,8 +15,8 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 
 from meta_flows.configuration import Environment
+from meta_flows.diagnostics import error_summary
 from meta_flows.engine import DONE, Write
-from meta_flows.errors import error_summary
 from meta_flows.models import Change
 from meta_flows.prefect_api.compat import load_schema_tools
 from meta_flows.prefect_api.connection import Api

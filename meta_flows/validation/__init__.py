@@ -18,8 +18,8 @@ from meta_flows.configuration import (
     deployment_name,
     load_template,
 )
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, outcome
 from meta_flows.discovery import find_undeployable
-from meta_flows.errors import MetaFlowsError, diagnostic, outcome
 from meta_flows.images import Context
 from meta_flows.models import Diagnostic, FlowMetadata, Resource, ValidationResult
 from meta_flows.validation.dependencies import check_dependencies
@@ -28,8 +28,7 @@ from meta_flows.validation.deployments import check as check_deployment
 from meta_flows.validation.dockerfiles import check_dockerfile, check_volumes
 from meta_flows.validation.requirements import Declarations
 from meta_flows.validation.schedules import check_schedules
-from meta_flows.validation.signatures import check_signature
-from meta_flows.validation.variables import check_variables
+from meta_flows.validation.sources import check_signature, check_variables
 
 __all__ = [
     "Pool",

@@ -13,8 +13,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from meta_flows.diagnostics import diagnostic
 from meta_flows.discovery.distributions import distributions, is_installed
-from meta_flows.errors import diagnostic
 from meta_flows.models import Diagnostic, FlowMetadata, ImportedModule
 from meta_flows.validation.requirements import Declared, Requires
 

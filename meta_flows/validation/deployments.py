@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from meta_flows.configuration import ConfiguredFlow, Document, Template, placeholders
 from meta_flows.configuration.documents import KeyPath
 from meta_flows.configuration.secrets import masked
-from meta_flows.errors import diagnostic, did_you_mean
+from meta_flows.diagnostics import diagnostic, did_you_mean
 from meta_flows.models import Diagnostic, Location, Resource
 from meta_flows.prefect_api.compat import PlaceholderType, schema_errors
 

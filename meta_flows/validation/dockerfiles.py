@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from packaging.utils import canonicalize_name
 
 from meta_flows.configuration import ConfiguredFlow, Environment, LocalSource, looks_secret
-from meta_flows.errors import diagnostic
+from meta_flows.diagnostics import diagnostic
 from meta_flows.images import Context
 from meta_flows.images.dockerfiles import Dockerfile, Stage, read_dockerfile
 from meta_flows.models import Diagnostic, FlowMetadata, Location

@@ -15,8 +15,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from meta_flows.configuration.reading import read_text
 from meta_flows.configuration.secrets import masked
+from meta_flows.diagnostics import MetaFlowsError, diagnostic
 from meta_flows.discovery.tree import join, parent
-from meta_flows.errors import MetaFlowsError, diagnostic
 from meta_flows.files import is_there
 from meta_flows.models import Diagnostic, FlowMetadata, Location
 

@@ -13,7 +13,7 @@ from dateutil.parser import isoparse
 from dateutil.rrule import rrule, rrulestr
 
 from meta_flows.configuration import ConfiguredFlow
-from meta_flows.errors import diagnostic
+from meta_flows.diagnostics import diagnostic
 from meta_flows.models import Diagnostic
 from meta_flows.prefect_api.compat import run_coro_as_sync, scheduler_schedules
 

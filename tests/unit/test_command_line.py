@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from prefect import Flow
 
-from meta_flows.cli import main
-from meta_flows.commands import checking, deploying, images
-from meta_flows.commands.options import Common, Where
+from meta_flows.cli import deploying, main
+from meta_flows.cli import deploying as images
+from meta_flows.cli import inspecting as checking
+from meta_flows.cli.options import Common, Where
 from meta_flows.models import DeployResult
 from tests.servers import Command
 from tests.trees import build_tree

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from meta_flows import parameter_schemas as module
+from meta_flows.desired import parameter_schemas as module
+from meta_flows.desired.parameter_schemas import Loaded, parameter_schemas
 from meta_flows.models import Location
-from meta_flows.parameter_schemas import Loaded, parameter_schemas
 from tests.trees import build_tree
 from tests.waiting import wait_until
 
@@ -108,7 +108,7 @@ def test_a_module_that_prints_or_fails_when_it_is_imported_has_a_schema_as_for_s
 FORK = """
 import json, sys
 from pathlib import Path
-from meta_flows.parameter_schemas import importing, parameter_schemas
+from meta_flows.desired.parameter_schemas import importing, parameter_schemas
 flows = {f"{name}.py:main": {} for name in "abcd"}
 with importing(fork=sys.argv[1] == "fork"):
     both = [parameter_schemas(Path(), flows) for _ in range(2)]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from meta_flows.commands.deploying import show
-from meta_flows.commands.output import print_json
-from meta_flows.errors import diagnostic
+from meta_flows.cli.output import print_json
+from meta_flows.cli.runner import show
+from meta_flows.diagnostics import diagnostic
 from meta_flows.models import DeployResult, FieldChange, Outcome
 from meta_flows.reporting import escaped, markdown, question, shortened
 

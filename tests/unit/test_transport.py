@@ -11,8 +11,8 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.engine import Store
-from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, LiveResource, Ownership, Plan, Release
 from meta_flows.prefect_api.store import PrefectStore, connected_store
 

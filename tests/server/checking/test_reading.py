@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from meta_flows.connecting import connect
-from meta_flows.prefect_api import activity
+from meta_flows.local_server import connect
+from meta_flows.prefect_api import health as activity
 from meta_flows.prefect_api.connection import client
 from meta_flows.prefect_api.reads import read_owned_deployments
 from tests.deployed import Deployed

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from rich.prompt import Confirm
 
-from meta_flows.commands.output import PlainConsole
+from meta_flows.cli.output import PlainConsole
 from meta_flows.engine import Timing, deploy_lock
 from meta_flows.models import Ownership
 from tests.servers import Server, started_server

@@ -11,8 +11,8 @@ from typing import Any
 import prefect
 import pytest
 
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.engine import Store, deploy_lock, writer_tag
-from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, LiveResource, Ownership, Plan, Release, Resource
 from meta_flows.prefect_api.connection import connected, minor
 from meta_flows.prefect_api.store import connected_store

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from meta_flows.catalogue import catalogue
+from meta_flows.diagnostics import catalogue
 from meta_flows.reporting import FAILED, OUTCOMES, RESULTS
 from tests.shops import FLOW, Shop
 

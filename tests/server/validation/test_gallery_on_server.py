@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 import meta_flows
-from meta_flows.errors import MetaFlowsError
+from meta_flows.desired.parameter_schemas import Loaded
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.flows import deploy_all, validate
 from meta_flows.models import DeployResult, ValidationResult
-from meta_flows.parameter_schemas import Loaded
 from meta_flows.tasks import planning
 from meta_flows.tasks.report import result_of
 from tests.gallery import (

@@ -10,7 +10,7 @@ import pytest
 
 from meta_flows.configuration import Selection
 from meta_flows.flows import validate as meta_flow
-from meta_flows.offline import validate_deployments
+from meta_flows.validation.pipeline import validate_deployments
 from tests.server.deploying.test_deploy import states
 from tests.servers import free_port
 from tests.shops import Shop

@@ -16,7 +16,7 @@ from typing import NamedTuple
 IMPORTS = (
     "fastapi.applications",
     "meta_flows.cli",
-    "meta_flows.commands.deploying",
+    "meta_flows.cli.deploying",
     "prefect._vendor.croniter",
     "prefect.blocks.system",
     "prefect.flow_engine",

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from meta_flows.configuration import load_environment
-from meta_flows.registration import META_FLOWS
+from meta_flows.desired.registration import META_FLOWS
 from tests.desks import Desk, refused
 from tests.servers import started_server
 from tests.waiting import wait_until
@@ -106,7 +106,7 @@ def test_no_deploy_prunes_or_cleans_the_meta_flows(desk: Desk) -> None:
 
 def test_a_meta_flow_that_this_version_no_longer_has_goes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.register()
-    monkeypatch.setattr("meta_flows.tasks.registering.META_FLOWS", META_FLOWS[:-1])
+    monkeypatch.setattr("meta_flows.tasks.preparation.META_FLOWS", META_FLOWS[:-1])
     assert desk.register()[f"{META_FLOWS[-1].replace('_', '-')}-dev"] == "Deleted"
     assert len(desk.registered()) == len(META_FLOWS) - 1
 

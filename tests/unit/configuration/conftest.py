@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.models import FlowMetadata, FlowParameter
 
 Write = Callable[[dict[str, str]], Path]

@@ -22,7 +22,7 @@ from meta_flows.configuration import (
     load_environment,
     load_template,
 )
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from tests.budgets import examples
 from tests.unit.configuration.conftest import a_flow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from meta_flows.configuration import load_env_file, load_environment
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from tests.unit.configuration.conftest import Write, a_flow, errors_of
 
 

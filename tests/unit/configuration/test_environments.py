@@ -9,7 +9,7 @@ import pytest
 from meta_flows.configuration import Environment, GitSource, explain, load_environment, load_template
 from meta_flows.configuration.environment import environment_names
 from meta_flows.configuration.secrets import MASK
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from tests.unit.configuration.conftest import Write, errors_of
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meta_flows.configuration import Document, FlowConfiguration, explain, flow_configuration, load_environment
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.models import FlowParameter
 from tests.unit.configuration.conftest import Write, a_flow, errors_of
 

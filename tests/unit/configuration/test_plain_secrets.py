@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from meta_flows.commands.options import parsed_parameters
+from meta_flows.cli.options import parsed_parameters
 from meta_flows.configuration import Selection
-from meta_flows.desired import desired_offline
-from meta_flows.errors import MetaFlowsError
+from meta_flows.desired.deployments import desired_offline
+from meta_flows.diagnostics import MetaFlowsError
 from tests.trees import build_tree
 
 MARKER = "hunter2-and-more"

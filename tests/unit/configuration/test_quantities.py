@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic_core import PydanticCustomError
 
-from meta_flows.configuration.quantities import cpu_count, memory_bytes
+from meta_flows.configuration.sections import cpu_count, memory_bytes
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meta_flows.configuration.reading import load_document
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from tests.budgets import examples
 from tests.unit.configuration.conftest import Write, errors_of
 

@@ -19,8 +19,8 @@ from meta_flows.configuration import (
 )
 from meta_flows.configuration.environment import environment_names
 from meta_flows.configuration.reading import load_document
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.discovery import discover
-from meta_flows.errors import MetaFlowsError
 from tests.unit.configuration.conftest import Write
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ from meta_flows.configuration.documents import Document
 from meta_flows.configuration.flow_file import FlowFile
 from meta_flows.configuration.schedules import Schedule
 from meta_flows.configuration.sections import validate
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 
 UTC = {"timezone": "UTC"}
 HOURLY = {"interval": 3600.0, "anchor_date": "2020-01-01T00:00:00Z", **UTC}

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.discovery import discover
-from meta_flows.errors import MetaFlowsError
 from meta_flows.models import FlowMetadata
 from tests.trees import build_tree
 

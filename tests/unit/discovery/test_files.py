@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.discovery import discover
-from meta_flows.errors import MetaFlowsError
 from tests.trees import build_tree
 
 FLOW = "from prefect import flow\n@flow\ndef etl(): pass\n"

@@ -16,12 +16,12 @@ import yaml
 
 from meta_flows import proposals
 from meta_flows.configuration import Configured, Environment, load_environment
-from meta_flows.desired import Desired, Images
+from meta_flows.desired.deployments import Desired, Images
+from meta_flows.desired.registration import owner
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.engine import ApplyResult, Session, Timing, Write, write_lock
-from meta_flows.errors import MetaFlowsError
 from meta_flows.models import Change, Release, Resource
 from meta_flows.proposals import Context, DeployOptions, Observed, Proposal
-from meta_flows.registration import owner
 from tests.memory import PASS, Killed, MemoryServer, MemoryStore, Rule
 from tests.trees import build_tree
 

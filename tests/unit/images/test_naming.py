@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from meta_flows.configuration import load_environment
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.discovery import discover
-from meta_flows.errors import MetaFlowsError
 from meta_flows.images import Context, Image, describe_image
 from meta_flows.images.dockerfiles import read_dockerfile
 from tests.trees import build_tree

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.models import LiveResource, Ownership, Plan, Resource
 from meta_flows.planning import Policy, Prune, make_plan
 

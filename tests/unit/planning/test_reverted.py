@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meta_flows.planning.merging import reverted
+from meta_flows.planning.three_way import reverted
 from meta_flows.resources import DEPLOYMENT
 
 DAILY = {"slug": "daily", "schedule": {"cron": "0 6 * * *"}, "active": True}

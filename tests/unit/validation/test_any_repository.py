@@ -21,12 +21,11 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from meta_flows.catalogue import catalogue
 from meta_flows.configuration import Selection
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError, catalogue
 from meta_flows.images.dockerfiles import INSTRUCTIONS
 from meta_flows.models import Diagnostic, printable
-from meta_flows.offline import validate_deployments, validate_flows
+from meta_flows.validation.pipeline import validate_deployments, validate_flows
 from tests.budgets import examples
 from tests.trees import build_tree
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from meta_flows.configuration import Selection
-from meta_flows.offline import validate_flows
+from meta_flows.validation.pipeline import validate_flows
 from tests.trees import build_tree
 
 FLOW = "import no_such_library\nfrom prefect import flow\n\n@flow\ndef main(): ...\n"

@@ -10,15 +10,14 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from meta_flows import validation
-from meta_flows.catalogue import catalogue
 from meta_flows.configuration import Environment, Selection, configure, load_environment, load_template
-from meta_flows.desired import Images, describe_images, render_all
+from meta_flows.desired.deployments import Images, describe_images, render_all
+from meta_flows.desired.parameter_schemas import Loaded
+from meta_flows.diagnostics import MetaFlowsError, catalogue, outcome
 from meta_flows.discovery import discover
-from meta_flows.errors import MetaFlowsError, outcome
 from meta_flows.models import Resource, kebab
-from meta_flows.offline import validate_deployments, validate_flows
-from meta_flows.parameter_schemas import Loaded
 from meta_flows.validation import Pool, Reference, ServerObjects
+from meta_flows.validation.pipeline import validate_deployments, validate_flows
 from tests.gallery import (
     FOLDER,
     GALLERY,

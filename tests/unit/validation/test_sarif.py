@@ -15,10 +15,9 @@ import pytest
 from pydantic import BaseModel
 from sarif_pydantic import Sarif  # type: ignore[import-untyped]  # it has types, and no py.typed
 
-from meta_flows.catalogue import catalogue
-from meta_flows.errors import diagnostic
+from meta_flows.diagnostics import catalogue, diagnostic
+from meta_flows.diagnostics.sarif import sarif
 from meta_flows.models import Diagnostic, Location, ValidationResult
-from meta_flows.sarif import sarif
 from tests.servers import Command
 from tests.trees import build_tree
 

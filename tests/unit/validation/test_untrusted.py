@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from meta_flows import offline
 from meta_flows.configuration import Selection
-from meta_flows.errors import MetaFlowsError
+from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.models import ValidationResult
+from meta_flows.validation import pipeline as offline
 from tests.trees import build_tree
 
 WHOLE = {

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from meta_flows.verification import Facts, health
+from meta_flows.health import Facts, health
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 NOW = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)

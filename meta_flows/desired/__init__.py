@@ -1,0 +1,1 @@
+"""From configuration to specs: the desired state of an environment."""

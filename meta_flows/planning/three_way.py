@@ -1,0 +1,167 @@
+"""Merge desired, released and live into the spec to reach, and list the fields in which two specs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from meta_flows.configuration.secrets import masked_pair
+from meta_flows.models import FieldChange
+from meta_flows.resources import ResourceType, Spec, join
+
+ABSENT = object()
+
+
+def merge(resource_type: ResourceType, desired: Spec, released: Spec, live: Spec, path: str = "") -> dict[str, Any]:
+    """Return the spec to reach.
+
+    Args:
+        resource_type: Whose rules apply.
+        desired: What the repository declares now.
+        released: What it declared at the last release; empty for a resource that was never released.
+        live: What the server has; empty for a resource to be created.
+        path: Where in the spec these three stand; the root by default.
+    """
+    target: dict[str, Any] = {}
+    for key in sorted({*live, *desired, *released}):
+        inner = join(path, key)
+        if key in desired:
+            target[key] = _merged_value(resource_type, desired[key], released.get(key), live.get(key), inner)
+        elif key in released:
+            if reset := resource_type.reset(inner):
+                target[key] = resource_type.resets[reset]
+        else:
+            target[key] = live[key]
+    return target
+
+
+def _merged_value(resource_type: ResourceType, desired: Any, released: Any, live: Any, path: str) -> Any:
+    if path in resource_type.sets:
+        others = sorted(set(live or ()) - set(released or ()) - set(desired))
+        return live if live is not None and set(live) == {*desired, *others} else [*desired, *others]
+    if resource_type.is_merged(path) and isinstance(desired, Mapping):
+        return merge(resource_type, desired, _mapping(released), _mapping(live), path)
+    return desired
+
+
+def _mapping(value: Any) -> Spec:
+    return value if isinstance(value, Mapping) else {}
+
+
+def union(resource_type: ResourceType, first: Spec, second: Spec, path: str = "") -> dict[str, Any]:
+    """Return everything that one of two specs declares, the second's value where both do.
+
+    What a deploy that was cut short left behind is between two released specs: a field that either of them declares is
+    ours, not an operator's.
+    """
+    both = dict(first)
+    for key, value in second.items():
+        inner = join(path, key)
+        if inner in resource_type.sets:
+            both[key] = list(dict.fromkeys((*first.get(key, ()), *value)))
+        elif resource_type.is_merged(inner) and isinstance(value, Mapping):
+            both[key] = union(resource_type, _mapping(first.get(key)), value, inner)
+        else:
+            both[key] = value
+    return both
+
+
+def reverted(
+    resource_type: ResourceType, written: Sequence[Spec], before: Spec, live: Spec
+) -> tuple[dict[str, Any], list[str]]:
+    """Undo writes, field by field: what is still as it was written becomes what it was before.
+
+    Args:
+        resource_type: Whose rules apply.
+        written: What was written, or was to be; several where one release went on from another.
+        before: What was live before.
+        live: What is live now.
+
+    Returns:
+        The spec to reach, and the paths of the fields that are neither: another client has changed them since.
+    """
+    changed_by_others: list[str] = []
+    target = _reverted(resource_type, written, before, live, "", changed_by_others)
+    if any(target.get(key) != live.get(key) for key in resource_type.coupled):
+        target |= {key: before[key] for key in resource_type.coupled if key in before}
+        changed_by_others = [path for path in changed_by_others if path not in resource_type.coupled]
+    return target, changed_by_others
+
+
+def _reverted(
+    resource_type: ResourceType, written: Sequence[Spec], before: Spec, live: Spec, path: str, others: list[str]
+) -> dict[str, Any]:
+    target: dict[str, Any] = {}
+    for key in sorted({*before, *live, *(key for spec in written for key in spec)}):
+        inner = join(path, key)
+        ours = [spec.get(key, ABSENT) for spec in written]
+        earlier, now = before.get(key, ABSENT), live.get(key, ABSENT)
+        if resource_type.is_merged(inner) and isinstance(earlier, Mapping) and isinstance(now, Mapping):
+            mappings = [item for item in ours if isinstance(item, Mapping)]
+            target[key] = _reverted(resource_type, mappings, earlier, now, inner, others)
+            continue
+        value = now
+        if any(_is_as_written(resource_type, item, now, inner) for item in ours):
+            value = earlier
+        elif inner in resource_type.sets and isinstance(now, list) and isinstance(earlier, list):
+            added = {member for item in ours for member in item} - {*earlier}
+            value = [*(member for member in now if member not in added), *(m for m in earlier if m not in now)]
+        elif now is ABSENT and resource_type.is_replaced(inner):
+            value = earlier
+        elif now != earlier:
+            others.append(inner)
+        if value is not ABSENT:
+            target[key] = value
+    return target
+
+
+def _is_as_written(resource_type: ResourceType, written: Any, now: Any, path: str) -> bool:
+    """Whether a value is as it was written; what the server has added to it does not count."""
+    if resource_type.is_merged(path) and isinstance(written, Mapping) and isinstance(now, Mapping):
+        return all(
+            _is_as_written(resource_type, value, now.get(key, ABSENT), join(path, key))
+            for key, value in written.items()
+        )
+    if path in resource_type.sets and isinstance(written, list) and isinstance(now, list):
+        return {*written} == {*now}
+    return bool(written == now)
+
+
+def difference(
+    resource_type: ResourceType, live: Spec, target: Spec, released: Spec | None = None
+) -> tuple[FieldChange, ...]:
+    """Return the fields in which `target` differs from `live`, in the order of their paths, secrets masked.
+
+    A field counts as drift where the last release declared another value than the live one.
+    """
+    return tuple(_changes(resource_type, live, target, released or {}, ""))
+
+
+def _changes(resource_type: ResourceType, live: Spec, target: Spec, released: Spec, path: str) -> Iterator[FieldChange]:
+    for key in sorted({*live, *target}):
+        inner = join(path, key)
+        old, new, stated = (spec.get(key, ABSENT) for spec in (live, target, released))
+        said_nothing = old == {} and resource_type.is_merged(inner)  # Prefect 3.4 leaves that of what is taken out
+        if old == new or (new is ABSENT and (not path or said_nothing)):
+            continue
+        if resource_type.is_merged(inner) and isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changes(resource_type, old, new, stated if isinstance(stated, Mapping) else {}, inner)
+            continue
+        before, after = masked_pair(inner, None if old is ABSENT else old, None if new is ABSENT else new)
+        yield FieldChange(
+            path=inner,
+            old=before,
+            new=after,
+            drift=stated is not ABSENT and _drifted(resource_type, stated, old, inner),
+        )
+
+
+def _drifted(resource_type: ResourceType, released: Any, live: Any, path: str) -> bool:
+    """Whether something that was released is not so any more; what others added beside it does not count."""
+    if path in resource_type.sets:
+        return live is ABSENT or not set(released) <= set(live)
+    if resource_type.is_merged(path) and isinstance(released, Mapping) and isinstance(live, Mapping):
+        return any(
+            _drifted(resource_type, value, live.get(key, ABSENT), join(path, key)) for key, value in released.items()
+        )
+    return bool(released != live)
