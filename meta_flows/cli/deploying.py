@@ -1,7 +1,8 @@
-"""Commands that change deployments or say what would change: each runs a meta-flow, here or there."""
+"""Commands that change what a server has, or show what would change: each runs a meta-flow, here or there."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,34 +11,33 @@ from cyclopts import Parameter
 from rich.prompt import Prompt
 
 from meta_flows.cli.options import (
-    ApiUrl,
-    Common,
+    AllEnvironments,
+    DeploymentFilter,
     DeployOptions,
-    EnvironmentName,
-    Flag,
+    DetailedExitCode,
+    DryRun,
     Flows,
-    Target,
-    Where,
+    LocalOrRemote,
+    OnServer,
     Yes,
-    arguments,
+    deploy_arguments,
+    writable,
 )
-from meta_flows.cli.output import (
-    err,
-)
-from meta_flows.cli.runner import conclude, conclude_all, run_approved, run_meta_flow
+from meta_flows.cli.output import err, print_json
+from meta_flows.cli.runner import conclude, run_approved, run_meta_flow
 from meta_flows.configuration import environment_names, load_environment
 from meta_flows.diagnostics import refuse
 from meta_flows.flows import clean_deployments, deploy_all, reconcile, register, rollback
 from meta_flows.flows.images import images
 from meta_flows.models import DeployResult, Model, Plan
-from meta_flows.reporting import comment
+from meta_flows.reporting import FAILED, comment
 
 
 class PlanFile(Model):
-    """A plan as `plan --out` keeps it: what it would do, and what it was asked for; it holds no secret.
+    """A plan as `plan --out` writes it, without any secret.
 
     Attributes:
-        arguments: What `deploy_all` was asked for.
+        arguments: The arguments of `deploy_all` that it was made with.
     """
 
     arguments: dict[str, Any]
@@ -45,78 +45,51 @@ class PlanFile(Model):
 
 
 def plan(
+    flow: Flows = (),
     *,
-    target: Target = Target(),
+    only: DeploymentFilter = DeploymentFilter(),
     options: DeployOptions = DeployOptions(),
-    file: Annotated[Path | None, Parameter(name="--out")] = None,
-    markdown: Path | None = None,
-    detailed_exitcode: Flag = False,
-    api_url: ApiUrl = None,
-    common: Common = Common(),
+    file: Annotated[Path | None, Parameter(name="--out", help="Write the plan to a file, for `deploy --plan`.")] = None,
+    markdown: Annotated[
+        Path | None, Parameter(help="Write the report to a file, short enough for a comment on a pull request.")
+    ] = None,
+    detailed_exitcode: DetailedExitCode = False,
+    on: OnServer = OnServer(),
 ) -> int:
-    """Say what a deploy would change, field by field; nothing is written.
-
-    Args:
-        target: Which environment, and which of its deployments.
-        options: What the deploy may do besides.
-        file: Write the plan to a file, for `deploy --plan`.
-        markdown: Write the report to a file, short enough for a comment on a pull request.
-        detailed_exitcode: Exit with 2 if there is something to change.
-        api_url: Server in place of the one the shell or the environment's file names.
-        common: What to work on, and how to speak.
-    """
-    asked = arguments(target, options)
-    result = run_meta_flow("Planning", deploy_all, target.environment, Where(api_url), common, dry_run=True, **asked)
+    """Show what a deploy would change, field by field; nothing is written."""
+    arguments = deploy_arguments(flow, only, options)
+    file, markdown = file and writable(file), markdown and writable(markdown)
+    result = run_meta_flow("Planning", deploy_all, on, dry_run=True, **arguments)
     if file and result.plan:
-        _write(file, PlanFile(arguments=asked, plan=result.plan).model_dump_json(indent=2) + "\n")
+        file.write_text(PlanFile(arguments=arguments, plan=result.plan).model_dump_json(indent=2) + "\n", "utf-8")
     if markdown:
-        _write(markdown, comment(result))
-    code = conclude(result, common)
-    return code or (2 if detailed_exitcode and result.state != "InSync" else 0)
+        markdown.write_text(comment(result), encoding="utf-8")
+    return conclude(result, on) or (2 if detailed_exitcode and result.state != "InSync" else 0)
 
 
 def deploy(
+    flow: Flows = (),
     *,
-    target: Target = Target(),
+    only: DeploymentFilter = DeploymentFilter(),
     options: DeployOptions = DeployOptions(),
-    dry_run: Flag = False,
-    file: Annotated[Path | None, Parameter(name="--plan")] = None,
+    dry_run: DryRun = False,
+    file: Annotated[
+        Path | None, Parameter(name="--plan", help="Apply exactly the plan that `plan --out` wrote to this file.")
+    ] = None,
     yes: Yes = False,
-    where: Where = Where(),
-    common: Common = Common(),
+    on: LocalOrRemote = LocalOrRemote(),
 ) -> int:
-    """Create or update every deployment that differs from what the repository says.
-
-    Args:
-        target: Which environment, and which of its deployments.
-        options: What the deploy may do besides.
-        dry_run: Say what would change; write nothing.
-        file: Carry out exactly the plan in this file, which `plan --out` wrote; it goes without other selections.
-        yes: Approve the plan, whatever it is, in an environment that wants that; on a terminal it is asked for.
-        where: Where it runs.
-        common: What to work on, and how to speak.
-    """
-    asked, environment = arguments(target, options), target.environment
+    """Create or update every deployment that differs from what the repository declares."""
+    arguments = deploy_arguments(flow, only, options)
     if file:
         planned = _read_plan(file)
-        if (
-            options != DeployOptions()
-            or target != Target(environment)
-            or environment not in (None, planned.plan.environment)
-        ):
-            raise refuse("MF901", detail="--plan goes alone: the file says what was asked for, and where")
-        environment = planned.plan.environment
-        asked = {**planned.arguments, "plan_digest": planned.plan.digest}
-    doing = "Planning" if dry_run else "Deploying to"
-    result = run_approved(doing, deploy_all, environment, where, common, dry_run=dry_run, yes=yes, **asked)
-    return conclude(result, common)
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise refuse("MF901", detail=f"{file} cannot be written: {error.strerror}") from error
+        selected = flow or only != DeploymentFilter() or options != DeployOptions()
+        if selected or on.environment not in (None, planned.plan.environment):
+            raise refuse("MF901", detail="--plan takes no selection or environment: the file has them")
+        on = replace(on, environment=planned.plan.environment)
+        arguments = {**planned.arguments, "plan_digest": planned.plan.digest}
+    activity = "Planning" if dry_run else "Deploying to"
+    return conclude(run_approved(activity, deploy_all, on, dry_run=dry_run, yes=yes, **arguments), on)
 
 
 def _read_plan(file: Path) -> PlanFile:
@@ -130,149 +103,83 @@ def _read_plan(file: Path) -> PlanFile:
 
 def roll_back(
     *,
-    environment: EnvironmentName = None,
-    to: str | None = None,
-    dry_run: Flag = False,
+    to: Annotated[str | None, Parameter(help="Id of the release; by default the one before the current.")] = None,
+    dry_run: DryRun = False,
     yes: Yes = False,
-    where: Where = Where(),
-    common: Common = Common(),
+    on: LocalOrRemote = LocalOrRemote(),
 ) -> int:
-    """Make an earlier release the current one, or undo one that was cut short.
-
-    Args:
-        environment: Which environment.
-        to: Id of the release; the one before the current, if not given.
-        dry_run: Say what would change; write nothing.
-        yes: Approve the plan, whatever it is, in an environment that wants that; on a terminal it is asked for.
-        where: Where it runs.
-        common: What to work on, and how to speak.
-    """
-    result = run_approved("Rolling back", rollback, environment, where, common, dry_run=dry_run, yes=yes, to=to)
-    return conclude(result, common)
+    """Restore an earlier release, or undo one that was cut short."""
+    return conclude(run_approved("Rolling back", rollback, on, dry_run=dry_run, yes=yes, to=to), on)
 
 
 def clean(
     *,
-    environment: EnvironmentName = None,
-    every_environment: Annotated[bool, Parameter(name="--all-environments", negative="")] = False,
-    pattern: str | None = None,
-    dry_run: Flag = False,
-    confirm: str | None = None,
+    all_environments: AllEnvironments = False,
+    pattern: Annotated[
+        str | None, Parameter(help="Only deployments whose name, or flow/name, matches this glob.")
+    ] = None,
+    dry_run: DryRun = False,
+    confirm: Annotated[
+        str | None, Parameter(help="The environment's name, where it is production; a terminal asks for it.")
+    ] = None,
     yes: Yes = False,
-    where: Where = Where(),
-    common: Common = Common(),
+    on: LocalOrRemote = LocalOrRemote(),
 ) -> int:
-    """Delete the deployments of this project in an environment; no other's, and none that was made by hand.
+    """Delete this project's deployments in an environment; no other project's, and none that was made by hand."""
 
-    Args:
-        environment: Which environment.
-        every_environment: All of them, one after the other.
-        pattern: Only deployments whose name, or flow/name, matches this glob.
-        dry_run: Say what would be deleted; delete nothing.
-        confirm: The environment's name, where it is production; on a terminal it is asked for.
-        yes: Approve the plan, whatever it is, in an environment that wants that; on a terminal it is asked for.
-        where: Where it runs.
-        common: What to work on, and how to speak.
-    """
-    root = common.root.resolve()
+    def clean_one(name: str) -> DeployResult:
+        confirmed = confirm
+        if name == "production" and confirm is None and not dry_run and not on.remote and err.is_terminal:
+            confirmed = Prompt.ask(f"Type {name} to delete its deployments", console=err)
+        options = {"dry_run": dry_run, "yes": yes, "pattern": pattern, "confirm": confirmed}
+        return run_approved("Cleaning", clean_deployments, replace(on, environment=name), **options)
 
-    def cleaned(name: str) -> DeployResult:
-        asked = confirm
-        if name == "production" and confirm is None and not dry_run and not where.remote and err.is_terminal:
-            asked = Prompt.ask(f"Type {name} to delete its deployments", console=err)
-        options = {"pattern": pattern, "confirm": asked}
-        return run_approved("Cleaning", clean_deployments, name, where, common, dry_run=dry_run, yes=yes, **options)
-
-    names = environment_names(root) if every_environment else [load_environment(root, environment).name]
-    results = [cleaned(name) for name in names]
-    return conclude_all(results, common, every_environment=every_environment)
+    names = (
+        environment_names(on.repository) if all_environments else [load_environment(on.repository, on.environment).name]
+    )
+    return _conclude_each([clean_one(name) for name in names], on, all_environments=all_environments)
 
 
 def bring_back(
     *,
-    environment: EnvironmentName = None,
-    policy: Literal["report", "repair", "deploy"] | None = None,
-    detailed_exitcode: Flag = False,
-    where: Where = Where(),
-    common: Common = Common(),
+    policy: Annotated[
+        Literal["report", "repair", "deploy"] | None,
+        Parameter(help="Report drift, repair it, or deploy a branch; the environment's file decides by default."),
+    ] = None,
+    detailed_exitcode: DetailedExitCode = False,
+    on: LocalOrRemote = LocalOrRemote(),
 ) -> int:
-    """Find what is no longer as it was released, and bring it back.
-
-    Args:
-        environment: Which environment.
-        policy: Report drift, repair it, or deploy a branch; the environment's file says, if not given.
-        detailed_exitcode: Exit with 2 if there was drift.
-        where: Where it runs.
-        common: What to work on, and how to speak.
-    """
-    result = run_meta_flow("Reconciling", reconcile, environment, where, common, policy=policy)
-    code = conclude(result, common)
-    return code or (2 if detailed_exitcode and result.state in ("Drifted", "Repaired") else 0)
+    """Detect drift, which is live differing from the current release, and repair it."""
+    result = run_meta_flow("Reconciling", reconcile, on, remote=on.remote, policy=policy)
+    return conclude(result, on) or (2 if detailed_exitcode and result.state in ("Drifted", "Repaired") else 0)
 
 
 def register_meta_flows(
-    *,
-    environment: EnvironmentName = None,
-    every_environment: Annotated[bool, Parameter(name="--all-environments", negative="")] = False,
-    dry_run: Flag = False,
-    api_url: ApiUrl = None,
-    common: Common = Common(),
+    *, all_environments: AllEnvironments = False, dry_run: DryRun = False, on: OnServer = OnServer()
 ) -> int:
-    """Create or update the deployments of the meta-flows, so that they can be run from the Prefect UI.
-
-    Args:
-        environment: Which environment.
-        every_environment: All of them, one after the other.
-        dry_run: Say what would change; write nothing.
-        api_url: Server in place of the one the shell or the environment's file names.
-        common: What to work on, and how to speak.
-    """
-    where = Where(api_url)
-    names = list(environment_names(common.root.resolve())) if every_environment else [environment]
-    results = [run_meta_flow("Registering", register, name, where, common, dry_run=dry_run) for name in names]
-    return conclude_all(results, common, every_environment=every_environment)
+    """Deploy the meta-flows themselves, to run them from the Prefect UI and by schedule."""
+    names = environment_names(on.repository) if all_environments else [on.environment]
+    results = [run_meta_flow("Registering", register, replace(on, environment=name), dry_run=dry_run) for name in names]
+    return _conclude_each(results, on, all_environments=all_environments)
 
 
-def build(
-    *,
-    environment: EnvironmentName = None,
-    flow: Flows = (),
-    api_url: ApiUrl = None,
-    common: Common = Common(),
-) -> int:
-    """Build the images that this machine's engine lacks."""
-    return _run("build", environment, flow, api_url, common)
+def _conclude_each(results: list[DeployResult], on: OnServer, *, all_environments: bool) -> int:
+    if on.wants_json and all_environments:
+        print_json({result.environment: result for result in results})
+        return int(any(result.state in FAILED for result in results))
+    return max(conclude(result, on) for result in results)
 
 
-def push(
-    *,
-    environment: EnvironmentName = None,
-    flow: Flows = (),
-    api_url: ApiUrl = None,
-    common: Common = Common(),
-) -> int:
+def build(flow: Flows = (), *, on: OnServer = OnServer()) -> int:
+    """Build the images that this machine's Docker engine lacks."""
+    return conclude(run_meta_flow("Building images of", images, on, action="build", flows=list(flow)), on)
+
+
+def push(flow: Flows = (), *, on: OnServer = OnServer()) -> int:
     """Push the images to the environment's registry."""
-    return _run("push", environment, flow, api_url, common)
+    return conclude(run_meta_flow("Pushing images of", images, on, action="push", flows=list(flow)), on)
 
 
-def pull(
-    *,
-    environment: EnvironmentName = None,
-    flow: Flows = (),
-    api_url: ApiUrl = None,
-    common: Common = Common(),
-) -> int:
+def pull(flow: Flows = (), *, on: OnServer = OnServer()) -> int:
     """Pull the images from the environment's registry."""
-    return _run("pull", environment, flow, api_url, common)
-
-
-def _run(
-    action: Literal["build", "push", "pull"],
-    environment: str | None,
-    flow: tuple[str, ...],
-    api_url: str | None,
-    common: Common,
-) -> int:
-    doing = f"{action.capitalize()}ing images of"
-    result = run_meta_flow(doing, images, environment, Where(api_url), common, action=action, flows=list(flow))
-    return conclude(result, common)
+    return conclude(run_meta_flow("Pulling images of", images, on, action="pull", flows=list(flow)), on)

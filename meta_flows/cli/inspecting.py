@@ -3,105 +3,89 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from prefect.variables import Variable
 from rich.prompt import Confirm
-from rich.table import Table
 from rich.text import Text
 
 from meta_flows import engine
-from meta_flows.cli.options import ApiUrl, Common, EnvironmentName, Flag, Where
-from meta_flows.cli.output import err, health_text, out, print_json, print_table, table
-from meta_flows.cli.runner import conclude, run_meta_flow
+from meta_flows.cli.options import Flag, Flows, LocalOrRemote, OnServer
+from meta_flows.cli.output import err, out, print_diagnostics, print_json, print_table
+from meta_flows.cli.runner import conclude, health_reasons, run_meta_flow, standing_rows
 from meta_flows.diagnostics import refuse
 from meta_flows.doctor import Finding, examine
-from meta_flows.flows import check_ui as check
+from meta_flows.flows import check_ui as check_ui_flow
 from meta_flows.local_server import connect
 from meta_flows.models import Outcome, Release
 from meta_flows.prefect_api.compat import url_for
 from meta_flows.prefect_api.store import connected_store
-from meta_flows.reporting import OUTCOMES, changes_by_action, counts_in_words, runs_in_words
+from meta_flows.reporting import changes_by_action, counts_in_words
 from meta_flows.tasks.checking import inspect, outcomes
 from meta_flows.tasks.reconciling import legacy_switch, switch
 
+STATUS_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+RELEASE_COLOURS = {"succeeded": "green", "applying": "yellow", "rolled-back": "yellow"}
+RELEASE_FIELDS = {"id", "state", "by", "author", "started", "finished", "restores", "approval", "failures"}
 
-def status(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:
-    """Say of each deployment whether it is as it was released, how it does, and when it runs; exits 0 whatever it is.
 
-    Args:
-        environment: Which environment.
-        api_url: Server in place of the one the shell or the environment's file names.
-        common: What to work on, and how to speak.
-    """
-    with connect(environment, root=common.root, api_url=api_url) as target, connected_store() as store:
+def status(flow: Flows = (), *, on: OnServer = OnServer()) -> int:
+    """Show sync status, health and next run of each deployment; exits 0 whatever they are."""
+    with connect(on.environment, root=on.repository, api_url=on.api_url) as target, connected_store() as store:
         found = inspect(store, target)
         rows = outcomes(found)
+    if flow:
+        rows = tuple(row for row in rows if any(_matches(row, glob, target.short_name) for glob in flow))
+        if not rows:
+            raise refuse("MF109", selection=" ".join(flow))
     release = found.release.id if found.release else None
-    if common.json:
+    if on.wants_json:
         print_json({"environment": target.name, "release": release, "deployments": rows})
         return 0
+    wide = on.format == "wide"
     if rows:
-        print_table(_standing(rows))
+        print_table(*standing_rows(rows, wide))
+        print_diagnostics(health_reasons(rows))
     out.print(Text(f"{target.name}, release {release or 'none'}: {counts_in_words(rows, 0)}", style="bold"))
     return 0
 
 
+def _matches(row: Outcome, glob: str, short_name: str) -> bool:
+    slug = row.name.removesuffix(f"-{row.kind}-{short_name}")
+    return any(fnmatchcase(name, glob) for name in (row.flow_name, row.name, slug))
+
+
 def check_ui(
     *,
-    environment: EnvironmentName = None,
-    browser: Flag = False,
-    screenshots: Path | None = None,
-    wait: float = 75,
-    where: Where = Where(),
-    common: Common = Common(),
+    browser: Annotated[
+        Flag, Parameter(help="Open the UI in a browser, too, and compare what each deployment's page displays.")
+    ] = False,
+    screenshots: Annotated[
+        Path | None, Parameter(help="Folder for pictures of the pages; build/screenshots/<environment> by default.")
+    ] = None,
+    wait: Annotated[float, Parameter(help="Seconds the scheduler may take for runs that are not scheduled yet.")] = 75,
+    on: LocalOrRemote = LocalOrRemote(),
 ) -> int:
-    """Check that everything is as it was released, is scheduled, and can be seen in the UI.
-
-    Args:
-        environment: Which environment.
-        browser: Open the UI in a browser, too, and compare what each deployment's page displays.
-        screenshots: Folder for pictures of the pages; build/screenshots/<environment> if not given.
-        wait: How many seconds the scheduler may take for runs that are not scheduled yet.
-        where: Where it runs.
-        common: What to work on, and how to speak.
-    """
+    """Check that everything is as released, is scheduled, and can be seen in the UI."""
     folder = str(screenshots.resolve()) if screenshots else None
-    asked = {"browser": browser, "screenshots": folder, "wait": wait}
-    result = run_meta_flow("Checking", check, environment, where, common, start_local=False, **asked)
-    return conclude(result, common, _standing)
+    options = {"browser": browser, "screenshots": folder, "wait": wait}
+    result = run_meta_flow("Checking", check_ui_flow, on, remote=on.remote, start_local=False, **options)
+    return conclude(result, on, standing_rows)
 
 
-def _standing(rows: Iterable[Outcome]) -> Table:
-    shown = table("deployment", "sync", "health", "schedule", "next run", "last run", "link")
-    for row in rows:
-        sync = Text(row.state, style=OUTCOMES[row.state][1])
-        schedules = "\n".join(row.schedules.values())
-        shown.add_row(row.name, sync, health_text(row.health), schedules, *runs_in_words(row.health), row.link or "")
-    return shown
-
-
-COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
-
-
-def doctor(
-    *,
-    environment: EnvironmentName = None,
-    api_url: ApiUrl = None,
-    common: Common = Common(),
-) -> int:
-    """Examine this machine, the environment's server and the ways between them; nothing is written or started."""
-    found = list[Finding]()
+def doctor(*, on: OnServer = OnServer()) -> int:
+    """Diagnose this machine, the environment's server and the connections between them; nothing is written."""
+    found: list[Finding] = []
     with err.status("Looking..."):
-        for finding in examine(common.root.resolve(), environment, api_url):
+        for finding in examine(on.repository, on.environment, on.api_url):
             found.append(finding)
-            if not common.json:
+            if not on.wants_json:
                 _show(finding)
     counts = Counter(finding.status for finding in found)
-    if common.json:
+    if on.wants_json:
         print_json({"healthy": not counts["fail"], "findings": found})
     else:
         out.print(Text(f"{counts['ok']} ok, {counts['warn']} warnings, {counts['fail']} failures", style="bold"))
@@ -109,45 +93,34 @@ def doctor(
 
 
 def _show(finding: Finding) -> None:
-    code = f"{finding.code} " if finding.code else ""
-    out.print(
-        Text.assemble((f"{finding.status:<5}", COLOURS[finding.status]), f"{finding.check:<12} ", code, finding.message)
-    )
+    status, code = (f"{finding.status:<5}", STATUS_COLOURS[finding.status]), f"{finding.code} " if finding.code else ""
+    out.print(Text.assemble(status, f"{finding.check:<12} ", code, finding.message))
     if finding.remedy:
         out.print(Text(f"{'':18}remedy: {finding.remedy}", style="dim"))
 
 
-TOLD = {"id", "state", "by", "author", "started", "finished", "restores", "approval", "failures"}
-
-STATE_COLOURS = {"succeeded": "green", "applying": "yellow", "rolled-back": "yellow"}
-
-
-def releases(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:
-    """List the releases of an environment that are kept, newest first.
-
-    Args:
-        environment: Which environment.
-        api_url: Server in place of the one the shell or the environment's file names.
-        common: What to work on, and how to speak.
-    """
-    with connect(environment, root=common.root, api_url=api_url) as target, connected_store() as store:
+def releases(*, on: OnServer = OnServer()) -> int:
+    """List recorded releases, newest first."""
+    with connect(on.environment, root=on.repository, api_url=on.api_url) as target, connected_store() as store:
         found = [_summary(name, release) for name, release in store.read_releases(target.ownership)]
-    if common.json:
+    if on.wants_json:
         print_json({"environment": target.name, "releases": found})
         return 0
-    shown = table("release", "state", "when", "who", "by", "commit", "changes", "run")
-    for item in found:
-        state = Text(item["state"], style=STATE_COLOURS.get(item["state"], "red"))
-        if item["state"] == "unreadable":
-            shown.add_row(item["id"], state)
-            continue
-        when = f"{item['started']:%Y-%m-%d %H:%M:%S}Z"
-        restores = f" to {item['restores']}" if item["restores"] else ""
-        by = item["by"] + restores + (f" ({item['approval']})" if item["approval"] else "")
-        shown.add_row(item["id"], state, when, item["author"], by, item["commit"], item["changes"], item["run"])
-    print_table(shown)
+    wide = on.format == "wide"
+    columns = ("release", "state", "when", "changes", *(("who", "by", "commit", "run") if wide else ("by",)))
+    print_table(columns, (_release_row(item, wide) for item in found))
     out.print(f"{len(found)} releases of {target.name}")
     return 0
+
+
+def _release_row(item: dict[str, Any], wide: bool) -> list[str | Text]:
+    state = Text(item["state"], style=RELEASE_COLOURS.get(item["state"], "red"))
+    if item["state"] == "unreadable":
+        return [item["id"], state, *[""] * (6 if wide else 3)]
+    restores = f" to {item['restores']}" if item["restores"] else ""
+    by = item["by"] + restores + (f" ({item['approval']})" if item["approval"] else "")
+    row: list[str | Text] = [item["id"], state, f"{item['started']:%Y-%m-%d %H:%M:%S}Z", item["changes"]]
+    return [*row, item["author"], by, item["commit"], item["run"] or ""] if wide else [*row, by]
 
 
 def _summary(name: str, release: Release | None) -> dict[str, Any]:
@@ -155,7 +128,7 @@ def _summary(name: str, release: Release | None) -> dict[str, Any]:
         return {"id": name, "state": "unreadable"}
     commit = (release.commit or "none")[:12] + (" (dirty)" if release.dirty else "")
     return {
-        **release.model_dump(include=TOLD),
+        **release.model_dump(include=RELEASE_FIELDS),
         "commit": commit,
         "changes": changes_by_action(release.plan.changes),
         "run": url_for("flow-run", obj_id=release.flow_run_id) if release.flow_run_id else None,
@@ -164,20 +137,11 @@ def _summary(name: str, release: Release | None) -> dict[str, Any]:
 
 def unlock(
     *,
-    environment: EnvironmentName = None,
-    yes: Flag = False,
-    api_url: ApiUrl = None,
-    common: Common = Common(),
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", show_default=False, help="Do not ask.")] = False,
+    on: OnServer = OnServer(),
 ) -> int:
-    """Free an environment whose writer is gone for good; a slot without a holder frees itself.
-
-    Args:
-        environment: Which environment.
-        yes: Do not ask.
-        api_url: Server in place of the one the shell or the environment's file names.
-        common: What to work on, and how to speak.
-    """
-    with connect(environment, root=common.root, api_url=api_url) as target, connected_store() as store:
+    """Release a stale deploy lock: one whose holder is gone for good. A lock without a holder expires by itself."""
+    with connect(on.environment, root=on.repository, api_url=on.api_url) as target, connected_store() as store:
         held, holders = engine.read_lock(store, target.ownership)
         if held:
             err.print(Text(f"{target.name} is being written to by {engine.described_writers(holders)}"))
@@ -187,7 +151,7 @@ def unlock(
                 detail = f"the lock of {target.name} has another holder now, or its holder is alive"
                 raise refuse("MF901", detail=detail)
             engine.free(store, target.ownership)
-    if common.json:
+    if on.wants_json:
         print_json({"environment": target.name, "unlocked": held, "holders": [run.name for run in holders]})
     else:
         out.print(f"{target.name} {'is unlocked' if held else 'was not locked'}")
@@ -196,24 +160,15 @@ def unlock(
 
 def suspend(
     *,
-    environment: EnvironmentName = None,
-    resume: Annotated[bool, Parameter(name="--resume", negative="")] = False,
-    api_url: ApiUrl = None,
-    common: Common = Common(),
+    resume: Annotated[Flag, Parameter(help="Switch it on again.")] = False,
+    on: OnServer = OnServer(),
 ) -> int:
-    """Switch reconciliation off, e.g. during a repair by hand; --resume switches it on again.
-
-    Args:
-        environment: Which environment.
-        resume: Switch it on again.
-        api_url: Server in place of the one the shell or the environment's file names.
-        common: What to work on, and how to speak.
-    """
-    with connect(environment, root=common.root, api_url=api_url) as target:
+    """Switch reconciliation off, e.g. during a repair by hand; --resume switches it on again."""
+    with connect(on.environment, root=on.repository, api_url=on.api_url) as target:
         Variable.set(switch(target), not resume, overwrite=True)
         if resume:
             Variable.unset(legacy_switch(target))
-    if common.json:
+    if on.wants_json:
         print_json({"environment": target.name, "suspended": not resume})
     else:
         out.print(f"reconciliation of {target.name} is {'on' if resume else 'suspended'}")

@@ -1,10 +1,10 @@
-"""What the commands print: results on stdout, all else on stderr."""
+"""What the commands print: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,14 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from meta_flows.models import Diagnostic, Health, ValidationResult, printable
-from meta_flows.reporting import HEALTH, by_file, health_in_words
+from meta_flows.models import Diagnostic, ValidationResult, printable
+from meta_flows.reporting import by_file
 
 if TYPE_CHECKING:
     from meta_flows.prefect_api.runs import Log
 
-
-WIDEST_TABLE = 240
-"""Columns of text that a table may take: a link that is cut or folded cannot be followed."""
+UNBROKEN = 10_000
+"""Width of a table that goes into a pipe or file: no row is wrapped, so that `grep` and `awk` see whole rows."""
 
 
 class PlainConsole(Console):
@@ -37,8 +36,9 @@ class PlainConsole(Console):
 
 _PLAIN: Mapping[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 out = PlainConsole(soft_wrap=True, **_PLAIN)
-wide = PlainConsole(width=WIDEST_TABLE, **_PLAIN)
 err = PlainConsole(stderr=True, soft_wrap=True, **_PLAIN)
+
+SEVERITY_COLOURS = {"error": "red", "warning": "yellow"}
 
 
 def print_json(content: BaseModel | Mapping[str, Any]) -> None:
@@ -46,41 +46,48 @@ def print_json(content: BaseModel | Mapping[str, Any]) -> None:
     sys.stdout.write(printable(TypeAdapter(Any).dump_json(content, indent=2).decode()) + "\n")
 
 
-def print_errors(errors: Iterable[Diagnostic]) -> None:
-    """List errors, each with its place, code and remedy, grouped by file."""
-    for error in sorted(errors, key=lambda item: (item.file_path or "", item.line_number or 0)):
-        place = f"{error.place}: " if error.place else ""
-        colour = "red" if error.severity == "error" else "yellow"
-        mark = "✗ " if error.severity == "error" else "! "
-        err.print(Text.assemble((mark, colour), (place, "bold"), (error.code, colour), " ", error.message))
-        err.print(Text(f"    remedy: {error.remedy}", style="dim"))
+def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    """List diagnostics, each with its location and code; those with the same remedy stand together above it."""
+    by_remedy: dict[str, list[Diagnostic]] = {}
+    for item in sorted(diagnostics, key=lambda item: (item.file_path or "", item.line_number or 0)):
+        by_remedy.setdefault(item.remedy, []).append(item)
+    for remedy, alike in by_remedy.items():
+        for item in alike:
+            location = f"{item.place}: " if item.place else ""
+            colour, mark = SEVERITY_COLOURS[item.severity], "✗ " if item.severity == "error" else "! "
+            err.print(Text.assemble((mark, colour), (location, "bold"), (item.code, colour), " ", item.message))
+        err.print(Text(f"    remedy: {remedy}", style="dim"))
 
 
 def print_findings(found: ValidationResult) -> None:
-    """List what rules say, file by file."""
+    """List what the rules of validation found, file by file."""
     for path, findings in by_file((*found.errors, *found.warnings)):
         err.print(Text(path or "not in a file", style="bold"))
         for finding in findings:
-            colour = "red" if finding.severity == "error" else "yellow"
-            place = ":".join(str(part) for part in (finding.line_number, finding.column_number) if part)
-            err.print(Text.assemble(f"  {place:>7} ", (f"{finding.severity} {finding.code} ", colour), finding.message))
+            colour = SEVERITY_COLOURS[finding.severity]
+            location = ":".join(str(part) for part in (finding.line_number, finding.column_number) if part)
+            err.print(
+                Text.assemble(f"  {location:>7} ", (f"{finding.severity} {finding.code} ", colour), finding.message)
+            )
             err.print(Text(f"          {finding.remedy}", style="dim"))
 
 
 def note(text: str) -> None:
-    """Say something that is worth knowing."""
+    """Print a line of less importance on stderr."""
     err.print(Text(text, style="dim"))
 
 
 @contextmanager
-def progress_bar(doing: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A line on the terminal that says what is being done, and how far it is where that is told."""
+def progress_bar(activity: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show on the terminal what is being done, and how much of it, where that is known."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
-        line = shown.add_task(f"{doing}...", total=None, count="")
+        line = shown.add_task(f"{activity}...", total=None, count="")
 
         def show(step: str, done: int, total: int) -> None:
-            shown.update(line, description=f"{doing}: {step}", completed=done, total=total, count=f"{done} of {total}")
+            shown.update(
+                line, description=f"{activity}: {step}", completed=done, total=total, count=f"{done} of {total}"
+            )
 
         yield show
 
@@ -91,21 +98,16 @@ def print_log(console: Console, line: Log) -> None:
     console.print(Text(f"{line.timestamp:%H:%M:%S} {line.message}", style=colour))
 
 
-def table(*columns: str) -> Table:
-    """A table without a frame."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold", no_wrap=column == "link")
-    return made
+def print_table(columns: Sequence[str], rows: Iterable[Iterable[str | Text]]) -> None:
+    """Print a table without a frame: as wide as the terminal, or unbroken where stdout is no terminal.
 
-
-def health_text(health: Health | None, *, why: bool = True) -> Text:
-    """How a deployment does, in its colour, and why."""
-    if health is None:
-        return Text()
-    return Text(health_in_words(health) if why else health.status, style=HEALTH[health.status])
-
-
-def print_table(filled: Table) -> None:
-    """Print a table as wide as its content, whatever the width of the terminal."""
-    wide.print(filled)
+    Columns without any content are left out. The first one, which names the row, is never broken.
+    """
+    cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    filled = [index for index in range(len(columns)) if any(row[index] for row in cells)]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index in filled:
+        table.add_column(columns[index], overflow="fold", no_wrap=index == 0 or columns[index] == "link")
+    for row in cells:
+        table.add_row(*(row[index] for index in filled))
+    out.print(table, width=None if out.is_terminal else UNBROKEN)

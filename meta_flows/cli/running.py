@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import prefect
 from cyclopts import Parameter
@@ -14,8 +16,9 @@ from prefect.deployments.runner import RunnerDeployment
 from rich.text import Text
 
 from meta_flows import local_server
-from meta_flows.cli.options import ApiUrl, Common, EnvironmentName, Flows, Parameters, parsed_parameters
-from meta_flows.cli.output import err, note, out, print_json, print_log
+from meta_flows.cli.options import Flows, OnServer, Parameters, parsed_parameters
+from meta_flows.cli.output import note, out, print_json, print_log
+from meta_flows.cli.runner import start_run
 from meta_flows.configuration import Environment, Selection, configure, load_environment
 from meta_flows.diagnostics import MetaFlowsError, diagnostic, did_you_mean, refuse
 from meta_flows.discovery import discover
@@ -31,130 +34,150 @@ from meta_flows.prefect_api.runs import FlowRun
 def run(
     flow: Annotated[str, Parameter(help="The flow's slug or name, or the deployment's name.")],
     *,
-    environment: EnvironmentName = None,
     kind: Annotated[str, Parameter(help="Which of the flow's deployments, by kind.")] = "python",
     parameter: Parameters = (),
     timeout: Annotated[float, Parameter(help="How long to wait for the run's end, in seconds.")] = 3600,
-    logs: Annotated[int, Parameter(help="How many log lines to print at the end.")] = 20,
-    api_url: ApiUrl = None,
-    common: Common = Common(),
+    on: OnServer = OnServer(),
 ) -> int:
-    """Trigger a deployment of this project, follow its run to the end, and print the end of its log."""
+    """Run a deployed flow and follow its log to its end; exits 0 if it completed."""
     parameters = parsed_parameters(parameter)
-    with connect(environment, root=common.root, api_url=api_url) as target, client() as api:
-        owned = read_owned_deployments(api, target.ownership)
-        wanted = (flow, f"{flow}-{kind}-{target.short_name}")
-        found = [
-            item
-            for item in owned.values()
-            if item.name in wanted or (item.flow_name == flow and item.name.endswith(f"-{kind}-{target.short_name}"))
-        ]
-        if not found:
-            raise refuse("MF506", name=wanted[1], url=target.prefect_api_url)
-        deployment, pool = found[0], found[0].spec["work_pool_name"]
+    with connect(on.environment, root=on.repository, api_url=on.api_url) as target, client() as api:
+        deployment = _deployment(api, target, flow, kind)
         _check_parameters(deployment, parameters)
-        started = trigger(api, deployment, parameters)
-        ended = runs.follow_run(api, started, pool, timedelta(seconds=timeout))
-        lines = runs.last_logs(api, ended, logs)
+        ended, lines = _follow(api, start_run(api, deployment, parameters), deployment, timeout, on)
     state, link = ended.state, url_for("flow-run", obj_id=ended.id)
     completed = state is not None and state.is_completed()
-    if common.json:
+    if on.wants_json:
         outcome = {"run": ended.name, "id": ended.id, "state": state.name if state else None, "link": link}
-        print_json({**outcome, "logs": [line.message for line in lines]})
+        print_json({**outcome, "logs": lines})
     else:
-        for line in lines:
-            print_log(out, line)
         out.print(Text(f"{ended.name}: {state.name if state else 'no state'}", style="green" if completed else "red"))
         out.print(link or "")
     return 0 if completed else 1
 
 
-def trigger(api: Api, deployment: LiveResource, parameters: Mapping[str, Any]) -> FlowRun:
-    """Start a run, and say where it is and whether anybody is there to take it."""
-    started, pool = runs.start_run(api, deployment, parameters), deployment.spec["work_pool_name"]
-    err.print(f"{deployment.name}: run {started.name}\n{url_for('flow-run', obj_id=started.id)}")
-    if pool and not has_live_worker(api, pool):
-        err.print(Text(f"waiting: no worker polls work pool {pool} yet; `make worker` starts one", style="yellow"))
-    return started
+def _deployment(api: Api, target: Environment, flow: str, kind: str) -> LiveResource:
+    """Return the deployment of this project that a name means.
+
+    Raises:
+        MetaFlowsError: MF506, there is none.
+    """
+    owned = read_owned_deployments(api, target.ownership).values()
+    suffix = f"-{kind}-{target.short_name}"
+    for item in owned:
+        if item.name in (flow, f"{flow}{suffix}") or (item.flow_name == flow and item.name.endswith(suffix)):
+            return item
+    known = {name for item in owned for name in (item.name, item.name.removesuffix(suffix), item.flow_name)}
+    raise refuse("MF506", name=f"{flow}{suffix}{did_you_mean(flow, known)}", url=target.prefect_api_url)
+
+
+def _follow(
+    api: Api, run: FlowRun, deployment: LiveResource, timeout: float, on: OnServer
+) -> tuple[FlowRun, list[str]]:
+    """Return a run when it has ended, and its log, which is printed as it comes.
+
+    Raises:
+        MetaFlowsError: MF507, it has not ended in time.
+    """
+    deadline, seen, messages = time.monotonic() + timeout, dict[UUID, datetime](), list[str]()
+    for now, lines in runs.follow(api, run, seen):
+        for line in lines:
+            messages.append(line.message)
+            if not on.wants_json:
+                print_log(out, line)
+        run = now
+        if time.monotonic() > deadline and not (now.state and now.state.is_final()):
+            pool = deployment.spec["work_pool_name"]
+            reason = "" if not pool or has_live_worker(api, pool) else f": no worker polls work pool {pool}"
+            state = now.state.name if now.state else "unknown"
+            raise refuse("MF507", run=run.name, state=state, seconds=timeout, reason=reason)
+    return run, messages
 
 
 def _check_parameters(deployment: LiveResource, parameters: Mapping[str, Any]) -> None:
-    """Refuse what the server would accept and the run would fail on."""
-    known = sorted((deployment.spec["parameter_openapi_schema"] or {}).get("properties", {}))
+    """Refuse unknown parameters, with which the run would fail, and missing ones, which the server refuses."""
+    schema = deployment.spec["parameter_openapi_schema"] or {}
+    known = sorted(schema.get("properties", {}))
     name, listed = deployment.name, ", ".join(known) or "none"
     wrong = [
         diagnostic("MF509", deployment=name, parameter=given, suggestion=did_you_mean(given, known), known=listed)
         for given in parameters
         if given not in known
     ]
+    missing = [key for key in schema.get("required", ()) if key not in {*parameters, *deployment.spec["parameters"]}]
+    if missing and not wrong:
+        needed = " ".join(f"--parameter {key}=..." for key in missing)
+        wrong = [diagnostic("MF901", detail=f"{name} has required parameters without a value: add {needed}")]
     if wrong:
         raise MetaFlowsError(wrong)
 
 
 def worker_start(
     *,
-    environment: EnvironmentName = None,
     kind: Annotated[tuple[str, ...], Parameter(help="Only for the pools of these kinds.")] = (),
-    api_url: ApiUrl = None,
-    common: Common = Common(),
+    on: OnServer = OnServer(),
 ) -> int:
     """Run a worker for each of the environment's work pools, until stopped."""
-    with connect(environment, root=common.root, api_url=api_url) as target:
-        server = choose_server(target.name, target.prefect_api_url, api_url)
+    with connect(on.environment, root=on.repository, api_url=on.api_url) as target:
+        server = choose_server(target.name, target.prefect_api_url, on.api_url)
         chosen = [target.work_pools[name] for name in kind if name in target.work_pools] if kind else target.pools
         pools = {pool.name: pool.type for pool in chosen}
         if not pools:
             raise refuse("MF210", kind=", ".join(kind), missing=f"a work pool in environment {target.name}")
+        for name in pools:
+            note(f"Starting a worker for work pool '{name}' on {server.api_url}; Ctrl-C stops it.")
         return local_server.run_workers(pools.items(), server.api_url)
 
 
-def server_start(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:
-    """Start a local Prefect server in the background, if none answers."""
-    url = _server_url(environment, api_url, common)
-    out.print(f"{url} {'started' if local_server.start_server(url, note) else 'was up already'}")
-    return 0
+def server_start(*, on: OnServer = OnServer()) -> int:
+    """Start a Prefect server on this machine in the background, if none answers."""
+    url = _server_url(on)
+    started = local_server.start_server(url, note)
+    return _print_server(on, url, "started" if started else "was up already", started=started)
 
 
-def server_stop(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:
-    """Stop the local Prefect server that `server start` or `deploy` started."""
-    url = _server_url(environment, api_url, common)
-    out.print(f"{url} {'stopped' if local_server.stop_server(url) else 'was not started by us'}")
-    return 0
+def server_stop(*, on: OnServer = OnServer()) -> int:
+    """Stop the Prefect server that `server start` or `deploy` started."""
+    url = _server_url(on)
+    stopped = local_server.stop_server(url)
+    return _print_server(on, url, "stopped" if stopped else "was not started by us", stopped=stopped)
 
 
-def server_status(*, environment: EnvironmentName = None, api_url: ApiUrl = None, common: Common = Common()) -> int:
-    """Say whether the environment's server answers."""
-    url = _server_url(environment, api_url, common)
+def server_status(*, on: OnServer = OnServer()) -> int:
+    """Show whether the environment's server answers; exits 1 if it does not."""
+    url = _server_url(on)
     up = answers(url)
-    out.print(f"{url} {'answers' if up else 'does not answer'}")
+    _print_server(on, url, "answers" if up else "does not answer", answers=up)
     return 0 if up else 1
 
 
-def _server_url(environment: str | None, api_url: str | None, common: Common) -> str:
-    target = load_environment(common.root.resolve(), environment)
-    return choose_server(target.name, target.prefect_api_url, api_url).api_url
-
-
-def serve(
-    *,
-    environment: EnvironmentName = None,
-    flow: Flows = (),
-    api_url: ApiUrl = None,
-    common: Common = Common(),
-) -> int:
-    """Serve flows from this process, without work pool or worker, until stopped.
-
-    They appear as `{slug}-served-{environment}`, without schedules: nothing runs twice beside the deployed ones.
-    """
-    with connect(environment, root=common.root, api_url=api_url, start_local=True, on_start=note) as target:
-        serve_flows(common.root.resolve(), target, flow)
+def _print_server(on: OnServer, url: str, words: str, **facts: bool) -> int:
+    if on.wants_json:
+        print_json({"url": url, **facts})
+    else:
+        out.print(f"{url} {words}")
     return 0
 
 
-def serve_flows(root: Path, environment: Environment, flows: tuple[str, ...]) -> None:
-    """Serve the selected flows until stopped.
+def _server_url(on: OnServer) -> str:
+    target = load_environment(on.repository, on.environment)
+    return choose_server(target.name, target.prefect_api_url, on.api_url).api_url
 
-    They carry no ownership tags: they live as long as this process, and are no part of the desired state.
+
+def serve(flow: Flows = (), *, on: OnServer = OnServer()) -> int:
+    """Serve flows from this process, without work pool or worker, until stopped.
+
+    They appear as `{slug}-served-{environment}`, without schedules, so nothing runs twice beside the deployed ones.
+    """
+    with connect(
+        on.environment, root=on.repository, api_url=on.api_url, start_local=True, on_start=note
+    ) as environment:
+        _serve(on.repository, environment, flow)
+    return 0
+
+
+def _serve(root: Path, environment: Environment, flows: tuple[str, ...]) -> None:
+    """Serve the selected flows; without ownership tags, since they are no part of the desired state.
 
     Raises:
         MetaFlowsError: A selected flow is invalid, or none is selected.

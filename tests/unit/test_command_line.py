@@ -6,15 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from prefect import Flow
 
-from meta_flows.cli import deploying, main
-from meta_flows.cli import deploying as images
-from meta_flows.cli import inspecting as checking
-from meta_flows.cli.options import Common, Where
+from meta_flows.cli import COMMANDS, app, deploying, inspecting, main, runner
+from meta_flows.cli.options import LocalOrRemote, OnServer
 from meta_flows.models import DeployResult
 from tests.servers import Command
 from tests.trees import build_tree
@@ -47,6 +45,7 @@ CALLS: dict[str, Call] = {
     "deploy -e staging": deploy("staging"),
     "deploy --environment prod --yes": deploy("prod", approved="any"),
     "deploy --flow a --flow b-*": deploy(flows=["a", "b-*"]),
+    "deploy a b-* --env staging": deploy("staging", flows=["a", "b-*"]),
     "deploy --kind python --kind docker --pattern x-*": deploy(kinds=["python", "docker"], pattern="x-*"),
     "deploy --adopt --prune --prune-limit 0.5": deploy(adopt=True, prune=True, prune_limit=0.5),
     "deploy --no-prune --dry-run": deploy(prune=False, dry_run=True),
@@ -88,36 +87,37 @@ CALLS: dict[str, Call] = {
 WRONG = {
     "deploy --nope": "--nope",
     "deploy --prune-limit much": "much",
+    "deploy --prune-limit 5": "not a share from 0 to 1",
+    "plan --out flows": "flows cannot be written",
     "deploy --parameter count": "'count' is not KEY=VALUE",
     "reconcile --policy maybe": "maybe",
-    "deploy surplus": "surplus",
+    "rollback surplus": "surplus",
     "nonsense": "nonsense",
 }
 
 
-class Calls(list[tuple[Call, Where, Common]]):
-    """What meta-flows were run, in place of running them."""
+class Calls(list[tuple[Call, OnServer]]):
+    """The meta-flows that would be run, and where."""
 
     def run(
         self,
-        doing: str,
+        activity: str,
         meta_flow: Flow[..., Any],
-        environment: str | None,
-        where: Where,
-        common: Common,
+        on: OnServer,
         *,
+        remote: bool = False,
         start_local: bool = True,
-        **asked: Any,
+        **arguments: Any,
     ) -> DeployResult:
-        self.append(((meta_flow.name, environment, asked), where, common))
-        return DeployResult(environment=environment or "development", state="InSync", message="")
+        self.append(((meta_flow.name, on.environment, arguments), on))
+        return DeployResult(environment=on.environment or "development", state="InSync", message="")
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
     """Meta-flows are not run; the repository has environments and no flows."""
     made = Calls()
-    for module in (deploying, checking, images):
+    for module in (deploying, inspecting, runner):
         monkeypatch.setattr(module, "run_meta_flow", made.run)
     names = ("development", "staging", "production")
     build_tree(tmp_path, {"flows/": b"", **{f"environments/{name}.yaml": "" for name in names}})
@@ -134,21 +134,23 @@ def exit_code(*words: str) -> int:
 @pytest.mark.parametrize("line", CALLS)
 def test_a_command_line_runs_its_meta_flow_with_what_it_says(calls: Calls, line: str) -> None:
     assert exit_code(*line.split()) == 0
-    assert [call for call, _, _ in calls] == [CALLS[line]]
+    assert [call for call, _ in calls] == [CALLS[line]]
 
 
 def test_options_that_all_commands_share_say_where_and_how(calls: Calls, tmp_path: Path) -> None:
     assert exit_code("deploy", "--root", str(tmp_path), "--api-url", "http://x/api", "--json", "-v") == 0
     assert exit_code("deploy", "--remote") == 0
-    assert [(where, common) for _, where, common in calls] == [
-        (Where("http://x/api"), Common(tmp_path, json=True, verbose=True)),
-        (Where(remote=True), Common()),
+    assert exit_code("plan", "--env", "prod", "-o", "wide") == 0
+    assert [on for _, on in calls] == [
+        LocalOrRemote(tmp_path, json=True, verbose=True, api_url="http://x/api"),
+        LocalOrRemote(remote=True),
+        OnServer(environment="prod", format="wide"),
     ]
 
 
 def test_every_environment_is_cleaned_in_turn(calls: Calls) -> None:
     assert exit_code("clean", "--all-environments", "--dry-run") == 0
-    assert [environment for (_, environment, _), _, _ in calls] == ["development", "production", "staging"]
+    assert [environment for (_, environment, _), _ in calls] == ["development", "production", "staging"]
 
 
 @pytest.mark.parametrize("line", WRONG)
@@ -157,7 +159,28 @@ def test_wrong_use_runs_nothing_and_says_what_is_wrong(
 ) -> None:
     assert exit_code(*line.split()) == 2
     assert not calls
-    assert WRONG[line] in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert WRONG[line] in shown
+    command = line.split(maxsplit=1)[0] if line.split(maxsplit=1)[0] in app else ""
+    assert " ".join(filter(None, ["`meta-flows", command, "--help`"])) in shown
+
+
+def test_help_groups_the_commands_and_keeps_what_is_between_angle_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("--help") == 0
+    assert exit_code("check-ui", "--help") == 0
+    shown = capsys.readouterr().out
+    assert [shown.index(f"─ {heading} ─") for heading in COMMANDS] == sorted(
+        shown.index(f"─ {heading} ─") for heading in COMMANDS
+    )
+    assert "build/screenshots/<environment>" in " ".join(shown.replace("│", "").split())
+    assert "default: False" not in shown
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_every_command(shell: Literal["bash", "zsh", "fish"]) -> None:
+    script = app.generate_completion(shell=shell)
+    words = {word for commands in COMMANDS.values() for line in commands for word in line.split()}
+    assert {word for word in words if word not in script} == set()
 
 
 def test_a_process_ends_with_the_code_of_its_command_and_has_said_all(command: Command, tmp_path: Path) -> None:
