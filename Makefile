@@ -30,7 +30,7 @@ META_FLOWS = $(BIN)/meta-flows
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9%. -]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-discover-flows: $(VENV)/run ## list every flow and what is wrong with it [FLOW= VERBOSE=true]
+discover-flows: $(VENV)/run ## list every flow, and what is wrong with it [FLOW= VERBOSE=true]
 	@$(META_FLOWS) discover $(foreach flow,$(FLOW),--flow '$(flow)') $(OPTIONS)
 
 validate-flows: $(VENV)/run ## check every flow, and what it imports [FLOW= IMPORT=true]
@@ -40,13 +40,13 @@ validate-deployments: $(VENV)/run ## check every deployment, against the server 
 	@$(META_FLOWS) validate --environment $(or $(ENV),development) $(filter-out --environment $(ENV),$(TARGET)) \
 		$(if $(DEPLOYMENT),--deployment $(DEPLOYMENT)) $(VALIDATION) $(THERE) $(OPTIONS)
 
-doctor: $(VENV)/run ## say what is wrong with this machine, the server and the ways between them [ENV=]
+doctor: $(VENV)/run ## diagnose this machine, the server and the connections between them [ENV=]
 	@$(META_FLOWS) doctor $(if $(ENV),--environment $(ENV)) $(OPTIONS)
 
 build-deployments: $(VENV)/run ## write build/prefect.<env>.yaml, which stock `prefect deploy --all` accepts [ENV=]
 	@$(META_FLOWS) build $(TARGET) $(OPTIONS)
 
-plan test-deployments: $(VENV)/run ## say what a deploy would change; nothing is written [ENV= FLOW= PRUNE=true PLAN=plan.json]
+plan test-deployments: $(VENV)/run ## show what a deploy would change, field by field; nothing is written [ENV= FLOW= PRUNE=true PLAN=plan.json]
 	@$(META_FLOWS) plan $(TARGET) $(CONFIG) $(if $(PLAN),--out $(PLAN)) $(OPTIONS)
 
 deploy-all: $(VENV)/run ## deploy every flow, and verify it [ENV= FLOW= KIND= PATTERN= PARAMS= ADOPT=true PRUNE=true PLAN=plan.json DRY_RUN=true YES=true REMOTE=true]
@@ -65,29 +65,29 @@ deploy-dev: ; @$(MAKE) --no-print-directory deploy-all ENV=development ## deploy
 deploy-staging: ; @$(MAKE) --no-print-directory deploy-all ENV=staging ## deploy to staging
 deploy-prod: ; @$(MAKE) --no-print-directory deploy-all ENV=production ## deploy to production
 
-clean-deployments: $(VENV)/run ## delete deployments of this project [ENV=staging|all PATTERN="rpa1-*" DRY_RUN=true CONFIRM=production YES=true]
+clean-deployments: $(VENV)/run ## delete this project's deployments [ENV=staging|all PATTERN="rpa1-*" DRY_RUN=true CONFIRM=production YES=true]
 	@$(META_FLOWS) clean $(if $(filter all,$(ENV)),--all-environments,$(if $(ENV),--environment $(ENV))) \
 		$(if $(PATTERN),--pattern '$(PATTERN)') $(DRY) $(SURE) $(if $(CONFIRM),--confirm $(CONFIRM)) $(THERE) $(OPTIONS)
 
-reconcile: $(VENV)/run ## bring back what is no longer as it was released [ENV= POLICY=report]
+reconcile: $(VENV)/run ## detect drift and repair it [ENV= POLICY=report]
 	@$(META_FLOWS) reconcile $(if $(ENV),--environment $(ENV)) $(if $(POLICY),--policy $(POLICY)) $(THERE) $(OPTIONS)
 
-rollback: $(VENV)/run ## make an earlier release the current one [ENV= TO= DRY_RUN=true YES=true]
+rollback: $(VENV)/run ## restore an earlier release [ENV= TO= DRY_RUN=true YES=true]
 	@$(META_FLOWS) rollback $(if $(ENV),--environment $(ENV)) $(if $(TO),--to $(TO)) $(DRY) $(SURE) $(THERE) $(OPTIONS)
 
-register: $(VENV)/run ## put the meta-flows on the server, to be run in its UI and by schedule [ENV=staging|all DRY_RUN=true]
+register: $(VENV)/run ## deploy the meta-flows themselves, to run them from the UI and by schedule [ENV=staging|all DRY_RUN=true]
 	@$(META_FLOWS) register $(if $(filter all,$(ENV)),--all-environments,$(if $(ENV),--environment $(ENV))) $(DRY) $(OPTIONS)
 
-status: $(VENV)/run ## say how each deployment is, how it does, and when it runs [ENV=]
+status: $(VENV)/run ## show sync status, health and next run of each deployment [ENV=]
 	@$(META_FLOWS) status $(if $(ENV),--environment $(ENV)) $(OPTIONS)
 
-check-ui: $(VENV)/run ## check deployments, their schedules, and the UI that shows them [ENV= BROWSER=1]
+check-ui: $(VENV)/run ## check that deployments are as released, scheduled, and seen in the UI [ENV= BROWSER=1]
 	@$(META_FLOWS) check-ui $(if $(ENV),--environment $(ENV)) $(if $(filter true 1 yes,$(BROWSER)),--browser) $(OPTIONS)
 
-releases: $(VENV)/run ## list the releases that are kept [ENV=]
+releases: $(VENV)/run ## list recorded releases [ENV=]
 	@$(META_FLOWS) releases $(if $(ENV),--environment $(ENV)) $(OPTIONS)
 
-unlock: $(VENV)/run ## free an environment whose deploy is gone for good [ENV= YES=true]
+unlock: $(VENV)/run ## release a stale deploy lock [ENV= YES=true]
 	@$(META_FLOWS) unlock $(if $(ENV),--environment $(ENV)) $(SURE) $(OPTIONS)
 
 run: $(VENV)/run ## run a flow and follow it: FLOW=rpa1 [ENV= PARAMS="batch_size=10"]
@@ -103,7 +103,7 @@ server: $(VENV)/run ## start a local Prefect server in the background, if none a
 server-stop: $(VENV)/run ## stop the server that `make server` or `make deploy-all` started
 	@$(META_FLOWS) server stop $(if $(ENV),--environment $(ENV))
 
-# What the stack cannot know by itself, where .env does not say it yet.
+# What the stack needs from this machine, unless .env has it already.
 STACK = "POSTGRES_PASSWORD=$(RANDOM)" "REDIS_PASSWORD=$(RANDOM)" "PREFECT_API_AUTH_STRING=prefect:$(RANDOM)" \
 	"REPOSITORY=$(CURDIR)" "WORKER_USER=$$(id -u):$$(id -g)" "DOCKER_GID=$$(stat -Lc %g /var/run/docker.sock)"
 RANDOM = $$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
@@ -134,7 +134,7 @@ TOGETHER = --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 2
 test: $(VENV)/dev ## run the tests that need nothing but Python, in about 5 minutes [ARGS="-k plan"]
 	@$(BIN)/pytest $(ANYWHERE) $(ARGS)
 
-test-system: $(VENV)/dev ## run the other ones, and property tests with ten times the examples [ARGS="-k plan"]
+test-system: $(VENV)/dev ## run the other tests, and property tests with ten times the examples [ARGS="-k plan"]
 	@META_FLOWS_ALL_EXAMPLES=1 $(BIN)/pytest $(TOGETHER) -m "system or hypothesis" $(ARGS)
 
 test-all: test test-prefect-3.4 test-system ## run everything
@@ -209,5 +209,5 @@ lock: ## renew the locks; needs uv
 docs: $(VENV)/dev ## renew the generated parts of docs/
 	@$(BIN)/python docs/generate.py
 
-screenshots: $(VENV)/dev ## take the pictures of the UI in docs/ anew; needs Chromium
+screenshots: $(VENV)/dev ## renew the pictures of the UI in docs/; needs Chromium
 	@$(BIN)/python -m docs.screenshots

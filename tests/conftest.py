@@ -29,8 +29,23 @@ def pytest_runtest_makereport(
     return report
 
 
-LONG = ("test_every_write.py", "test_stack.py")
-"""What takes minutes begins first, so that all other files are done beside it."""
+LONGEST_FIRST = (
+    "operating/test_approval.py",
+    "faults/test_signals.py",
+    "operating/test_in_the_browser.py",
+    "faults/test_every_write.py",
+    "compose/test_stack.py",
+    "operating/test_registering.py",
+    "images/test_deploying.py",
+    "images/test_runs.py",
+    "flows/test_deployed.py",
+    "checking/test_browser.py",
+    "operating/test_remote.py",
+    "operating/test_ticks.py",
+    "prefect_versions/test_two_versions.py",
+    "system/test_makefile.py",
+)
+"""Files that take minutes, in the order in which they begin, so that no process is left alone with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(SYSTEM) or not REAL.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("system")
-    items.sort(key=lambda item: item.path.name not in LONG)
+    order = {name: position for position, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(order)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -169,7 +169,8 @@ def test_help_groups_the_commands_and_keeps_what_is_between_angle_brackets(capsy
     assert exit_code("--help") == 0
     assert exit_code("check-ui", "--help") == 0
     shown = capsys.readouterr().out
-    assert [shown.index(f"─ {heading} ─") for heading in COMMANDS] == sorted(
+    places = [shown.index(f"─ {heading} ─") for heading in COMMANDS]
+    assert places == sorted(places)
         shown.index(f"─ {heading} ─") for heading in COMMANDS
     )
     assert "build/screenshots/<environment>" in " ".join(shown.replace("│", "").split())
