@@ -171,8 +171,6 @@ def test_help_groups_the_commands_and_keeps_what_is_between_angle_brackets(capsy
     shown = capsys.readouterr().out
     places = [shown.index(f"─ {heading} ─") for heading in COMMANDS]
     assert places == sorted(places)
-        shown.index(f"─ {heading} ─") for heading in COMMANDS
-    )
     assert "build/screenshots/<environment>" in " ".join(shown.replace("│", "").split())
     assert "default: False" not in shown
 
