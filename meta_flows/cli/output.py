@@ -36,6 +36,7 @@ class PlainConsole(Console):
 
 _PLAIN: Mapping[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 out = PlainConsole(soft_wrap=True, **_PLAIN)
+pipe = PlainConsole(width=UNBROKEN, **_PLAIN)
 err = PlainConsole(stderr=True, soft_wrap=True, **_PLAIN)
 
 SEVERITY_COLOURS = {"error": "red", "warning": "yellow"}
@@ -110,4 +111,4 @@ def print_table(columns: Sequence[str], rows: Iterable[Iterable[str | Text]]) ->
         table.add_column(columns[index], overflow="fold", no_wrap=index == 0 or columns[index] == "link")
     for row in cells:
         table.add_row(*(row[index] for index in filled))
-    out.print(table, width=None if out.is_terminal else UNBROKEN)
+    (out if out.is_terminal else pipe).print(table, soft_wrap=False)
