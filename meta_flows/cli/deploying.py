@@ -131,12 +131,13 @@ def clean(
         confirmed = confirm
         if name == "production" and confirm is None and not dry_run and not on.remote and err.is_terminal:
             confirmed = Prompt.ask(f"Type {name} to delete its deployments", console=err)
-        options = {"dry_run": dry_run, "yes": yes, "pattern": pattern, "confirm": confirmed}
-        return run_approved("Cleaning", clean_deployments, replace(on, environment=name), **options)
+        there = replace(on, environment=name)
+        return run_approved(
+            "Cleaning", clean_deployments, there, dry_run=dry_run, yes=yes, pattern=pattern, confirm=confirmed
+        )
 
-    names = (
-        environment_names(on.repository) if all_environments else [load_environment(on.repository, on.environment).name]
-    )
+    named = load_environment(on.repository, on.environment).name
+    names = environment_names(on.repository) if all_environments else [named]
     return _conclude_each([clean_one(name) for name in names], on, all_environments=all_environments)
 
 

@@ -67,9 +67,15 @@ def test_status_says_how_everything_is_and_exits_0(deployed: Deployed) -> None:
     assert {letter: row["state"] for letter, row in rows.items()} == {"a": "InSync", "b": "Drifted", "c": "Missing"}
     assert rows["a"]["health"]["status"] == "Unhealthy" and rows["c"]["health"] is None
     assert rows["a"]["health"]["last_run"]["state"] == "Failed"
-    shown = deployed.shop.meta_flows("status").stdout
-    assert "deployment" in shown and "Unhealthy: the last run failed at" in shown
-    assert f"/v2/deployments/deployment/{deployed.id('a')}" in shown
+    short = deployed.shop.meta_flows("status")
+    assert "Unhealthy" in short.stdout and "the last run failed at" in short.stderr
+    wide = deployed.shop.meta_flows("status", "-o", "wide").stdout
+    assert "Unhealthy: the last run failed at" in wide
+    assert f"/v2/deployments/deployment/{deployed.id('a')}" in wide
+    [heading, only, _] = deployed.shop.meta_flows("status", "a").stdout.splitlines()
+    assert (heading.split()[0], only.split()[0]) == ("deployment", "a-python-dev")
+    unknown = deployed.shop.meta_flows("status", "--flow", "x")
+    assert (unknown.returncode, "MF109" in unknown.stderr) == (1, True)
 
 
 def test_status_of_what_was_never_released_is_known_to_nobody(deployed: Deployed) -> None:
