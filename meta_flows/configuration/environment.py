@@ -72,7 +72,7 @@ class WorkPool(Section):
 
 
 class ResourceLimits(Section):
-    """What one run may use; kinds that cannot enforce it give a warning."""
+    """What one run may use; a deploy notes the kinds that cannot enforce it."""
 
     memory: Memory | None = None
     """Memory in Kubernetes notation: `512Mi`, `2Gi`."""

@@ -236,13 +236,18 @@ def _name(
         expression = ("" if "name" in given else "**") + _segment(value, lines)
         return default, diagnostic("MF104", place, function=node.name, expression=expression)
     name = value.value or default
+    problem = _problem_of_name(name)
+    return str(name), diagnostic("MF105", place, name=name, detail=problem) if problem else None
+
+
+def _problem_of_name(name: object) -> str:
     if not isinstance(name, str):
-        return str(name), diagnostic("MF105", place, name=name, detail="it is not a string")
+        return "it is not a string"
     if (shown := printable(name)) != name or "\n" in name:
-        return name, diagnostic("MF105", place, name=name, detail=f"it contains invisible characters: {shown!r}")
+        return f"it contains invisible characters: {shown!r}"
     if banned := sorted(BANNED_IN_NAMES.intersection(name)):
-        return name, diagnostic("MF105", place, name=name, detail=f"it contains {' '.join(banned)}")
-    return name, None if name == _unicode(name) else diagnostic("MF105", place, name=name, detail="it is not Unicode")
+        return f"it contains {' '.join(banned)}"
+    return "" if name == _unicode(name) else "it is not Unicode"
 
 
 def _literals(keywords: Sequence[ast.keyword]) -> Iterator[tuple[str, Any]]:
@@ -257,22 +262,22 @@ def _literals(keywords: Sequence[ast.keyword]) -> Iterator[tuple[str, Any]]:
 
 
 def _parameters(arguments: ast.arguments, lines: Sequence[str]) -> Iterator[FlowParameter]:
-    def parameter(argument: ast.arg, default: ast.expr | None = None, *, variadic: bool = False) -> FlowParameter:
-        return FlowParameter(
-            name=argument.arg,
-            annotation=_segment(argument.annotation, lines) if argument.annotation else None,
-            default=_segment(default, lines) if default else None,
-            variadic=variadic,
-        )
-
     positional = [*arguments.posonlyargs, *arguments.args]
     required = len(positional) - len(arguments.defaults)
-    yield from map(parameter, positional, (*[None] * required, *arguments.defaults))
-    if arguments.vararg:
-        yield parameter(arguments.vararg, variadic=True)
-    yield from map(parameter, arguments.kwonlyargs, arguments.kw_defaults)
-    if arguments.kwarg:
-        yield parameter(arguments.kwarg, variadic=True)
+    with_defaults: list[tuple[ast.arg | None, ast.expr | None]] = [
+        *zip(positional, [*[None] * required, *arguments.defaults], strict=True),
+        (arguments.vararg, None),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+        (arguments.kwarg, None),
+    ]
+    for argument, default in with_defaults:
+        if argument:
+            yield FlowParameter(
+                name=argument.arg,
+                annotation=_segment(argument.annotation, lines) if argument.annotation else None,
+                default=_segment(default, lines) if default else None,
+                variadic=argument in (arguments.vararg, arguments.kwarg),
+            )
 
 
 def _segment(node: ast.expr, lines: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from meta_flows.discovery.distributions import is_installed
-from meta_flows.discovery.source import Import, Source, parse
+from meta_flows.discovery.source import Import, Source, parse, unparsed
 from meta_flows.discovery.tree import Tree, join, parent
 from meta_flows.models import ImportedModule, Location
 
@@ -55,7 +55,7 @@ class Modules:
         try:
             return parse(path, self._tree.read(path))
         except OSError as error:
-            return parse(path, error)
+            return unparsed("MF102", Location(path=path), error.strerror or str(error))
 
     def closure(self, entry: str) -> Imported:
         """Return everything that loading `entry` can import; the files include `entry`."""
@@ -88,10 +88,11 @@ class Modules:
         imported = Imported(set(), set(), set())
         for item in self.source(path).imports:
             missing: str | None = None
-            if item.level:
-                resolved = self._resolve_relative(item, path, is_entry=is_entry)
-            else:
-                resolved = self._resolve_absolute(item, roots)
+            resolved = (
+                self._resolve_relative(item, path, is_entry=is_entry)
+                if item.level
+                else self._resolve_absolute(item, roots)
+            )
             if resolved:
                 files, missing = resolved
                 imported.files.update(files)

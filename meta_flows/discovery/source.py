@@ -48,28 +48,26 @@ class Source(NamedTuple):
     error: Diagnostic | None = None
 
 
-def parse(path: str, content: bytes | OSError) -> Source:
-    """Parse one file, given its content or the error of reading it; never raise an error."""
-    if isinstance(content, OSError):
-        return _broken("MF102", Location(path=path), content.strerror or str(content))
+def parse(path: str, content: bytes) -> Source:
+    """Parse one file; never raise an error, whatever the content."""
     try:
         text = _decode(content)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         column = error.start - error.object.rfind(b"\n", 0, error.start)
         place = Location(path=path, line=line, column=column)
-        return _broken("MF102", place, f"not {error.encoding}: {error.reason}")
+        return unparsed("MF102", place, f"not {error.encoding}: {error.reason}")
     except (SyntaxError, LookupError, ValueError) as error:
-        return _broken("MF102", Location(path=path), str(error))
+        return unparsed("MF102", Location(path=path), str(error))
     try:
         tree = ast.parse(text, path)
         imports = tuple(dict.fromkeys(_imports(path, tree, text)))
         return Source(imports, frozenset(item.head for item in imports), tuple(flows(path, tree, text)))
     except SyntaxError as error:
         place = Location(path=path, line=error.lineno or None, column=error.offset or None)
-        return _broken("MF101", place, error.msg)
+        return unparsed("MF101", place, error.msg)
     except (RecursionError, MemoryError):
-        return _broken("MF101", Location(path=path), "nested too deeply for Python to parse")
+        return unparsed("MF101", Location(path=path), "nested too deeply for Python to parse")
 
 
 def unreachable_flows(path: str, content: bytes) -> tuple[Diagnostic, ...]:
@@ -97,7 +95,8 @@ def _decode(content: bytes) -> str:
     return text
 
 
-def _broken(code: str, place: Location, detail: str) -> Source:
+def unparsed(code: str, place: Location, detail: str) -> Source:
+    """Return the source of a file that cannot be read or parsed: one invalid flow with the error."""
     error = diagnostic(code, place, detail=detail, path=place.path)
     entry = FlowMetadata(
         name=place.path,

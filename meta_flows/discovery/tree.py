@@ -29,7 +29,7 @@ class Listing(NamedTuple):
 
 
 def join(folder: str, name: str) -> str:
-    """Return the path of `name` in `folder`; the root itself is the empty path."""
+    """Return the path of `name`, even one that begins with a slash, in `folder`; the root is the empty path."""
     return f"{folder}/{name}" if folder else name
 
 
