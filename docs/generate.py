@@ -138,7 +138,7 @@ def _default(schema: Mapping[str, Any], name: str) -> str:
         return "*required*"
     field = schema["properties"][name]
     default = field.get("default")
-    if default is None or isinstance(default, dict) or "unless stated" in field.get("description", ""):
+    if default is None or isinstance(default, dict) or "unless set" in field.get("description", ""):
         return ""  # its meaning, or its part, says more
     return _code(default if isinstance(default, str) else json.dumps(default))
 

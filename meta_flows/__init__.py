@@ -1,6 +1,6 @@
 """Meta-flows: Prefect flows that deploy a repository of Prefect flows.
 
-Everything public is imported when it is first used, so that `meta-flows discover` does not wait for Prefect.
+Public names are imported on first use, so that `meta-flows discover` does not wait for Prefect.
 """
 
 from importlib import import_module
@@ -11,19 +11,6 @@ if TYPE_CHECKING:
     from meta_flows.discovery import discover
     from meta_flows.flows import check_ui, clean_deployments, deploy_all, reconcile, register, rollback, validate
     from meta_flows.local_server import connect
-
-_HOMES = {
-    "MetaFlowsError": "diagnostics",
-    "check_ui": "flows",
-    "clean_deployments": "flows",
-    "connect": "local_server",
-    "deploy_all": "flows",
-    "discover": "discovery",
-    "reconcile": "flows",
-    "register": "flows",
-    "rollback": "flows",
-    "validate": "flows",
-}
 
 __all__ = [
     "MetaFlowsError",
@@ -38,8 +25,10 @@ __all__ = [
     "validate",
 ]
 
+_OUTSIDE_FLOWS = {"MetaFlowsError": "diagnostics", "connect": "local_server", "discover": "discovery"}
+
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_OUTSIDE_FLOWS.get(name, 'flows')}"), name)

@@ -1,6 +1,6 @@
-"""Plans and releases as earlier versions of this package wrote them, in today's shape.
+"""Upgrades of plans and releases that earlier versions of this package recorded.
 
-Work pools had fields of their own there, and deployments were told from them by the slash in their keys.
+Those records kept work pools in fields of their own; only a deployment's key had a slash in it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ def upgraded_plan(data: Any) -> Any:
     """Return a plan's JSON in today's shape."""
     if not isinstance(data, dict) or "work_pools" not in data:
         return data
-    plan = {key: value for key, value in data.items() if key != "work_pools"}
+    plan = dict(data)
     pools = [
         {
             "type": "work_pool",
@@ -23,7 +23,7 @@ def upgraded_plan(data: Any) -> Any:
             "action": pool.get("action", "create"),
             "fields": pool.get("fields", []),
         }
-        for pool in data["work_pools"]
+        for pool in plan.pop("work_pools")
     ]
     return {**plan, "changes": [*pools, *plan.get("changes", ())]}
 
@@ -34,23 +34,30 @@ def upgraded_release(data: Any) -> Any:
         return data
     release = dict(data)
     deployments, previous, preimages = (release.pop(key, {}) for key in ("deployments", "previous", "preimages"))
-    pools, earlier, images = (
-        release.pop(key, {}) for key in ("work_pools", "previous_work_pools", "work_pool_preimages")
-    )
-    changed = [name for name in {**pools, **earlier} if name in images or pools.get(name) != earlier.get(name)]
+    pools = _work_pools(release.pop("work_pools", {}))
+    previous_pools = _work_pools(release.pop("previous_work_pools", {}))
+    pool_preimages = release.pop("work_pool_preimages", {})
+    changed = [
+        name
+        for name in {**pools, **previous_pools}
+        if name in pool_preimages or pools.get(name) != previous_pools.get(name)
+    ]
     created = [
         pool["name"]
         for pool in release.get("plan", {}).get("work_pools", ())
-        if pool.get("action", "create") == "create" and pool["name"] not in images
+        if pool.get("action", "create") == "create" and pool["name"] not in pool_preimages
     ]
-    live = {name: {"type": "work_pool", "name": name, "id": name, "spec": spec} for name, spec in images.items()}
+    live_pools = {
+        name: {"type": "work_pool", "name": name, "id": name, "spec": spec} for name, spec in pool_preimages.items()
+    }
     return {
         **release,
-        "resources": _addressed("deployment", deployments) | _addressed("work_pool", _work_pools(pools)),
-        "previous": _addressed("deployment", previous)
-        | _addressed("work_pool", {name: _work_pools(earlier).get(name) for name in changed}),
-        "preimages": _addressed("deployment", {key: _live(image) for key, image in preimages.items()})
-        | _addressed("work_pool", dict.fromkeys(created) | live),
+        "resources": _by_address(deployments, pools),
+        "previous": _by_address(previous, {name: previous_pools.get(name) for name in changed}),
+        "preimages": _by_address(
+            {key: image and _live_deployment(image) for key, image in preimages.items()},
+            dict.fromkeys(created) | live_pools,
+        ),
         "failures": {
             f"{'deployment' if '/' in key else 'work_pool'}/{key}": why
             for key, why in release.get("failures", {}).items()
@@ -58,8 +65,10 @@ def upgraded_release(data: Any) -> Any:
     }
 
 
-def _addressed(resource_type: str, by_key: Json) -> Json:
-    return {f"{resource_type}/{key}": value for key, value in by_key.items()}
+def _by_address(deployments: Json, work_pools: Json) -> Json:
+    return {f"deployment/{key}": value for key, value in deployments.items()} | {
+        f"work_pool/{name}": value for name, value in work_pools.items()
+    }
 
 
 def _work_pools(specs: Json) -> Json:
@@ -68,9 +77,7 @@ def _work_pools(specs: Json) -> Json:
     }
 
 
-def _live(image: Json | None) -> Json | None:
-    if image is None:
-        return None
+def _live_deployment(image: Json) -> Json:
     return {
         **{key: value for key, value in image.items() if key != "schedule_ids"},
         "part_ids": image.get("schedule_ids", {}),

@@ -1,4 +1,4 @@
-"""Reading the repository's files, which may be anybody's: regular files inside it, of a size that fits into memory."""
+"""Safe reads of untrusted repository files: regular files inside the repository, of a bounded size."""
 
 from __future__ import annotations
 
@@ -11,17 +11,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 LARGEST_BYTES = 10_000_000
-"""What a file may have that is read as a whole."""
+"""Size limit of `read_file`, which reads the whole file into memory."""
 
 _BLOCK_BYTES = 1 << 20
 
 
 def read_file(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> bytes:
-    """Read a file.
-
-    Args:
-        path: The file.
-        root: The repository. A file below it has to be there after links are followed, too.
+    """Read a file; one below `root` must still be below it after links are followed.
 
     Raises:
         OSError: It cannot be read, is no regular file, is outside the repository, or is larger than `LARGEST_BYTES`.
@@ -34,11 +30,7 @@ def read_file(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> byt
 
 
 def digest_file(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file, however large, in hexadecimal digits.
-
-    Raises:
-        OSError: As `read_file`, but for the size.
-    """
+    """Return the hexadecimal SHA-256 of a file of any size; raise OSError as `open_file` does."""
     digest = hashlib.sha256()
     with open_file(path, root) as file:
         while block := file.read(_BLOCK_BYTES):
@@ -47,25 +39,27 @@ def digest_file(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> s
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is something to read, or to say that it cannot be read; a folder of the name is something else."""
+    """Return whether a path is anything but a folder, a broken link included: reading that reports why it fails."""
     return os.path.lexists(path) and not path.is_dir()
 
 
 def open_file(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file as `read_file` does; a pipe or a device is not waited for."""
+    """Open a regular file for reading, never blocking on a pipe or a device.
+
+    Raises:
+        OSError: It cannot be opened, is no regular file, or is a link that leads out of the repository.
+    """
     path, root = os.fspath(path), os.fspath(root)
     if _is_below(path, root) and not _is_below(os.path.realpath(path), _real(root)):
         raise OSError(errno.EPERM, "it is a link that leads out of the repository")
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    mode = os.fstat(file).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(file)
-        raise (
-            IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            if stat.S_ISDIR(mode)
-            else OSError(errno.EINVAL, "it is no regular file")
-        )
-    return os.fdopen(file, "rb")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, "it is no regular file")
 
 
 def _is_below(path: str, root: str) -> bool:

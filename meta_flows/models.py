@@ -1,4 +1,4 @@
-"""The nouns of the project, as frozen pydantic models; see docs/concepts.md for what each word means."""
+"""The nouns of the project as frozen pydantic models; docs/concepts.md defines each word."""
 
 from __future__ import annotations
 
@@ -11,41 +11,34 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from meta_flows.earlier_versions import upgraded_plan, upgraded_release
 
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
-"""How a deployment runs: the name of a template file, `python` or `docker` among those shipped."""
-
+"""How a deployment runs: the name of a template file, such as `python` or `docker`."""
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-"""A name that tags, block names, artifact keys and URLs all allow."""
+"""A name that is valid in tags, block names, artifact keys and URLs."""
 
 
 def kebab(text: str) -> str:
-    """A slug of some text: `DB_PASSWORD` is `db-password`; empty where there is neither letter nor digit."""
+    """Return a text as a slug: `DB_PASSWORD` becomes `db-password`; empty if it has neither letter nor digit."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-"""Control characters but tab and newline, and those that change the direction of text or that are invisible."""
+"""Control characters other than tab and newline, invisible characters, and those that change text direction."""
 
 
 def printable(text: str) -> str:
-    r"""Return a text with what a terminal or a page would obey, and not show, as escapes such as `\u202e`."""
+    r"""Return a text with control and invisible characters as escapes such as `\u202e`."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Model(BaseModel):
-    """Base of every noun: immutable, and strict about what it is made of."""
+    """Base of every noun: immutable, and without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Location(Model):
-    """Where something stands in the repository.
-
-    Attributes:
-        path: POSIX path relative to the repository's root.
-        line: One-based line, if one is known.
-        column: One-based column, if one is known.
-    """
+    """A position in the repository: a POSIX path relative to its root, a one-based line and a one-based column."""
 
     path: str
     line: int | None = None
@@ -56,11 +49,11 @@ class Location(Model):
 
 
 class Diagnostic(Model):
-    """One thing that is wrong: what, where, and how to fix it.
+    """One finding: what is wrong, where, and how to fix it.
 
     Attributes:
         code: Stable code, a key of `codes.toml`.
-        severity: An `error` refuses the thing it names, a `warning` only tells.
+        severity: An `error` excludes the object it names; a `warning` excludes nothing.
     """
 
     code: str
@@ -73,13 +66,13 @@ class Diagnostic(Model):
 
     @property
     def place(self) -> Location | None:
-        """Where it is, or None for something that stands in no file."""
+        """Return its location; None if it is about no file."""
         if self.file_path is None:
             return None
         return Location(path=self.file_path, line=self.line_number, column=self.column_number)
 
     def as_warning(self) -> Diagnostic:
-        """The same, where it need not be so."""
+        """Return a copy with severity `warning`."""
         return self.model_copy(update={"severity": "warning"})
 
     def __str__(self) -> str:
@@ -88,25 +81,19 @@ class Diagnostic(Model):
 
 
 class ValidationResult(Model):
-    """Everything that a validation found, not only the first of it."""
+    """All findings of a validation."""
 
     errors: tuple[Diagnostic, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
 
     @property
     def is_valid(self) -> bool:
-        """Whether nothing that was found refuses anything."""
+        """Return whether there are no errors."""
         return not self.errors
 
 
 class FlowParameter(Model):
-    """One parameter of a flow function, as written in its signature.
-
-    Attributes:
-        annotation: Source text of the annotation.
-        default: Source text of the default value; None where the parameter is required.
-        variadic: Whether it is `*args` or `**kwargs`.
-    """
+    """A flow function's parameter; `annotation` and `default` are source text, `variadic` marks `*args`, `**kwargs`."""
 
     name: str
     annotation: str | None = None
@@ -115,17 +102,17 @@ class FlowParameter(Model):
 
     @property
     def required(self) -> bool:
-        """Whether a run must be given a value for it."""
+        """Return whether every run needs a value for it."""
         return self.default is None and not self.variadic
 
 
 class ImportedModule(Model):
-    """A module that a flow, or what it imports, cannot do without and that is not found in the repository.
+    """A module that a flow or one of its local modules requires and that the repository does not contain.
 
     Attributes:
-        module: As it is written, with the dots of a relative import.
-        place: The first line that imports it.
-        missing: What the repository lacks, for an import that looks there; empty for one that looks elsewhere.
+        module: Name as written, with the dots of a relative import.
+        place: First line that imports it.
+        missing: Path that an import from the repository lacks; empty for an import of an installed module.
     """
 
     module: str
@@ -134,25 +121,24 @@ class ImportedModule(Model):
 
 
 class FlowMetadata(Model):
-    """What reading a flow's source tells about it, without importing it.
+    """A flow as its source describes it, read without importing it.
 
     All paths are POSIX paths relative to the repository's root, so that two checkouts of one commit agree.
 
     Attributes:
-        name: The flow's name in Prefect; for a file that cannot be parsed, its path.
-        path: The file that defines it.
+        name: Flow name in Prefect; for a file that cannot be parsed, its path.
         module_path: Dotted module, e.g. `flows.rpa1.workflow`.
         function_name: Function, or `Class.method` for a static method; empty for a file that cannot be parsed.
         line: Line of the function's `def`.
         description: The decorator's `description`, else the docstring, as Prefect would show it.
         dependencies: Third-party distributions that the flow and its local modules import.
-        imports: What it needs from elsewhere, and what it misses in the repository.
-        local_modules: Files of the repository that it imports, directly or not, itself included.
-        source_files: `local_modules` and the flow's own files that are no Python.
-        source_digest: SHA-256 over the source files, in hexadecimal.
-        deployment_file: The nearest `deployment.yaml` at or above the flow's folder.
-        decorator_arguments: The names of all its arguments; empty for one that goes by position.
-        metadata: The decorator's arguments that are literals.
+        imports: Required modules that the repository does not contain.
+        local_modules: Files of the repository that it imports, directly or indirectly, and its own.
+        source_files: `local_modules` and the flow's own files other than Python.
+        source_digest: Hexadecimal SHA-256 over the source files.
+        deployment_file: Nearest `deployment.yaml` at or above the flow's folder.
+        decorator_arguments: Names of all arguments of the decorator; empty for a positional one.
+        metadata: Arguments of the decorator that are literals.
     """
 
     name: str
@@ -177,12 +163,12 @@ class FlowMetadata(Model):
 
     @property
     def entrypoint(self) -> str:
-        """What Prefect loads the flow by: `path/to/file.py:function`."""
+        """Return the path that Prefect loads the flow by: `path/to/file.py:function`."""
         return f"{self.path}:{self.function_name}"
 
     @property
     def place(self) -> Location:
-        """The line of its `def`."""
+        """Return the location of its `def`."""
         return Location(path=self.path, line=self.line)
 
 
@@ -190,23 +176,23 @@ Action = Literal["create", "update", "delete", "unchanged"]
 
 
 class Ownership(NamedTuple):
-    """Whose resources they are."""
+    """The project and environment that own a resource."""
 
     project: str
     environment: str
 
     @property
     def tags(self) -> tuple[str, str]:
-        """The tags of what is ours; the server can filter by tags, not by labels."""
+        """Return the tags of owned resources; the server can filter by tags, not by labels."""
         return f"project:{self.project}", f"environment:{self.environment}"
 
 
 class Identified(Model):
-    """Something about one resource.
+    """The identity of one resource.
 
     Attributes:
-        type: Name of its resource type, a key of `meta_flows.resources.TYPES`.
-        flow_name: The flow of a deployment; empty for the other types.
+        type: Resource type, a key of `meta_flows.resources.TYPES`.
+        flow_name: Flow of a deployment; empty for the other types.
     """
 
     type: str = "deployment"
@@ -215,22 +201,22 @@ class Identified(Model):
 
     @property
     def key(self) -> str:
-        """What identifies it among the resources of its type: `flow/name` for a deployment, else its name."""
+        """Return its key among the resources of its type: `flow/name` for a deployment, else its name."""
         return f"{self.flow_name}/{self.name}" if self.flow_name else self.name
 
     @property
     def address(self) -> str:
-        """What identifies it among all resources of a server: `type/key`; no type has a slash in its name."""
+        """Return its key among all resources of a server: `type/key`; no type has a slash in its name."""
         return f"{self.type}/{self.key}"
 
 
 class Resource(Identified):
-    """One resource that the repository declares, rendered completely, or that a release has applied.
+    """One fully rendered resource that the repository declares or a release has applied.
 
     Attributes:
-        kind: How a deployment runs, or a work pool's type.
-        spec: Its body as the Prefect API has it, without ids; a deployment's `schedules` are a mapping by slug.
-        replaces: Name of the deployment whose place it takes.
+        kind: Kind of a deployment, or type of a work pool.
+        spec: Body in the Prefect API's shape, without ids; a deployment's `schedules` are a mapping by slug.
+        replaces: Name of the deployment that it replaces.
     """
 
     kind: str = ""
@@ -243,9 +229,9 @@ class LiveResource(Identified):
 
     Attributes:
         spec: Same shape as `Resource.spec`, with every field the server returns that a spec can declare.
-        part_ids: Id of each part that is written to on its own, i.e. of a deployment's schedules, by its key.
-        updated: When it, or a part of it, was last written to, by whatever client.
-        ready: Whether a worker has polled it lately; not part of what it is.
+        part_ids: Ids of the parts that have requests of their own, i.e. a deployment's schedules, by key.
+        updated: Last write to it or to a part of it, by any client.
+        ready: Whether a worker has polled it recently.
     """
 
     id: str
@@ -256,11 +242,11 @@ class LiveResource(Identified):
 
 
 class FieldChange(Model):
-    """One field that differs; what looks like a secret is named, its values are not held.
+    """One field that differs; the values of one that looks secret are masked.
 
     Attributes:
         path: Dotted path within the spec, e.g. `schedules.daily.schedule`.
-        drift: Whether the live value is not what the last release put there.
+        drift: Whether the live value differs from what the last release applied.
     """
 
     path: str
@@ -270,12 +256,12 @@ class FieldChange(Model):
 
 
 class Change(Identified):
-    """What a plan does to one resource.
+    """The planned change of one resource.
 
     Attributes:
-        reason: Why it is deleted, or what it takes the place of.
-        target: The complete spec to reach; never serialised, since it can hold what operators typed.
-        live: What it starts from; never serialised, either.
+        reason: Why it is deleted, or what it replaces.
+        target: Complete spec to reach; never serialised, since it can hold values that operators entered.
+        live: State before the change; never serialised either.
     """
 
     action: Action
@@ -293,12 +279,12 @@ class Plan(Model):
     """The changes that bring an environment's live state in line with the desired one.
 
     Attributes:
-        changes: What is done to each resource, in the order in which it is done.
+        changes: One change per resource, in the order in which they are applied.
         flows: Flows that the server does not know yet.
-        work_queues: Queues, as (pool, queue), that come into being with the first deployment that names them.
-        digest: Hash over what would be changed and from what; another live state gives another digest.
-        refused: Why resources were left out of it, e.g. because another project owns them.
-        kept: Why deployments that the repository no longer has are not deleted.
+        work_queues: Queues, as (pool, queue), that the server creates with the first deployment that names them.
+        digest: Hash over the changes and the live state that they start from.
+        refused: Why resources are left out, e.g. because another project owns them.
+        kept: Why undeclared deployments are not deleted.
     """
 
     project: str
@@ -314,12 +300,12 @@ class Plan(Model):
 
     @property
     def pending(self) -> tuple[Change, ...]:
-        """The changes that write something."""
+        """Return the changes that need a request."""
         return tuple(change for change in self.changes if change.action != "unchanged")
 
     @property
     def in_sync(self) -> bool:
-        """Whether there is nothing to do."""
+        """Return whether no change is pending."""
         return not self.pending
 
 
@@ -327,23 +313,22 @@ ReleaseState = Literal["applying", "succeeded", "failed", "rolled-back", "incomp
 
 
 class Release(Model):
-    """One applied plan: what it put on the server, and what was there before.
+    """One applied plan, with the state before and after it.
 
     Attributes:
         id: Sorts by time.
-        by: The meta-flow that made it.
+        by: Meta-flow that made it.
         state: `applying` and `incomplete` are unfinished: a deploy that was killed, and one that could not be undone.
-        all_or_nothing: Whether a failure undoes all of it; otherwise what succeeded stays.
-        resources: What is released once it has succeeded, by address: every resource of the environment.
-        previous: What was released before it of the resources for which that differs; None for what was not.
-        preimages: What was live of the resources that it changes, before the first write; None for those it creates.
-        written: The complete specs that are written to resources that there were before, by address, so that an undo
-            can tell them from what others have written since; None in records of earlier versions.
-        deleted: Addresses of what it deletes, or one deletes from which it went on.
-        failures: Why each resource that was not changed as planned was not, by address.
-        restores: Id of the release that this one made current again.
-        approval: Who approved or rejected it, and why, where that was asked.
-        flow_run_id: The meta-flow's run.
+        all_or_nothing: Whether a failure undoes all changes; otherwise the successful ones stay.
+        resources: Every resource of the environment after the release has succeeded, by address.
+        previous: Resources of the release before, by address, where they differ; None for those it did not have.
+        preimages: Live state of each changed resource before the first write, by address; None for created ones.
+        written: Complete specs written to resources that existed before, by address, so that an undo can tell them
+            from later writes by others; None in records of earlier versions.
+        deleted: Addresses of what this release, or an abandoned one before it, deletes.
+        failures: Why a resource was not changed as planned, by address.
+        restores: Id of the earlier release that this one made current again.
+        approval: Who approved or rejected it, and why.
         dirty: Whether the checkout had uncommitted changes; None outside a git checkout.
     """
 
@@ -373,22 +358,17 @@ class Release(Model):
 
     @property
     def unfinished(self) -> bool:
-        """Whether what is live may be neither what it put there nor what was there before."""
+        """Return whether the live state may match neither this release nor the one before."""
         return self.state in ("applying", "incomplete")
 
     @property
     def to_undo(self) -> bool:
-        """Whether what it left half done is to be undone."""
+        """Return whether the next deploy must undo it."""
         return self.unfinished and self.all_or_nothing
 
 
 class FinishedRun(Model):
-    """A run that has ended by itself.
-
-    Attributes:
-        state: Name of its final state.
-        version: The deployment's version when the run was scheduled.
-    """
+    """A run that ended without being cancelled; `version` is the deployment's version when it was scheduled."""
 
     state: str
     succeeded: bool
@@ -397,12 +377,12 @@ class FinishedRun(Model):
 
 
 class Health(Model):
-    """Whether what a deployment is for happens, which is another question than whether it is as the repository says.
+    """Whether a deployment's runs are scheduled, picked up and succeed; independent of whether it is in sync.
 
     Attributes:
-        reasons: Why it is not healthy; the first is the gravest.
-        next_run: When the next run is to start, of those that are scheduled.
-        last_run: The newest run that has ended by itself.
+        reasons: Why it is not healthy, the most severe first.
+        next_run: Start of the next scheduled run.
+        last_run: Newest finished run.
     """
 
     status: Literal["Healthy", "Degraded", "Unhealthy", "Unknown"] = "Unknown"
@@ -412,14 +392,14 @@ class Health(Model):
 
 
 class Outcome(Identified):
-    """One row of a report: how one resource ended in one run of a meta-flow.
+    """One row of a report: the result of one resource in one run of a meta-flow.
 
     Attributes:
-        kind: How a deployment runs, or a work pool's type.
+        kind: Kind of a deployment, or type of a work pool.
         state: Name of its task run's state, e.g. `Created` or `Failed`; in a dry run `ToCreate` and the like.
-        reason: Why it is deleted, or what it takes the place of.
+        reason: Why it is deleted, or what it replaces.
         link: Its page in the Prefect UI; None while it does not exist.
-        updated: When it was last written to before.
+        updated: Last write before this run.
         schedules: A deployment's schedules in words, by slug.
         health: A deployment's health; None where it was not read, e.g. in a plan.
     """
@@ -436,17 +416,14 @@ class Outcome(Identified):
 
 
 class DeployResult(Model):
-    """How a meta-flow that changes deployments ended.
+    """The result of a meta-flow that changes deployments.
 
     Attributes:
         state: Name of the run's final state, e.g. `InSync`, `Deployed`, `RolledBack`; a key of `reporting.RESULTS`.
         message: Counts, in words.
-        outcomes: A row for each deployment, and for each other resource that is changed.
-        refused: What was left out or failed, and why.
-        warnings: What rules say that refuses nothing.
-        notes: What is worth knowing and refuses nothing.
-        release: Id of the release that was recorded; None when nothing was to be recorded.
-        plan: What was to be done.
+        outcomes: A row per deployment, and per other resource that is changed.
+        refused: Why something was left out or failed.
+        release: Id of the recorded release; None if there was nothing to record.
     """
 
     environment: str

@@ -1,6 +1,6 @@
-"""Configuration: YAML files in layers, from built-in defaults to the command line, and what they come to.
+"""Configuration: layers of YAML files, from built-in defaults to the command line, resolved per environment and flow.
 
-Everything wrong is said at once, with file and line; every value knows which layer it comes from.
+All errors are reported together, with file and line; every value knows the layer that it comes from.
 """
 
 from meta_flows.configuration.documents import Document

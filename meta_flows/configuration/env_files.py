@@ -1,4 +1,4 @@
-"""`.env` files beside a flow: plain settings of its runs, and no place for secrets."""
+"""`.env` files beside a flow: plain settings of its runs, never secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from meta_flows.models import Diagnostic, FlowMetadata, Location, kebab
 
 
 class Variable(NamedTuple):
-    """One line of an env file; without a value where it is not KEY=VALUE."""
+    """One line of an env file; `value` is None and `key` the whole text if it is not KEY=VALUE."""
 
     key: str
     value: str | None
@@ -28,33 +28,35 @@ class Variable(NamedTuple):
 def load_env_file(
     flow: FlowMetadata, environment: Environment, root: Path, allowed: Collection[str] = ()
 ) -> dict[str, str]:
-    """The variables of `.env` and, on top of it, of `.env.<environment>`; its short name will do as well.
+    """Read the variables of `.env`, then `.env.<short name>`, then `.env.<environment>`; the later file wins.
 
-    Values are taken as written: nothing of the shell that deploys gets into them.
+    Values stay as written: no variable of the deploying shell is substituted.
 
     Args:
-        flow: The flow.
-        environment: Where it goes.
-        root: The repository.
-        allowed: Dotted paths of values that are no secrets, such as `job_variables.env.KEY`.
+        flow: Flow in whose folder the files are.
+        environment: Environment to deploy to.
+        root: Repository root.
+        allowed: Dotted paths of values that only look secret, such as `job_variables.env.KEY`.
 
     Raises:
-        MetaFlowsError: For each line that is no KEY=VALUE, each key that a file states twice, and each value that
-            looks secret.
+        MetaFlowsError: For each line that is not KEY=VALUE, each key that a file sets to two values, and each value
+            that looks secret.
     """
     values: dict[str, str] = {}
     errors: list[Diagnostic] = []
     for name in dict.fromkeys((".env", f".env.{environment.short_name}", f".env.{environment.name}")):
         path = (root / flow.path).with_name(name)
-        first: dict[str, tuple[str, Location]] = {}
-        for key, value, place in read_env_file(path, root) if is_there(path) else ():
+        first: dict[str, Variable] = {}
+        for variable in read_env_file(path, root) if is_there(path) else ():
+            key, value, place = variable
+            secret_path = f"job_variables.env.{key}"
             if value is None:
                 detail = "a quote is not closed, or something follows it" if "=" in key else "there is no '='"
                 errors.append(diagnostic("MF302", place, detail=detail))
-            elif first.setdefault(key, (value, place))[0] != value:
-                errors.append(diagnostic("MF304", place, key=key, first=first[key][1].line))
-            elif looks_secret(key, value) and (at := f"job_variables.env.{key}") not in allowed:
-                errors.append(diagnostic("MF301", place, key=key, block=kebab(key), path=at))
+            elif first.setdefault(key, variable).value != value:
+                errors.append(diagnostic("MF304", place, key=key, first=first[key].place.line))
+            elif looks_secret(key, value) and secret_path not in allowed:
+                errors.append(diagnostic("MF301", place, key=key, block=kebab(key), path=secret_path))
             else:
                 values[key] = value
     if errors:
@@ -63,11 +65,7 @@ def load_env_file(
 
 
 def read_env_file(path: Path, root: Path) -> Iterator[Variable]:
-    """Every line of an env file that is neither empty nor a comment; the text of one that is not KEY=VALUE as its key.
-
-    Raises:
-        MetaFlowsError: It cannot be read.
-    """
+    """Yield each line of an env file that is neither empty nor a comment; raise MetaFlowsError if it is unreadable."""
     for binding in parse_stream(StringIO(read_text(path, root))):
         text = binding.original.string
         blank_lines = text[: len(text) - len(text.lstrip())].count("\n")

@@ -1,4 +1,4 @@
-"""What a `deployment.yaml` may state about its flow, or about each of several."""
+"""The keys of a `deployment.yaml`, and the configuration of one flow that results from it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from meta_flows.models import Kind, Slug
 
 
 class ConcurrencyLimit(Section):
-    """How many runs of a deployment may be under way at a time."""
+    """How many runs of a deployment may be active at a time."""
 
     limit: Annotated[int, Field(gt=0)]
     """Number of runs."""
     collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] = "ENQUEUE"
-    """What happens to one more: it waits, or it is cancelled."""
+    """What happens to a run above the limit: it waits, or it is cancelled."""
     grace_period_seconds: Annotated[int, Field(ge=60, le=86400)] | None = None
-    """How long a run may take to start before its place is given away; the server's own unless stated."""
+    """How long a run may take to start before it loses its slot, in seconds; the server's default unless set."""
 
 
 class KindOptions(Section):
-    """What holds for one kind of deployment only."""
+    """Options of one kind of deployment."""
 
     job_variables: dict[str, Any] = Field(default_factory=dict)
     """Variables of the work pool's job template."""
@@ -33,11 +33,11 @@ class KindOptions(Section):
     work_queue: str | None = None
     """Queue of the work pool."""
     scheduled: bool = True
-    """Whether the flow's schedules hold for this kind; with two kinds that both have them each run starts twice."""
+    """Whether this kind has the flow's schedules; if two kinds have them, each run starts twice."""
 
 
-def _spelled_out(kinds: Any) -> Any:
-    """`[python]` and `{python: }` as `{python: {}}`."""
+def _expanded_kinds(kinds: Any) -> Any:
+    """Expand `[python]` and `{python: }` to `{python: {}}`."""
     if isinstance(kinds, dict):
         return {kind: {} if options is None else options for kind, options in kinds.items()}
     if isinstance(kinds, list) and all(isinstance(kind, str) for kind in kinds):
@@ -45,86 +45,81 @@ def _spelled_out(kinds: Any) -> Any:
     raise ValueError("must be a list of kinds, or a mapping from each kind to what holds for it only")
 
 
-def _limited(limit: Any) -> Any:
+def _expanded_limit(limit: Any) -> Any:
     return limit if isinstance(limit, dict | bool) or limit is None else {"limit": limit}
 
 
 Kinds = Annotated[
     dict[Kind, KindOptions],
-    BeforeValidator(_spelled_out, json_schema_input_type=list[Kind] | dict[Kind, KindOptions | None]),
+    BeforeValidator(_expanded_kinds, json_schema_input_type=list[Kind] | dict[Kind, KindOptions | None]),
 ]
-Limit = Annotated[ConcurrencyLimit, BeforeValidator(_limited, json_schema_input_type=int | ConcurrencyLimit)]
+Limit = Annotated[ConcurrencyLimit, BeforeValidator(_expanded_limit, json_schema_input_type=int | ConcurrencyLimit)]
 
 
 class FlowOverrides(Section):
-    """What may differ from one environment to another; nothing has to be stated."""
+    """Keys that may differ from one environment to another; all are optional."""
 
     kinds: Kinds | None = None
-    """How it is deployed: names of kinds, or a mapping from names to what holds for that kind only."""
+    """Kinds of its deployments: a list of names, or a mapping from each name to options of that kind."""
     schedules: list[Schedule] | None = None
-    """When runs start by themselves."""
+    """Schedules of its runs."""
     parameters: dict[str, Any] | None = None
     """Parameters of the runs."""
     tags: list[str] | None = None
     """Tags of the deployment and its runs."""
     description: str | None = None
-    """Text for the deployment's page; unless stated, the flow's own description."""
+    """Text for the deployment's page; the flow's own description unless set."""
     concurrency_limit: Limit | None = None
-    """How many runs may be under way at a time: a number, or more about it."""
+    """How many runs may be active at a time: a number or a mapping."""
     job_variables: dict[str, Any] | None = None
     """Variables of the work pool's job template, for every kind."""
     work_queue: str | None = None
-    """Queue of the work pool; the environment's unless stated."""
+    """Queue of the work pool; the environment's unless set."""
     resource_limits: ResourceLimits | None = None
-    """What one run may use, on top of the environment's limits."""
+    """What one run may use; overrides the environment's limits key by key."""
     paused: bool | None = None
-    """Whether the deployment is paused; unless stated it stays as an operator leaves it."""
+    """Whether the deployment is paused; stays as an operator leaves it unless set."""
     enforce_parameter_schema: bool | None = None
-    """Whether Prefect refuses runs whose parameters do not fit; it does unless stated."""
+    """Whether Prefect rejects runs whose parameters do not match the schema; it does unless set."""
     prune: bool | None = None
-    """Whether its deployments are deleted once the flow is gone; the environment decides unless stated."""
+    """Whether its deployments are deleted once the flow is gone; the environment decides unless set."""
     ignore: Ignored | None = None
-    """Codes of validation rules that are not to be applied to it, e.g. `MF121`."""
+    """Codes of validation rules to ignore for it, e.g. `MF121`."""
     allow_plain: list[str] | None = None
-    """Dotted paths of values that look like secrets and are none, e.g. `parameters.token_column`."""
+    """Dotted paths of values that only look secret, e.g. `parameters.token_column`."""
 
     @field_validator("schedules")
     @classmethod
-    def _schedules_are_told_apart(cls, schedules: list[Schedule] | None) -> list[Schedule] | None:
+    def _slugs_are_unique(cls, schedules: list[Schedule] | None) -> list[Schedule] | None:
         first: dict[str, Schedule] = {}
         for index, schedule in enumerate(schedules or ()):
             if schedule is not first.setdefault(schedule.slug, schedule):
-                stated = "slug" in schedule.model_fields_set
-                detail = f"slug '{schedule.slug}' is taken" if stated else "several schedules have no slug"
+                has_slug = "slug" in schedule.model_fields_set
+                detail = f"slug '{schedule.slug}' is taken" if has_slug else "several schedules have no slug"
                 raise wrong("MF207", (index,), detail=detail)
         return schedules
 
 
 class FlowSection(FlowOverrides):
-    """What is stated about one flow."""
+    """Keys of one flow."""
 
     slug: Slug | None = None
-    """First part of each deployment's name; unless stated made from the folder's or the flow's name."""
+    """First part of each deployment's name; made from the folder's or the flow's name unless set."""
     replaces: Slug | None = None
-    """Slug that the flow had before; its deployments take over schedules, pauses and all else, and are deleted."""
+    """Earlier slug of the flow; its new deployments inherit the old ones' schedules and pauses, and replace them."""
     environments: dict[str, FlowOverrides | None] | None = None
-    """What differs in an environment, by its long or short name."""
+    """Keys that differ in an environment, by its long or short name."""
 
 
 class FlowFile(FlowSection):
-    """How the flows of one folder are deployed. All keys at the top hold for each of them."""
+    """How the flows of one folder are deployed. Top-level keys hold for each of them."""
 
     flows: dict[str, FlowSection | None] | None = None
-    """What holds for one of several flows, by the flow's or its function's name."""
+    """Keys of one of several flows, by the name of the flow or of its function."""
 
 
 class FlowConfiguration(Resolved):
-    """How one flow is deployed to one environment, resolved.
-
-    Attributes:
-        kinds: Each with everything that holds for it: what is stated for all kinds is under each of them.
-        parameters: Only such as the flow has.
-    """
+    """The resolved configuration of one flow in one environment; each kind has the options of all kinds as well."""
 
     slug: Slug
     replaces: Slug | None = None

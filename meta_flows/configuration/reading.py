@@ -1,4 +1,4 @@
-"""YAML files as documents: what `yaml.safe_load` gives, less its surprises, with the place of every key."""
+"""Reading YAML files into documents: as `yaml.safe_load`, less its surprises, with the location of every key."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from meta_flows.diagnostics import MetaFlowsError, diagnostic, refuse
 from meta_flows.files import read_file
 from meta_flows.models import Diagnostic, Location
 
-_DEEPEST = 50
-_LARGEST = 100_000
+_MAX_DEPTH = 50
+_MAX_VALUES = 100_000
 _YAML = "tag:yaml.org,2002:"
 _PLAIN = {_YAML + name for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "map", "seq")}
 
@@ -25,14 +25,10 @@ _PLAIN = {_YAML + name for name in ("str", "int", "float", "bool", "null", "time
 def load_document(path: Path, root: Path) -> Document:
     """Read one YAML file, with its aliases and merge keys; an empty file is an empty mapping.
 
-    Keys, dates and times stay text as they are written: JSON has no other keys, and neither dates nor times.
-
-    Args:
-        path: The file.
-        root: Folder that places are relative to.
+    Keys, dates and times stay text as written: JSON has only text keys, and neither dates nor times.
 
     Raises:
-        MetaFlowsError: It cannot be read, is no YAML, holds a key twice, or is something else than a mapping.
+        MetaFlowsError: It cannot be read, is not YAML, holds a key twice, or is not a mapping.
     """
     name, text = place_path(path, root), read_text(path, root)
     try:
@@ -40,30 +36,29 @@ def load_document(path: Path, root: Path) -> Document:
         if node is None or node.tag == _YAML + "null":
             return Document(places={(): Location(path=name, line=1)})
         if not isinstance(node, yaml.MappingNode):
-            place = _place(name, node.start_mark)
+            place = _location(name, node.start_mark)
             raise refuse("MF203", place, key=path.name, detail="must be a mapping of keys to values")
-        reading = _Reading(name)
-        data = reading.value(node, ())
+        reader = _Reader(name)
+        data = reader.value(node, ())
     except RecursionError:
-        raise refuse(
-            "MF201", Location(path=name), detail="nested too deeply, or an alias that contains itself"
-        ) from None
+        detail = "nested too deeply, or an alias that contains itself"
+        raise refuse("MF201", Location(path=name), detail=detail) from None
     except yaml.MarkedYAMLError as error:
-        place = _place(name, error.problem_mark or error.context_mark)
+        place = _location(name, error.problem_mark or error.context_mark)
         raise refuse("MF201", place, detail=error.problem or error.context) from None
     except yaml.reader.ReaderError as error:
         place = Location(path=name, line=text.count("\n", 0, error.position) + 1)
         raise refuse("MF201", place, detail=error.reason) from None
-    if reading.errors:
-        raise MetaFlowsError(reading.errors.values())
-    return Document(data, reading.places)
+    if reader.errors:
+        raise MetaFlowsError(reader.errors.values())
+    return Document(data, reader.places)
 
 
 def read_text(path: Path, root: Path) -> str:
-    """The text of a file, or the error that says why there is none."""
+    """Return the text of a UTF-8 file with universal newlines; raise MetaFlowsError if it cannot be read."""
     name = place_path(path, root)
     try:
-        return io.TextIOWrapper(io.BytesIO(read_file(path, root)), encoding="utf-8-sig").read()  # any end of line
+        return io.TextIOWrapper(io.BytesIO(read_file(path, root)), encoding="utf-8-sig").read()
     except FileNotFoundError:
         raise refuse("MF215", what="the file", path=name) from None
     except UnicodeDecodeError as error:
@@ -73,89 +68,86 @@ def read_text(path: Path, root: Path) -> str:
 
 
 def configuration_folder(root: Path) -> Path:
-    """The folder of environments and templates: `environments/`, or the one that DEPLOYMENT_CONFIG_PATH names."""
-    stated = settings().deployment_config_path
-    if stated is None:
-        return root / "environments"
-    folder = root / stated
-    if not folder.is_dir():
+    """Return the folder of environments and templates: DEPLOYMENT_CONFIG_PATH, or else `environments/`."""
+    configured = settings().deployment_config_path
+    folder = root / (configured or "environments")
+    if configured and not folder.is_dir():
         raise refuse("MF215", what="the folder that DEPLOYMENT_CONFIG_PATH names", path=place_path(folder, root))
     return folder
 
 
 def place_path(path: Path, root: Path) -> str:
-    """What a file is called in places: its path from the root, where it is inside."""
+    """Return a file's path as locations show it: relative to the root if it is inside."""
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-class _Reading:
-    """The reading of one file: turns nodes into data and collects places and errors on the way."""
+class _Reader:
+    """Turns the nodes of one file into data and collects locations and errors."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.places: dict[KeyPath, Location] = {(): Location(path=name, line=1)}
         self.errors: dict[Location, Diagnostic] = {}
-        self.scalars = yaml.constructor.SafeConstructor()
-        self.visited = 0
+        self._scalars = yaml.constructor.SafeConstructor()
+        self._count = 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
-        self.visit()
-        if len(path) > _DEEPEST:
+        self._count_value()
+        if len(path) > _MAX_DEPTH:
             raise RecursionError
         if node.tag not in _PLAIN:
-            return self.fail("MF201", node, detail=f"the tag {node.tag.replace(_YAML, '!!')} is not supported")
+            return self._fail("MF201", node, detail=f"the tag {node.tag.replace(_YAML, '!!')} is not supported")
         if isinstance(node, yaml.MappingNode):
-            pairs = self.pairs(node).items()
-            self.places.update({(*path, name): _place(self.name, key.start_mark) for name, (key, _) in pairs})
+            pairs = self._pairs(node).items()
+            self.places.update({(*path, name): _location(self.name, key.start_mark) for name, (key, _) in pairs})
             return {name: self.value(value, (*path, name)) for name, (_, value) in pairs}
         if isinstance(node, yaml.SequenceNode):
             items = [*enumerate(node.value)]
-            self.places.update({(*path, index): _place(self.name, item.start_mark) for index, item in items})
+            self.places.update({(*path, index): _location(self.name, item.start_mark) for index, item in items})
             return [self.value(item, (*path, index)) for index, item in items]
-        return self.scalar(node)
+        return self._scalar(node)
 
-    def pairs(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """A mapping's own pairs and those it merges with `<<`: its own win, then the first merged."""
+    def _pairs(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Return a mapping's own pairs and those merged with `<<`; its own win, then the first merged."""
         own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in node.value:
-            self.visit()
+            self._count_value()
             if not isinstance(key, yaml.ScalarNode) or re.search(r"[\ud800-\udfff]", key.value):
-                self.fail("MF201", key, detail="a key must be text")
+                self._fail("MF201", key, detail="a key must be text")
             elif key.tag == _YAML + "merge":
                 for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                     if isinstance(source, yaml.MappingNode):
-                        merged = self.pairs(source) | merged
+                        merged = self._pairs(source) | merged
                     else:
-                        self.fail("MF201", source, detail="'<<' merges mappings only")
+                        self._fail("MF201", source, detail="'<<' merges mappings only")
             elif key.value in own:
-                self.fail("MF208", key, key=key.value, first=own[key.value][0].start_mark.line + 1)
+                self._fail("MF208", key, key=key.value, first=own[key.value][0].start_mark.line + 1)
             else:
                 own[key.value] = (key, value)
         return merged | own
 
-    def scalar(self, node: yaml.Node) -> Any:
+    def _scalar(self, node: yaml.Node) -> Any:
         kind = node.tag.removeprefix(_YAML)
-        clock = kind in ("int", "float") and ":" in node.value  # YAML 1.1 reads 10:30 as 630
-        as_written = clock or kind in ("str", "timestamp", "value")
+        sexagesimal = kind in ("int", "float") and ":" in node.value  # YAML 1.1 reads 10:30 as 630
+        as_written = sexagesimal or kind in ("str", "timestamp", "value")
         try:
-            value = node.value if as_written else self.scalars.construct_object(node)
+            value = node.value if as_written else self._scalars.construct_object(node)
             json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
         except (yaml.YAMLError, ValueError, LookupError):
-            return self.fail("MF201", node, detail=f"{node.value!r} is no {kind} that JSON can hold")
+            return self._fail("MF201", node, detail=f"{node.value!r} is no {kind} that JSON can hold")
         return value
 
-    def visit(self) -> None:
-        self.visited += 1
-        if self.visited > _LARGEST:
-            raise refuse(
-                "MF201", Location(path=self.name), detail=f"over {_LARGEST:,} values, once aliases are expanded"
-            )
+    def _count_value(self) -> None:
+        self._count += 1
+        if self._count > _MAX_VALUES:
+            detail = f"over {_MAX_VALUES:,} values, once aliases are expanded"
+            raise refuse("MF201", Location(path=self.name), detail=detail)
 
-    def fail(self, code: str, node: yaml.Node, **facts: object) -> None:
-        place = _place(self.name, node.start_mark)
+    def _fail(self, code: str, node: yaml.Node, **facts: object) -> None:
+        place = _location(self.name, node.start_mark)
         self.errors[place] = diagnostic(code, place, **facts)
 
 
-def _place(name: str, mark: yaml.Mark | None) -> Location:
+def _location(name: str, mark: yaml.Mark | None) -> Location:
     return Location(path=name, line=mark.line + 1, column=mark.column + 1) if mark else Location(path=name)

@@ -1,4 +1,4 @@
-"""From layers of files to the configuration of one flow in one environment, and all that can be wrong with it."""
+"""Resolving the layers of one flow in one environment into its configuration, and reporting every error in them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from meta_flows.configuration.sections import validate
 from meta_flows.diagnostics import MetaFlowsError, diagnostic, did_you_mean
 from meta_flows.models import Diagnostic, FlowMetadata, Location, kebab
 
-_USUAL_FILES = ("workflow", "flow", "flows", "main")
-_PER_KIND = ("job_variables", "resource_limits", "work_queue")
-_NOTHING = Document()
+_GENERIC_FILE_NAMES = ("workflow", "flow", "flows", "main")
+_OPTIONS_PER_KIND = ("job_variables", "resource_limits", "work_queue")
+_EMPTY = Document()
 
 
 def flow_configuration(
@@ -26,26 +26,26 @@ def flow_configuration(
     *,
     siblings: Sequence[FlowMetadata] = (),
     known: Available | None = None,
-    overrides: Document = _NOTHING,
+    overrides: Document = _EMPTY,
 ) -> FlowConfiguration:
     """Resolve how one flow is deployed: environment < file's top < its section < `environments:` < overrides.
 
-    The whole file is checked, whichever environment and flow are asked for.
+    The whole file is validated, including the parts of other flows and environments.
 
     Args:
-        flow: The flow.
-        environment: Where it goes.
-        root: The repository.
-        siblings: All flows that have the same `deployment.yaml`, or else are in the same folder; this one included.
-        known: What `available` gives, for who asks for many flows.
-        overrides: What the command line says, e.g. `Document.stated({"parameters": {...}}, "command line")`.
+        flow: Flow to deploy.
+        environment: Environment to deploy to.
+        root: Repository root.
+        siblings: All flows that share its `deployment.yaml` or, without one, its folder; the flow itself included.
+        known: Result of `available`, to read it once for many flows.
+        overrides: Values of the command line, e.g. `Document.stated({"parameters": {...}}, "command line")`.
 
     Raises:
-        MetaFlowsError: Everything that is wrong.
+        MetaFlowsError: Every error in the file and the overrides.
     """
     siblings = siblings or (flow,)
     known = known or available(root)
-    file = load_document(root / flow.deployment_file, root) if flow.deployment_file else _NOTHING
+    file = load_document(root / flow.deployment_file, root) if flow.deployment_file else _EMPTY
     validate(FlowFile, file)
     own_keys = [key for key in file.data.get("flows") or {} if flow in _named(key, siblings)]
     sections = [file.without("flows"), *(file.section("flows", key) for key in own_keys)]
@@ -54,119 +54,118 @@ def flow_configuration(
         for section in sections
         for key in section.data.get("environments") or {}
     ]
-    stated = [*sections, *(variant for _, variant in variants), overrides]
     document = merge(
-        _base(flow, environment, siblings),
+        _defaults(flow, environment, siblings),
         *(section.without("environments") for section in sections),
         *(variant for key, variant in variants if known.long_name(key) == environment.name),
         overrides,
     )
     document = document.only(key for key, value in document.data.items() if value is not None)
-    kinds = document.data.get("kinds")
-    if kinds is None:
-        with_image = flow.dockerfile_path and "docker" in environment.work_pools and "docker" in known.kinds
-        kinds = ["python", "docker"] if with_image else ["python"]
+    kinds = document.data.get("kinds", _default_kinds(flow, environment, known))
+    layers = [*sections, *(variant for _, variant in variants), overrides]
+    allowed = [path for layer in layers for path in layer.data.get("allow_plain") or ()]
     errors = [
         *_misplaced(file, siblings),
         *(known.unknown(key, variant.place(())) for key, variant in variants if known.long_name(key) is None),
-        *(error for section in stated for error in _unknown_parameters(section, flow)),
-        *(error for section in stated for error in _ownership_tags(section)),
-        *plain_secrets(file, [*environment.allow_plain, *_allowed(stated)]),
-        *(
-            diagnostic("MF210", document.place(("kinds", kind)), kind=kind, missing=missing)
-            for kind in kinds
-            for missing in _missing(kind, environment, known)
-        ),
+        *(error for layer in layers for error in _unknown_parameters(layer, flow)),
+        *(error for layer in layers for error in _ownership_tags(layer)),
+        *plain_secrets(file, [*environment.allow_plain, *allowed]),
+        *_unavailable_kinds(document, kinds, environment, known),
     ]
     if errors:
         raise MetaFlowsError(dict.fromkeys(errors))
-    return FlowConfiguration.of(_for_each_kind(document, kinds, environment))
+    return FlowConfiguration.of(_with_options_per_kind(document, kinds, environment))
 
 
-def _base(flow: FlowMetadata, environment: Environment, siblings: Sequence[FlowMetadata]) -> Document:
-    """What holds for a flow of which no file says anything."""
+def _defaults(flow: FlowMetadata, environment: Environment, siblings: Sequence[FlowMetadata]) -> Document:
+    """Return the configuration of a flow that has no file."""
     own = {"slug": _slug(flow, siblings), "description": flow.description}
-    defaults = environment.document.section("default_parameters").only(_parameters(flow))
+    parameters = environment.document.section("default_parameters").only(_parameters(flow))
     places: dict[KeyPath, Location] = {(key,): flow.place for key in own}
-    return merge(Document(own, places), defaults.under("parameters"), environment.document.only(["resource_limits"]))
+    return merge(Document(own, places), parameters.under("parameters"), environment.document.only(["resource_limits"]))
+
+
+def _default_kinds(flow: FlowMetadata, environment: Environment, known: Available) -> list[str]:
+    has_image = flow.dockerfile_path and "docker" in environment.work_pools and "docker" in known.kinds
+    return ["python", "docker"] if has_image else ["python"]
 
 
 def _slug(flow: FlowMetadata, siblings: Sequence[FlowMetadata]) -> str:
-    """The folder's name where the folder is there for this flow, else the flow's."""
+    """Return the folder's name if the folder is for this flow only, else the flow's name."""
     file = PurePosixPath(flow.path)
-    described = flow.deployment_file is not None and PurePosixPath(flow.deployment_file).parent == file.parent
-    alone = len(siblings) == 1 and (described or file.stem in _USUAL_FILES)
-    return (kebab(file.parent.name) if alone else "") or kebab(flow.name)
+    has_file = flow.deployment_file is not None and PurePosixPath(flow.deployment_file).parent == file.parent
+    owns_folder = len(siblings) == 1 and (has_file or file.stem in _GENERIC_FILE_NAMES)
+    return (kebab(file.parent.name) if owns_folder else "") or kebab(flow.name)
 
 
-def _for_each_kind(document: Document, kinds: Iterable[str], environment: Environment) -> Document:
-    """Put what is stated for all kinds under each of them."""
-    shared = document.only(_PER_KIND)
+def _with_options_per_kind(document: Document, kinds: Iterable[str], environment: Environment) -> Document:
+    """Return a document in which the options of all kinds are under each kind."""
     each = (
         merge(
             environment.document.section("work_pools", kind).only(["work_queue"]),
-            shared,
+            document.only(_OPTIONS_PER_KIND),
             document.section("kinds", kind),
         ).under("kinds", kind)
         for kind in kinds
     )
-    return merge(Document({"kinds": {}}), document.without("kinds", *_PER_KIND), *each)
+    return merge(Document({"kinds": {}}), document.without("kinds", *_OPTIONS_PER_KIND), *each)
 
 
-def _missing(kind: str, environment: Environment, known: Available) -> Iterator[str]:
-    if kind not in environment.work_pools:
-        yield f"a work pool in environment '{environment.name}': work_pools.{kind}"
-    if kind not in known.kinds:
-        yield f"a template: templates/{kind}.yaml beside the environments"
+def _unavailable_kinds(
+    document: Document, kinds: Iterable[str], environment: Environment, known: Available
+) -> Iterator[Diagnostic]:
+    for kind in kinds:
+        place = document.place(("kinds", kind))
+        if kind not in environment.work_pools:
+            missing = f"a work pool in environment '{environment.name}': work_pools.{kind}"
+            yield diagnostic("MF210", place, kind=kind, missing=missing)
+        if kind not in known.kinds:
+            missing = f"a template: templates/{kind}.yaml beside the environments"
+            yield diagnostic("MF210", place, kind=kind, missing=missing)
 
 
 def _named(key: str, siblings: Sequence[FlowMetadata]) -> list[FlowMetadata]:
-    """The flow of that name, or else the only one whose function is called so."""
+    """Return the flows with this name, or else the only one whose function has it."""
     by_function = [flow for flow in siblings if flow.function_name == key]
     return [flow for flow in siblings if flow.name == key] or (by_function if len(by_function) == 1 else [])
 
 
 def _parameters(flow: FlowMetadata) -> list[str]:
-    """The names that Prefect takes; `**kwargs` is one parameter, `kwargs`, and any other name fails the run."""
+    """Return the names that Prefect accepts; `**kwargs` is one parameter, `kwargs`, and other names fail the run."""
     return [parameter.name for parameter in flow.parameters]
 
 
-def _allowed(sections: Iterable[Document]) -> Iterator[str]:
-    """The values that any part of a file says are no secrets."""
-    for section in sections:
-        yield from section.data.get("allow_plain") or ()
-
-
 def _misplaced(file: Document, siblings: Sequence[FlowMetadata]) -> Iterator[Diagnostic]:
-    """What would apply to several flows, or to none."""
+    """Yield an error for each key that would apply to several flows, and each section that applies to none."""
     for key in ("slug", "description", "replaces"):
         if len(siblings) > 1 and file.data.get(key) is not None:
             yield diagnostic("MF214", file.place((key,)), key=key, count=len(siblings))
-    if all(flow.function_name for flow in siblings):  # of a file that cannot be parsed the flows are not known
-        known = [flow.name for flow in siblings]
-        for key in file.data.get("flows") or {}:
-            if not _named(key, siblings):
-                suggestion = did_you_mean(key, [*known, *(flow.function_name for flow in siblings)])
-                place = file.place(("flows", key))
-                yield diagnostic("MF213", place, name=key, suggestion=suggestion, known=", ".join(known))
+    if not all(flow.function_name for flow in siblings):
+        return  # the flows of a file that cannot be parsed are unknown
+    known = [flow.name for flow in siblings]
+    for key in file.data.get("flows") or {}:
+        if not _named(key, siblings):
+            suggestion = did_you_mean(key, [*known, *(flow.function_name for flow in siblings)])
+            place = file.place(("flows", key))
+            yield diagnostic("MF213", place, name=key, suggestion=suggestion, known=", ".join(known))
 
 
-def _unknown_parameters(section: Document, flow: FlowMetadata) -> Iterator[Diagnostic]:
-    """Parameters, of runs or of schedules, that the flow does not have."""
+def _unknown_parameters(layer: Document, flow: FlowMetadata) -> Iterator[Diagnostic]:
+    """Yield an error for each parameter, of runs or of schedules, that the flow does not have."""
     known = _parameters(flow)
-    paths: list[KeyPath] = [("parameters", name) for name in section.data.get("parameters") or {}]
-    for index, schedule in enumerate(section.data.get("schedules") or ()):
+    paths: list[KeyPath] = [("parameters", name) for name in layer.data.get("parameters") or {}]
+    for index, schedule in enumerate(layer.data.get("schedules") or ()):
         paths += [("schedules", index, "parameters", name) for name in schedule.get("parameters") or {}]
     for path in paths:
         name = str(path[-1])
         if name not in known:
             facts = {"suggestion": did_you_mean(name, known), "known": ", ".join(known) or "none"}
-            yield diagnostic("MF211", section.place(path), flow=flow.name, parameter=name, **facts)
+            yield diagnostic("MF211", layer.place(path), flow=flow.name, parameter=name, **facts)
 
 
-def _ownership_tags(section: Document) -> Iterator[Diagnostic]:
-    """Tags that say whose a deployment is and whether it may be pruned: they are ours to give."""
-    for index, tag in enumerate(section.data.get("tags") or ()):
+def _ownership_tags(layer: Document) -> Iterator[Diagnostic]:
+    """Yield an error for each reserved tag: only a deploy sets tags of ownership and pruning."""
+    for index, tag in enumerate(layer.data.get("tags") or ()):
         if tag.startswith(("project:", "environment:", "prune:")):
             detail = f"'{tag}' says who owns a deployment, or what may be deleted; such tags come from other keys"
-            yield diagnostic("MF203", section.place(("tags", index)), key="tags", detail=detail)
+            yield diagnostic("MF203", layer.place(("tags", index)), key="tags", detail=detail)

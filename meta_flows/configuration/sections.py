@@ -1,4 +1,4 @@
-"""The bases of everything that files state: documents as models, and what is wrong with them in plain words."""
+"""Base models of the configuration files, their validation with readable errors, and the types of quantities."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ BUILT_IN = "built-in default"
 
 
 class Section(Model):
-    """Base of what stands in a file: the docstrings of its fields are their descriptions."""
+    """Base of every part of a file; the docstring of a field is its description in the JSON schema."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class Resolved(Section):
-    """Base of what is made of several layers and can say which of them each value comes from."""
+    """Base of models made of several layers, which know the layer that each value comes from."""
 
     _document: Document = PrivateAttr(default_factory=Document)
 
     @classmethod
     def of(cls, document: Document) -> Self:
-        """Make one of merged layers, or say everything that is wrong with them."""
+        """Make a model of merged layers; raise MetaFlowsError with every error in them."""
         resolved = validate(cls, document)
         resolved._document = document
         return resolved
 
     @property
     def document(self) -> Document:
-        """The merged layers."""
+        """Return the merged layers."""
         return self._document
 
     def origin(self, *path: str | int) -> str:
-        """Where a value was stated: `environments/development.yaml:12`, `command line`, `built-in default`."""
+        """Return the origin of a value: `environments/development.yaml:12`, `command line`, `built-in default`."""
         data: Any = self._document.data
-        stated: KeyPath = ()
+        found: KeyPath = ()
         for part in path:
             if isinstance(data, dict) and part not in data:
                 return BUILT_IN
             if not isinstance(data, dict | list) or (isinstance(data, list) and isinstance(part, str)):
-                break  # spelled out from the shorter form that stands here
-            data, stated = data[part], (*stated, part)  # type: ignore[index]
-        place = self._document.places.get(stated)
+                break  # the document has a short form here, which a validator expanded
+            data, found = data[part], (*found, part)  # type: ignore[index]
+        place = self._document.places.get(found)
         return str(place.model_copy(update={"column": None})) if place else BUILT_IN
 
 
 class Setting(NamedTuple):
-    """One value by its dotted path, and where it comes from; a secret is masked."""
+    """One value by its dotted path, with its origin; a secret is masked."""
 
     path: str
     value: Any
@@ -68,7 +68,7 @@ class Setting(NamedTuple):
 
 
 def explain(resolved: Resolved) -> list[Setting]:
-    """Every single value of something resolved; what is not set and has no default is left out."""
+    """Return every value of a resolved model, without those that are not set and have no default."""
     settings = []
     for path, value in leaves(resolved.model_dump(mode="json", exclude_none=True)):
         name = ".".join(part for part in path if isinstance(part, str))
@@ -78,7 +78,7 @@ def explain(resolved: Resolved) -> list[Setting]:
 
 
 M = TypeVar("M", bound=pydantic.BaseModel)
-_Location = tuple[int | str, ...]
+_PydanticPath = tuple[int | str, ...]
 
 _WORDS = {
     "missing": "is required",
@@ -94,15 +94,15 @@ _WORDS = {
     "union_tag_not_found": "needs a `type`",
     "union_tag_invalid": "has an unknown `type`; there are {expected_tags}",
 }
-_LONGEST_SHOWN = 60
-_SAID_ALREADY = ("missing", "value_error", "union_tag_invalid", "union_tag_not_found")
+_MAX_SHOWN = 60
+_WITHOUT_VALUE = ("missing", "value_error", "union_tag_invalid", "union_tag_not_found")
 
 
 def validate(model_type: type[M], document: Document) -> M:
     """Make a model of a document, strictly: no text for a number, no number for text.
 
     Raises:
-        MetaFlowsError: With MF202 for each unknown key, what a validator chose with `wrong`, and else MF203.
+        MetaFlowsError: MF202 for each unknown key, the code of each `wrong` that a validator raised, else MF203.
     """
     try:
         return model_type.model_validate_json(json.dumps(document.data), strict=True)
@@ -111,24 +111,23 @@ def validate(model_type: type[M], document: Document) -> M:
         for detail in error.errors(include_url=False):
             path = _path(document.data, detail["loc"])
             found.setdefault((path, _name(path, detail)), []).append(detail)
-        problems = [_problem(model_type, document, path, key, details) for (path, key), details in found.items()]
-        raise MetaFlowsError(
-            sorted(problems, key=lambda error: (error.file_path or "", error.line_number or 0))
-        ) from None
+        errors = [_diagnostic(model_type, document, path, key, details) for (path, key), details in found.items()]
+        errors.sort(key=lambda error: (error.file_path or "", error.line_number or 0))
+        raise MetaFlowsError(errors) from None
 
 
 def wrong(code: str, at: KeyPath = (), **facts: object) -> PydanticCustomError:
-    """What a pydantic validator raises to be reported as `code` of the catalogue.
+    """Return the exception that a pydantic validator raises for an error of the catalogue.
 
     Args:
         code: Key of the catalogue.
-        at: Where below the validated value the fault is.
-        **facts: What the entry's format strings name.
+        at: Path of the invalid part, relative to the validated value.
+        **facts: Fields of the entry's format strings.
     """
     return PydanticCustomError(code, "{facts}", {"facts": facts, "at": at})
 
 
-def _problem(
+def _diagnostic(
     model_type: type[pydantic.BaseModel], document: Document, path: KeyPath, key: str, details: list[ErrorDetails]
 ) -> Diagnostic:
     first = details[0]
@@ -139,11 +138,11 @@ def _problem(
         suggestion = did_you_mean(key, known)
         return diagnostic("MF202", document.place(path), key=key, suggestion=suggestion, known=", ".join(known))
     words = " or ".join(dict.fromkeys(_words(detail) for detail in details))
-    return diagnostic("MF203", document.place(path), key=key, detail=words + _instead(key, first))
+    return diagnostic("MF203", document.place(path), key=key, detail=words + _invalid_value(key, first))
 
 
-def _path(data: Any, location: _Location) -> KeyPath:
-    """The part of pydantic's location that is in the data: it names members of unions, and `[key]`, as well."""
+def _path(data: Any, location: _PydanticPath) -> KeyPath:
+    """Return the part of pydantic's path that is in the data; it also names members of unions, and `[key]`."""
     path: KeyPath = ()
     for part in location:
         if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int)):
@@ -162,18 +161,18 @@ def _words(detail: ErrorDetails) -> str:
     return re.sub(r"^\w+ should", "must", detail["msg"].removeprefix("Value error, "))
 
 
-def _instead(key: str, detail: ErrorDetails) -> str:
-    """`, not X` for a value that is short and no secret."""
+def _invalid_value(key: str, detail: ErrorDetails) -> str:
+    """Return `, not X` for a value that is short and no secret, else an empty text."""
     value = detail["input"]
-    if detail["type"] in _SAID_ALREADY or looks_secret(key, value):
+    if detail["type"] in _WITHOUT_VALUE or looks_secret(key, value):
         return ""
     kinds = {dict: "a mapping", list: "a list", type(None): "empty"}
     shown = kinds.get(type(value)) or json.dumps(value)
-    return f", not {shown}" if len(shown) <= _LONGEST_SHOWN else ""
+    return f", not {shown}" if len(shown) <= _MAX_SHOWN else ""
 
 
-def _models_at(annotation: Any, location: _Location) -> Iterator[type[pydantic.BaseModel]]:
-    """The models that an annotation has at one of pydantic's locations, which name the tags of unions as well."""
+def _models_at(annotation: Any, location: _PydanticPath) -> Iterator[type[pydantic.BaseModel]]:
+    """Yield the models that an annotation has at one of pydantic's paths, which also name the tags of unions."""
     arguments, part, inner = get_args(annotation), location[:1], location[1:]
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         fields = annotation.model_fields
@@ -196,7 +195,7 @@ _ONE = {"": Decimal(1)}
 
 
 def memory_bytes(quantity: str) -> int:
-    """How many bytes `512Mi`, `1.5G` or `1048576` are.
+    """Return the bytes of a quantity such as `512Mi`, `1.5G` or `1048576`.
 
     Raises:
         PydanticCustomError: MF212. Also for `512m`, which is half a byte to Kubernetes and half a gigabyte to Docker.
@@ -205,11 +204,7 @@ def memory_bytes(quantity: str) -> int:
 
 
 def cpu_count(quantity: str) -> float:
-    """How many processors `500m`, `0.5` or `2` are.
-
-    Raises:
-        PydanticCustomError: MF212.
-    """
+    """Return the processors of a quantity such as `500m`, `0.5` or `2`; raise PydanticCustomError for MF212."""
     return float(_amount(quantity, _ONE | {"m": Decimal("0.001")}, "a number of processors"))
 
 
@@ -220,20 +215,20 @@ def _amount(quantity: str, units: Mapping[str, Decimal], expected: str) -> Decim
     return Decimal(matched[1]) * units[matched[2]]
 
 
-def _text(value: object) -> object:
+def _as_text(value: object) -> object:
     return value if isinstance(value, bool) or not isinstance(value, int | float) else str(value)
 
 
-def _read_by(amount: Callable[[str], float]) -> AfterValidator:
-    def as_written(quantity: str) -> str:
-        amount(quantity)
+def _readable_by(read: Callable[[str], float]) -> AfterValidator:
+    def validate_only(quantity: str) -> str:
+        read(quantity)
         return quantity
 
-    return AfterValidator(as_written)
+    return AfterValidator(validate_only)
 
 
 _SCHEMA = WithJsonSchema({"type": ["string", "number"]})
-Memory = Annotated[str, BeforeValidator(_text), _read_by(memory_bytes), _SCHEMA]
-"""An amount of memory as it was written; a number is one of bytes."""
-Cpu = Annotated[str, BeforeValidator(_text), _read_by(cpu_count), _SCHEMA]
-"""A number of processors as it was written."""
+Memory = Annotated[str, BeforeValidator(_as_text), _readable_by(memory_bytes), _SCHEMA]
+"""An amount of memory as written; a plain number is in bytes."""
+Cpu = Annotated[str, BeforeValidator(_as_text), _readable_by(cpu_count), _SCHEMA]
+"""A number of processors as written."""

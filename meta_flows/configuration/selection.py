@@ -1,9 +1,9 @@
-"""Every selected flow with its configuration, and what is wrong with the others."""
+"""Configuring every selected flow, and reporting the errors of those that cannot be deployed."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from meta_flows.models import Diagnostic, FlowMetadata, Model
 
 
 class Selection(Model):
-    """Which deployments to work on; nothing stated selects everything.
+    """Which deployments to work on; an empty selection is all of them.
 
     Attributes:
         flows: Globs over slugs, names, functions, folders and paths.
@@ -33,23 +33,22 @@ class Selection(Model):
 
     @property
     def partial(self) -> bool:
-        """Whether anything is left out."""
+        """Return whether it excludes anything."""
         return self != Selection()
 
     def __str__(self) -> str:
-        stated = (*self.flows, *(f"kind {kind}" for kind in self.kinds), *([self.pattern] if self.pattern else []))
-        return " ".join(stated) or "what is in the repository"
+        parts = (*self.flows, *(f"kind {kind}" for kind in self.kinds), *([self.pattern] if self.pattern else []))
+        return " ".join(parts) or "what is in the repository"
 
     def has(self, kind: str, flow: str, deployment: str) -> bool:
-        """Whether it selects a deployment of a flow that it selects."""
-        named = self.pattern is None or any(
-            fnmatchcase(name, self.pattern) for name in (deployment, f"{flow}/{deployment}")
-        )
-        return named and (not self.kinds or kind in self.kinds)
+        """Return whether it includes a deployment of a flow that it includes."""
+        names = (deployment, f"{flow}/{deployment}")
+        matches = self.pattern is None or any(fnmatchcase(name, self.pattern) for name in names)
+        return matches and (not self.kinds or kind in self.kinds)
 
 
 class ConfiguredFlow(Model):
-    """One flow, what its files say for one environment, and which of its kinds are selected."""
+    """One flow with its configuration in one environment, and those of its kinds that are selected."""
 
     flow: FlowMetadata
     configuration: FlowConfiguration
@@ -58,15 +57,15 @@ class ConfiguredFlow(Model):
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables of its runs, as far as they are known before one starts."""
-        stated = (self.configuration.kinds[kind].job_variables.get("env") for kind in self.kinds)
-        named = {key: value for env in stated if isinstance(env, dict) for key, value in env.items()}
-        plain = {key: value for key, value in named.items() if isinstance(value, str) and "{{" not in value}
-        return {**self.env_file, **plain}
+        """Return the environment variables of its runs, except those that are resolved when a run starts."""
+        job_variables = (self.configuration.kinds[kind].job_variables.get("env") for kind in self.kinds)
+        declared = {key: value for env in job_variables if isinstance(env, dict) for key, value in env.items()}
+        known = {key: value for key, value in declared.items() if isinstance(value, str) and "{{" not in value}
+        return {**self.env_file, **known}
 
 
 class Configured(Model):
-    """The selected flows that can be deployed, and what is wrong with the others."""
+    """The selected flows that can be deployed, and the errors of the others."""
 
     flows: tuple[ConfiguredFlow, ...]
     refused: tuple[Diagnostic, ...]
@@ -75,7 +74,7 @@ class Configured(Model):
 
 
 def deployment_name(slug: str, kind: str, environment: Environment) -> str:
-    """`{slug}-{kind}-{environment}`, e.g. `rpa1-python-dev`."""
+    """Return `{slug}-{kind}-{environment}`, e.g. `rpa1-python-dev`."""
     return f"{slug}-{kind}-{environment.short_name}"
 
 
@@ -88,29 +87,22 @@ def configure(
     parameters: Mapping[str, Any],
     allow_none: bool = False,
 ) -> Configured:
-    """Resolve every selected flow; whatever is wrong with one refuses that one.
+    """Resolve every selected flow of the repository; an error in one excludes only that one.
 
-    Args:
-        root: The repository.
-        flows: All its flows.
-        environment: Where they go.
-        selection: Which of them.
-        parameters: Values that go before those of the files, for flows that have such parameters.
-        allow_none: Whether a repository without flows is fine.
+    `parameters` take precedence over those of the files, for flows that have such parameters.
 
     Raises:
-        MetaFlowsError: MF109, the selection matches nothing.
+        MetaFlowsError: MF109, the selection matches nothing, or there are no flows and not `allow_none`.
     """
     configured: list[ConfiguredFlow] = []
     refused: list[Diagnostic] = []
-    siblings, claimants = defaultdict[str, list[FlowMetadata]](list), defaultdict[str, list[FlowMetadata]](list)
+    by_slug = defaultdict[str, list[FlowMetadata]](list)
+    siblings = defaultdict[str, list[FlowMetadata]](list)
     for flow in flows:
         siblings[_home(flow)].append(flow)
     known = available(root)
     for flow in flows:
-        chosen = bool(select((flow,), selection.flows))
-        names = {parameter.name for parameter in flow.parameters if not parameter.variadic}
-        given = {key: value for key, value in parameters.items() if key in names}
+        selected = bool(select((flow,), selection.flows))
         try:
             if not flow.is_valid:
                 raise MetaFlowsError(flow.validation_errors)
@@ -120,44 +112,54 @@ def configure(
                 root,
                 siblings=siblings[_home(flow)],
                 known=known,
-                overrides=Document.stated({"parameters": given} if given else {}, "command line"),
+                overrides=_parameter_overrides(flow, parameters),
             )
-            slug = configuration.slug
-            claimants[slug].append(flow)
-            named = chosen or any(fnmatchcase(slug, glob) for glob in selection.flows)
-            kinds = tuple(
-                kind
-                for kind in configuration.kinds
-                if named and selection.has(kind, flow.name, deployment_name(slug, kind, environment))
-            )
-            if kinds:
-                env_file = load_env_file(
-                    flow, environment, root, [*environment.allow_plain, *configuration.allow_plain]
-                )
-                configured.append(
-                    ConfiguredFlow(flow=flow, configuration=configuration, env_file=env_file, kinds=kinds)
-                )
+            by_slug[configuration.slug].append(flow)
+            if selected or any(fnmatchcase(configuration.slug, glob) for glob in selection.flows):
+                configured += _selected_kinds(root, flow, configuration, environment, selection)
         except MetaFlowsError as error:
-            refused += error.errors if chosen else ()
+            refused += error.errors if selected else ()
     if not configured and not refused and (selection.partial or not allow_none):
         raise refuse("MF109", selection=selection)
-    kept = []
-    for item in configured:
-        slug = item.configuration.slug
-        if rivals := [str(other.place) for other in claimants[slug] if other is not item.flow]:
-            refused.append(diagnostic("MF107", item.flow.place, slug=slug, others=", ".join(rivals)))
-        else:
-            kept.append(item)
-    errors = dict.fromkeys(refused)  # flows of one file share its errors
-    return Configured(flows=tuple(kept), refused=tuple(errors), notes=_notes(kept, environment))
+    unique = tuple(item for item in configured if len(by_slug[item.configuration.slug]) == 1)
+    errors = dict.fromkeys([*refused, *_duplicate_slugs(configured, by_slug)])  # flows of one file share its errors
+    return Configured(flows=unique, refused=tuple(errors), notes=_notes(unique))
 
 
 def _home(flow: FlowMetadata) -> str:
     return flow.deployment_file or flow.path.rpartition("/")[0]
 
 
-def _notes(configured: Iterable[ConfiguredFlow], environment: Environment) -> tuple[str, ...]:
-    notes = []
+def _parameter_overrides(flow: FlowMetadata, parameters: Mapping[str, Any]) -> Document:
+    names = {parameter.name for parameter in flow.parameters if not parameter.variadic}
+    values = {key: value for key, value in parameters.items() if key in names}
+    return Document.stated({"parameters": values} if values else {}, "command line")
+
+
+def _selected_kinds(
+    root: Path, flow: FlowMetadata, configuration: FlowConfiguration, environment: Environment, selection: Selection
+) -> Iterator[ConfiguredFlow]:
+    """Yield the flow with its selected kinds and its env file; nothing if no kind is selected."""
+    kinds = tuple(
+        kind
+        for kind in configuration.kinds
+        if selection.has(kind, flow.name, deployment_name(configuration.slug, kind, environment))
+    )
+    if kinds:
+        env_file = load_env_file(flow, environment, root, [*environment.allow_plain, *configuration.allow_plain])
+        yield ConfiguredFlow(flow=flow, configuration=configuration, env_file=env_file, kinds=kinds)
+
+
+def _duplicate_slugs(
+    configured: Iterable[ConfiguredFlow], by_slug: Mapping[str, Sequence[FlowMetadata]]
+) -> Iterator[Diagnostic]:
+    for item in configured:
+        slug = item.configuration.slug
+        if duplicates := [str(other.place) for other in by_slug[slug] if other is not item.flow]:
+            yield diagnostic("MF107", item.flow.place, slug=slug, others=", ".join(duplicates))
+
+
+def _notes(configured: Iterable[ConfiguredFlow]) -> tuple[str, ...]:
     if any("python" in item.kinds and item.configuration.kinds["python"].resource_limits for item in configured):
-        notes.append("resource_limits are not enforced for the python kind: a process worker has no such limits")
-    return tuple(notes)
+        return ("resource_limits are not enforced for the python kind: a process worker has no such limits",)
+    return ()

@@ -1,4 +1,4 @@
-"""What the shell says; Prefect's own variables (PREFECT_*) are read by Prefect."""
+"""Settings from environment variables; Prefect reads its own (PREFECT_*) itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Environment variables that the commands honour; a command's flag goes before each.
+    """Environment variables that the commands honour; a command's flag takes precedence.
 
     Attributes:
         deployment_env: Environment to work on, by its long or short name.
@@ -19,7 +19,7 @@ class Settings(BaseSettings):
         docker_namespace: Namespace in place of the one in the environment's file.
         docker_tag: Moving tag that images get beside the one for their content.
         deploy_lock_seconds: Seconds without a renewal after which the lock of a deploy counts as lost.
-        browser_path: Chromium to open the UI in; the one on the PATH, if not given.
+        browser_path: Chromium to open the UI in; the one on the PATH unless set.
     """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True)
@@ -34,7 +34,7 @@ class Settings(BaseSettings):
 
 
 def settings() -> Settings:
-    """What the shell says now; it is asked for each flow, and pydantic takes a millisecond to read it."""
+    """Return the settings of the current environment variables; cached, since pydantic takes 1 ms to read them."""
     return _read(*(os.environ.get(name.upper()) for name in Settings.model_fields))
 
 

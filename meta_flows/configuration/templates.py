@@ -1,4 +1,4 @@
-"""Templates: what all deployments of a kind have in common, as `environments/templates/<kind>.yaml`."""
+"""Templates, `environments/templates/<kind>.yaml`: the common part of all deployments of a kind."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ BUILT_IN: dict[str, dict[str, Any]] = {
 
 
 class Template(Resolved):
-    """What all deployments of a kind have in common. Text may hold `{{ }}` placeholders."""
+    """The common part of all deployments of a kind. Text may hold `{{ }}` placeholders."""
 
     work_pool: str
     """Name of the work pool."""
     job_variables: dict[str, Any] = Field(default_factory=dict)
     """Variables of the work pool's job template."""
     pull: list[dict[str, Any]] | None = None
-    """Prefect's steps that fetch the code; unless stated, those that fit the environment's source."""
+    """Prefect's steps that fetch the code; those that fit the environment's source unless set."""
     tags: list[str] = Field(default_factory=list)
     """Tags of every deployment."""
 
     @property
     def uses_image(self) -> bool:
-        """Whether its deployments run an image: it has a placeholder like `{{ image.reference }}`."""
+        """Return whether its deployments run an image: it has a placeholder such as `{{ image.reference }}`."""
         return any(placeholder.name.startswith("image.") for placeholder in placeholders(self.model_dump()))
 
 
 def placeholders(value: Any) -> set[Placeholder]:
-    """The `{{ }}` placeholders in a text, or in all texts that a value holds; over a null Prefect 3.4 stumbles."""
+    """Return the `{{ }}` placeholders in a value, at any depth; unlike in Prefect 3.4, a null has none."""
     from meta_flows.prefect_api.compat import find_placeholders
 
     if isinstance(value, str):
@@ -54,15 +54,15 @@ def placeholders(value: Any) -> set[Placeholder]:
 
 
 def template_kinds(root: Path) -> frozenset[str]:
-    """The kinds that have a template; python has a built-in one."""
+    """Return the kinds that have a template; python has a built-in one."""
     return frozenset(BUILT_IN).union(file.stem for file in (configuration_folder(root) / "templates").glob("*.yaml"))
 
 
 def load_template(root: Path, kind: str) -> Template:
-    """The template of a kind, checked, with its placeholders as they are.
+    """Read and validate the template of a kind; its placeholders stay unresolved.
 
     Raises:
-        MetaFlowsError: There is none, or something is wrong with it.
+        MetaFlowsError: MF210, the kind has no template; or every error in it.
     """
     path = configuration_folder(root) / "templates" / f"{kind}.yaml"
     if is_there(path):

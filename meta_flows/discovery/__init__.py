@@ -1,4 +1,4 @@
-"""Finding flows: what a folder of Python files says about its flows, read from source and importing none of it."""
+"""Discovery: finding flows and their metadata in Python source, importing none of it."""
 
 from __future__ import annotations
 
@@ -28,82 +28,79 @@ LEFTOVERS = ("~", ".swp", ".swo", ".bak", ".orig", ".tmp", ".pyc")
 
 
 def discover(root: Path, folder: str = "flows") -> tuple[FlowMetadata, ...]:
-    """Every flow at or below a folder of a repository, sorted by path and line.
+    """Return every flow at or below a folder of a repository, sorted by path and line.
 
-    What is wrong with one file or flow is in its own entry and never keeps another from being found.
+    An error in one file or flow is in its own entry and never prevents another from being found.
 
     Args:
-        root: The repository's root: what paths are relative to and imports begin at.
-        folder: Where the flows are.
+        root: Repository root, to which paths are relative and at which imports begin.
+        folder: Folder of the flows, relative to the root.
 
     Raises:
-        MetaFlowsError: MF110 if there is no such folder, MF102 or MF111 if `.prefectignore` cannot be used.
+        MetaFlowsError: MF110, the folder does not exist; MF102 or MF111, `.prefectignore` is invalid.
     """
-    top = "" if normpath(folder) == "." else normpath(folder)
+    top = _relative(folder)
     if not (root / top).is_dir():
         raise refuse("MF110", folder=folder, root=root)
     tree = Tree(root)
     modules = Modules(tree)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Python warns of in a flow's code is for those who run it
+        warnings.simplefilter("ignore")  # Python repeats them when the flow runs
         flows = [flow for path in tree.walk(top) if _may_define_flows(path) for flow in modules.source(path).flows]
         homes = {parent(flow.path) for flow in flows}
-        facts = {path: _facts(tree, modules, path, top, homes) for path in {flow.path for flow in flows}}
-    flows = [flow.model_copy(update=facts[flow.path]) for flow in flows]
+        shared = {path: _shared_metadata(tree, modules, path, top, homes) for path in {flow.path for flow in flows}}
+    flows = [flow.model_copy(update=shared[flow.path]) for flow in flows]
     flows.sort(key=lambda flow: (flow.path, flow.line))
-    claimants = defaultdict[str, list[FlowMetadata]](list)
+    by_name = defaultdict[str, list[FlowMetadata]](list)
     for flow in flows:
-        claimants[_claimed_name(flow)].append(flow)
-    return tuple(_judged(flow, modules, claimants[_claimed_name(flow)]) for flow in flows)
+        by_name[_known_name(flow)].append(flow)
+    return tuple(_with_cross_file_errors(flow, modules, by_name[_known_name(flow)]) for flow in flows)
 
 
 def find_undeployable(root: Path, flows: Iterable[FlowMetadata], folder: str = "flows") -> tuple[Diagnostic, ...]:
-    """What stands beside the flows and comes to nothing: flows that none can deploy, files that configure none.
+    """Return a diagnostic for each flow that cannot be deployed, and each deployment file that configures no flow.
 
-    Args:
-        root: The repository's root.
-        flows: What `discover` has found.
-        folder: Where the flows are.
+    `flows` is what `discover` returned for the same folder.
     """
-    tree, top = Tree(root), "" if normpath(folder) == "." else normpath(folder)
-    used = {flow.deployment_file for flow in flows}
-    found = []
-    for path in tree.walk(top):
+    tree = Tree(root)
+    used = {flow.deployment_file for flow in flows if flow.deployment_file}
+    found: list[Diagnostic] = []
+    for path in tree.walk(_relative(folder)):
         home, _, name = path.rpartition("/")
-        if name in DEPLOYMENT_FILES and path not in used and not _is_of_kubernetes(tree, path):
-            there = any(parent(file) == home for file in used if file)
-            detail = "is not read: the other file of this folder is"
+        if name in DEPLOYMENT_FILES and path not in used and not _is_kubernetes_manifest(tree, path):
             place = Location(path=path, line=1)
-            found.append(diagnostic("MF203", place, key=name, detail=detail) if there else _idle(place, home))
+            if home in map(parent, used):
+                detail = "is not read: the other file of this folder is"
+                found.append(diagnostic("MF203", place, key=name, detail=detail))
+            else:
+                found.append(diagnostic("MF114", place, folder=home or "."))
         elif _may_define_flows(path):
             with suppress(OSError):
                 found += unreachable_flows(path, tree.read(path))
     return tuple(found)
 
 
-def _idle(place: Location, home: str) -> Diagnostic:
-    return diagnostic("MF114", place, folder=home or ".")
+def _relative(folder: str) -> str:
+    return "" if normpath(folder) == "." else normpath(folder)
 
 
-def _is_of_kubernetes(tree: Tree, path: str) -> bool:
-    """Whether a `deployment.yaml` is what others call so."""
-    try:
+def _is_kubernetes_manifest(tree: Tree, path: str) -> bool:
+    with suppress(OSError):
         return b"apiVersion:" in tree.read(path)
-    except OSError:
-        return False
+    return False
 
 
 def ignored_paths(root: Path, paths: Iterable[str]) -> set[str]:
-    """Those of the paths that are there, and that `.prefectignore` leaves out."""
+    """Return the paths that are existing files and that `.prefectignore` excludes."""
     tree = Tree(root)
     return {path for path in paths if tree.ignores(path) and (root / path).is_file()}
 
 
 def select(flows: Iterable[FlowMetadata], patterns: Iterable[str]) -> tuple[FlowMetadata, ...]:
-    """Those flows that match any of the patterns; all of them if there is none.
+    """Return the flows that match any of the patterns; all flows if there are no patterns.
 
-    A pattern is a glob, and case matters. One with a slash is over the flow's path and the paths of the folders it is
-    in; any other over its name, its function, and the names of those folders, the topmost excepted: it has them all.
+    Patterns are case-sensitive globs. One with a slash matches the flow's path or the path of a folder that contains
+    it; any other matches its name, its function, or the name of such a folder, except the topmost, which has all flows.
     """
     globs = [pattern.removeprefix("./").rstrip("/") for pattern in patterns]
     return tuple(flow for flow in flows if not globs or any(_matches(flow, glob) for glob in globs))
@@ -112,40 +109,35 @@ def select(flows: Iterable[FlowMetadata], patterns: Iterable[str]) -> tuple[Flow
 def _matches(flow: FlowMetadata, glob: str) -> bool:
     path = PurePosixPath(flow.path)
     if "/" in glob:
-        words = (flow.path, *map(str, path.parents))
+        names = (flow.path, *map(str, path.parents))
     else:
-        words = (flow.name if flow.function_name else path.name, flow.function_name, *path.parts[1:-1])
-    return any(fnmatchcase(word, glob) for word in words)
+        names = (flow.name if flow.function_name else path.name, flow.function_name, *path.parts[1:-1])
+    return any(fnmatchcase(name, glob) for name in names)
 
 
 def _may_define_flows(path: str) -> bool:
     name = path.rpartition("/")[2]
     if not name:
-        return True  # a folder that cannot be read: reading it says so
+        return True  # an unreadable folder: reading it reports the error
     return name.endswith(".py") and not (name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py")
 
 
-def _is_own(path: str) -> bool:
+def _is_data_of_flow(path: str) -> bool:
     name = path.rpartition("/")[2]
     return name not in DEPLOYMENT_FILES and not name.endswith((".py", *LEFTOVERS))
 
 
-def _facts(tree: Tree, modules: Modules, path: str, top: str, homes: AbstractSet[str]) -> dict[str, Any]:
-    """What all flows of one file have in common.
+def _shared_metadata(tree: Tree, modules: Modules, path: str, top: str, homes: AbstractSet[str]) -> dict[str, Any]:
+    """Return the metadata that all flows of one file share.
 
-    Args:
-        tree: The repository.
-        modules: Its modules.
-        path: The file.
-        top: The folder that all flows are in.
-        homes: The folders that have files with flows. What is no Python belongs to the nearest of them, and counts
-            for all who import from there.
+    A file other than Python belongs to the nearest of `homes`, the folders with flows, and is a source file of every
+    flow that imports from there.
     """
     folder = parent(path)
     local, elsewhere, needed = modules.closure(path)
     files = set(local)
     for home in homes & {parent(module) for module in local}:
-        files.update(filter(_is_own, tree.walk(home, NEVER_CODE | RUN_TIME_FOLDERS, homes)))
+        files.update(filter(_is_data_of_flow, tree.walk(home, NEVER_CODE | RUN_TIME_FOLDERS, homes)))
     content = "".join(f"{file}\0{tree.digest(file)}\n" for file in sorted(files))
     return {
         "local_modules": tuple(sorted(local)),
@@ -161,19 +153,19 @@ def _facts(tree: Tree, modules: Modules, path: str, top: str, homes: AbstractSet
     }
 
 
-def _claimed_name(flow: FlowMetadata) -> str:
-    """The name, or something that no other flow has where the name is not known."""
+def _known_name(flow: FlowMetadata) -> str:
+    """Return the flow's name, or a unique text if its name is unknown."""
     unknown = not flow.function_name or any(error.code == "MF104" for error in flow.validation_errors)
     return f"{flow.path}:{flow.function_name}" if unknown else flow.name
 
 
-def _judged(flow: FlowMetadata, modules: Modules, claimants: Sequence[FlowMetadata]) -> FlowMetadata:
-    """The flow with what only shows beside the other files."""
+def _with_cross_file_errors(flow: FlowMetadata, modules: Modules, same_name: Sequence[FlowMetadata]) -> FlowMetadata:
+    """Add the errors that depend on other files: broken imports and duplicate names."""
     errors = [*flow.validation_errors]
     for path in flow.local_modules:
         if path != flow.path and (error := modules.source(path).error):
             detail = error.message.removeprefix("SyntaxError: ")
             errors.append(diagnostic("MF108", flow.place, module=error.place, detail=detail))
-    if rivals := [str(rival.place) for rival in claimants if rival is not flow]:
-        errors.append(diagnostic("MF103", flow.place, name=flow.name, others=", ".join(rivals)))
+    if duplicates := [str(other.place) for other in same_name if other is not flow]:
+        errors.append(diagnostic("MF103", flow.place, name=flow.name, others=", ".join(duplicates)))
     return flow.model_copy(update={"validation_errors": tuple(errors), "is_valid": False}) if errors else flow

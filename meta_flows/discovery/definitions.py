@@ -1,10 +1,10 @@
-"""The flows that a syntax tree defines, told as Prefect would tell them after an import."""
+"""The flows that a syntax tree defines, described as Prefect would describe them after an import."""
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from meta_flows.diagnostics import diagnostic
@@ -23,24 +23,18 @@ BANNED_IN_NAMES = frozenset("/%&><")
 
 
 def flows(path: str, tree: ast.Module, text: str) -> Iterator[FlowMetadata]:
-    """What a file tells about each of its flows.
-
-    Args:
-        path: Where the file stands.
-        tree: The file, parsed.
-        text: The file, decoded.
-    """
+    """Yield the metadata of each flow of a parsed file, as far as this file has it."""
     if "prefect" not in text:
         return
     lines = text.split("\n")
-    # As when Python runs the file, a second definition of one name replaces the first.
+    # As in Python, a second definition of a name replaces the first.
     names: dict[str, str] = {}
     found = {owner + node.name: (node, decorator) for owner, node, decorator in _definitions(tree.body, names)}
     started = [*_started_on_import(path, tree, found.keys(), names)]
     for function_name, (node, decorator) in found.items():
-        call = decorator if isinstance(decorator, ast.Call) else ast.Call(decorator, [], [])
-        keywords = call.keywords
+        arguments, keywords = (decorator.args, decorator.keywords) if isinstance(decorator, ast.Call) else ([], [])
         name, error = _name(path, node, keywords, lines)
+        errors = (error, *started) if error else (*started,)
         metadata = dict(_literals(keywords))
         description = metadata.get("description") or ast.get_docstring(node)
         yield FlowMetadata(
@@ -51,23 +45,23 @@ def flows(path: str, tree: ast.Module, text: str) -> Iterator[FlowMetadata]:
             line=node.lineno,
             description=_unicode(description) if isinstance(description, str) else None,
             parameters=tuple(_parameters(node.args, lines)),
-            is_valid=not (error or started),
-            validation_errors=(*((error,) if error else ()), *started),
-            decorator_arguments=("",) * len(call.args) + tuple(item.arg for item in keywords if item.arg),
+            is_valid=not errors,
+            validation_errors=errors,
+            decorator_arguments=("",) * len(arguments) + tuple(item.arg for item in keywords if item.arg),
             metadata=metadata,
         )
 
 
-def out_of_reach(path: str, tree: ast.Module) -> Iterator[Diagnostic]:
-    """The flows of a file that no deployment can name: those of functions and of instances."""
+def unreachable(path: str, tree: ast.Module) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each flow that no deployment can name: those inside functions, and methods."""
     names: dict[str, str] = {}
     reachable = {node for _, node, _ in _definitions(tree.body, names)}
 
     def below(node: ast.AST, where: str) -> Iterator[Diagnostic]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, Function):
-                called = {_qualified(getattr(item, "func", item), names) for item in child.decorator_list}
-                if where and child not in reachable and not called.isdisjoint(FLOW_DECORATORS):
+                decorators = {_qualified(getattr(item, "func", item), names) for item in child.decorator_list}
+                if where and child not in reachable and not decorators.isdisjoint(FLOW_DECORATORS):
                     place = Location(path=path, line=child.lineno)
                     yield diagnostic("MF112", place, function=child.name, where=where)
                 yield from below(child, f"inside the function '{child.name}'")
@@ -78,44 +72,47 @@ def out_of_reach(path: str, tree: ast.Module) -> Iterator[Diagnostic]:
 
 
 def _started_on_import(
-    path: str, tree: ast.Module, flows: Collection[str], names: dict[str, str]
+    path: str, tree: ast.Module, flows: Collection[str], names: Mapping[str, str]
 ) -> Iterator[Diagnostic]:
-    """Calls that run, serve or deploy a flow when the file is imported, by way of other functions of it or not.
+    """Yield an error for each call that runs, serves or deploys a flow on import, directly or through a function.
 
     Args:
-        path: Where the file stands.
-        tree: The file, parsed.
-        flows: The functions of its flows.
-        names: What is bound to something importable, by qualified name.
+        path: Path of the file.
+        tree: The parsed file.
+        flows: Names of the functions that are flows.
+        names: Qualified names of the importable objects that the file's names refer to.
     """
-    inside = {node.name: node.body for node in tree.body if isinstance(node, Function)}
-    started: dict[str, str] = {}
-    """What functions of the file start, by name."""
+    calls_of_functions = {
+        node.name: [call for statement in node.body for call in _calls_on_import(statement)]
+        for node in tree.body
+        if isinstance(node, Function)
+    }
+    starting_functions: dict[str, str] = {}  # each with the call that starts a flow
 
     def start(call: ast.Call) -> str:
         function = call.func
         name = ast.unparse(function).partition("(")[0]
         root = name.partition(".")[0]
-        starts = isinstance(function, ast.Attribute) and function.attr in ("serve", "deploy")
-        of_flow = root in flows or names.get(root) in (*FLOW_DECORATORS, *FLOW_CLASSES)
-        if name in flows or (starts and of_flow) or _qualified(function, names) in SERVING:
+        is_serving = isinstance(function, ast.Attribute) and function.attr in ("serve", "deploy")
+        is_flow = root in flows or names.get(root) in (*FLOW_DECORATORS, *FLOW_CLASSES)
+        if name in flows or (is_serving and is_flow) or _qualified(function, names) in SERVING:
             return f"{name}(...)"
-        return f"{name}(...), which calls {started[name]}" if name in started else ""
+        return f"{name}(...), which calls {starting_functions[name]}" if name in starting_functions else ""
 
-    calls = {name: [call for each in body for call in _calls_on_import(each)] for name, body in inside.items()}
     while found := {
-        name: what
-        for name, each in calls.items()
-        if name not in started and (what := next(filter(None, map(start, each)), ""))
+        name: start_of_flow
+        for name, calls in calls_of_functions.items()
+        if name not in starting_functions and (start_of_flow := next(filter(None, map(start, calls)), ""))
     }:
-        started |= found
+        starting_functions |= found
     for call in _calls_on_import(tree):
-        if what := start(call):
-            yield diagnostic("MF119", Location(path=path, line=call.lineno, column=call.col_offset + 1), call=what)
+        if start_of_flow := start(call):
+            place = Location(path=path, line=call.lineno, column=call.col_offset + 1)
+            yield diagnostic("MF119", place, call=start_of_flow)
 
 
 def _calls_on_import(node: ast.AST) -> Iterator[ast.Call]:
-    """The calls below a node that happen when the file is imported, and not later in a function."""
+    """Yield the calls below a node that run when the file is imported, not later in a function."""
     unreached: Sequence[ast.AST] = ()
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
@@ -135,12 +132,12 @@ def _calls_on_import(node: ast.AST) -> Iterator[ast.Call]:
 
 
 def module_path(path: str) -> str:
-    """The dotted module of a file."""
+    """Return the dotted module of a file."""
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
-    """The statements directly inside a statement, block by block."""
+    """Yield each block of statements directly inside a statement."""
     for field in ("body", "orelse", "finalbody"):
         if block := getattr(node, field, None):
             yield block
@@ -151,13 +148,13 @@ def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
 def _definitions(  # noqa: PLR0912 - a case for each kind of statement
     body: Sequence[ast.stmt], names: dict[str, str], owner: str = ""
 ) -> Iterator[tuple[str, Function, ast.expr]]:
-    """The flows that exist once Python has imported the file, each with its class and its decorator.
+    """Yield the flows that exist after an import of the file, each with its class and its decorator.
 
     Args:
         body: Statements, in the order in which they run.
-        names: What is bound to something importable so far, by qualified name; changed along the way.
-        owner: The class they stand in, with a dot at its end. Only its static methods can be deployed: a run of any
-            other has nothing to pass for `self` or `cls`.
+        names: Qualified names of the importable objects that the file's names refer to; updated by each statement.
+        owner: Class of the statements, with a dot at its end. Only static methods can be deployed: a run has nothing
+            to pass for `self` or `cls`.
     """
     for node in body:
         match node:
@@ -191,12 +188,12 @@ def _definitions(  # noqa: PLR0912 - a case for each kind of statement
                         continue
                     inner = dict(names)
                     yield from _definitions(block, inner, owner)
-                    # A branch may bind Prefect's `flow`; only straight-line code takes it away.
+                    # A branch may bind Prefect's `flow`; only straight-line code unbinds it.
                     names |= {name: value for name, value in inner.items() if value.startswith("prefect")}
 
 
 def _holds_on_import(test: ast.expr) -> bool | None:
-    """Whether a condition holds when the file is imported and not run; None if that is not known."""
+    """Return whether a condition holds when the file is imported and not run; None if unknown."""
     match test:
         case ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
             return False
@@ -212,8 +209,8 @@ def _holds_on_import(test: ast.expr) -> bool | None:
     return None
 
 
-def _qualified(node: ast.expr | None, names: dict[str, str]) -> str:
-    """What a name or an attribute refers to; empty if that is not known."""
+def _qualified(node: ast.expr | None, names: Mapping[str, str]) -> str:
+    """Return the qualified name of the object that a name or an attribute refers to; empty if unknown."""
     match node:
         case ast.Attribute(value, name):
             return f"{_qualified(value, names)}.{name}"
@@ -225,7 +222,7 @@ def _qualified(node: ast.expr | None, names: dict[str, str]) -> str:
 def _name(
     path: str, node: Function, keywords: Sequence[ast.keyword], lines: Sequence[str]
 ) -> tuple[str, Diagnostic | None]:
-    """The flow's name as Prefect has it; where that is not known, the function's, and why."""
+    """Return the flow's name in Prefect, or a substitute and the error that makes it unusable."""
     default = node.name.replace("_", "-")
     given = {keyword.arg: keyword.value for keyword in keywords}
     value = given.get("name", given.get(None))  # None is `**options`, which may hold a name
@@ -233,54 +230,58 @@ def _name(
         return default, None
     place = Location(path=path, line=value.lineno, column=value.col_offset + 1)
     if isinstance(value, ast.JoinedStr) and all(isinstance(part, ast.Constant) for part in value.values):
-        value = ast.Constant(
-            "".join(str(part.value) for part in value.values if isinstance(part, ast.Constant))
-        )  # an f-string that fills nothing in
+        # an f-string without placeholders
+        value = ast.Constant("".join(str(part.value) for part in value.values if isinstance(part, ast.Constant)))
     if not isinstance(value, ast.Constant):
         expression = ("" if "name" in given else "**") + _segment(value, lines)
         return default, diagnostic("MF104", place, function=node.name, expression=expression)
     name = value.value or default
+    problem = _problem_of_name(name)
+    return str(name), diagnostic("MF105", place, name=name, detail=problem) if problem else None
+
+
+def _problem_of_name(name: object) -> str:
     if not isinstance(name, str):
-        return str(name), diagnostic("MF105", place, name=name, detail="it is not a string")
+        return "it is not a string"
     if (shown := printable(name)) != name or "\n" in name:
-        return name, diagnostic("MF105", place, name=name, detail=f"it contains invisible characters: {shown!r}")
+        return f"it contains invisible characters: {shown!r}"
     if banned := sorted(BANNED_IN_NAMES.intersection(name)):
-        return name, diagnostic("MF105", place, name=name, detail=f"it contains {' '.join(banned)}")
-    return name, None if name == _unicode(name) else diagnostic("MF105", place, name=name, detail="it is not Unicode")
+        return f"it contains {' '.join(banned)}"
+    return "" if name == _unicode(name) else "it is not Unicode"
 
 
 def _literals(keywords: Sequence[ast.keyword]) -> Iterator[tuple[str, Any]]:
-    """The keyword arguments that are literals, as JSON has them."""
+    """Yield the keyword arguments that are JSON-compatible literals."""
     for keyword in keywords:
         try:
             text = json.dumps(ast.literal_eval(keyword.value), allow_nan=False, ensure_ascii=False)
             if keyword.arg:
                 yield keyword.arg, json.loads(text.encode())
         except (ValueError, TypeError, RecursionError, MemoryError):  # noqa: PERF203
-            continue  # computed, or nothing that JSON can hold
+            continue  # computed, or not JSON-compatible
 
 
 def _parameters(arguments: ast.arguments, lines: Sequence[str]) -> Iterator[FlowParameter]:
-    def parameter(argument: ast.arg, default: ast.expr | None = None, *, variadic: bool = False) -> FlowParameter:
-        return FlowParameter(
-            name=argument.arg,
-            annotation=_segment(argument.annotation, lines) if argument.annotation else None,
-            default=_segment(default, lines) if default else None,
-            variadic=variadic,
-        )
-
     positional = [*arguments.posonlyargs, *arguments.args]
     required = len(positional) - len(arguments.defaults)
-    yield from map(parameter, positional, (*[None] * required, *arguments.defaults))
-    if arguments.vararg:
-        yield parameter(arguments.vararg, variadic=True)
-    yield from map(parameter, arguments.kwonlyargs, arguments.kw_defaults)
-    if arguments.kwarg:
-        yield parameter(arguments.kwarg, variadic=True)
+    with_defaults: list[tuple[ast.arg | None, ast.expr | None]] = [
+        *zip(positional, [*[None] * required, *arguments.defaults], strict=True),
+        (arguments.vararg, None),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+        (arguments.kwarg, None),
+    ]
+    for argument, default in with_defaults:
+        if argument:
+            yield FlowParameter(
+                name=argument.arg,
+                annotation=_segment(argument.annotation, lines) if argument.annotation else None,
+                default=_segment(default, lines) if default else None,
+                variadic=argument in (arguments.vararg, arguments.kwarg),
+            )
 
 
 def _segment(node: ast.expr, lines: Sequence[str]) -> str:
-    """The source text of an expression; `ast.get_source_segment` would split the whole file each time."""
+    """Return the source text of an expression; `ast.get_source_segment` would split the whole file at each call."""
     part = [line.encode() for line in lines[node.lineno - 1 : node.end_lineno]]  # columns count UTF-8 bytes
     part[-1] = part[-1][: node.end_col_offset]
     part[0] = part[0][node.col_offset :]

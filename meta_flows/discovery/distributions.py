@@ -1,4 +1,4 @@
-"""From the name that code imports to the name that pip installs."""
+"""Mapping the names that code imports to the names that pip installs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 
-# Only for what is not installed here; an installed distribution says itself what it provides.
 NAMED_DIFFERENTLY = {
     "attr": "attrs",
     "bs4": "beautifulsoup4",
@@ -26,22 +25,21 @@ NAMED_DIFFERENTLY = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
+"""Distributions that are not installed here; the metadata of an installed one names its modules."""
 
 
 def distributions(modules: Iterable[str]) -> tuple[str, ...]:
-    """The distributions that provide these top-level modules, sorted, their names normalised as PEP 503 says.
+    """Return the distributions that provide these top-level modules, sorted, with names normalised as in PEP 503.
 
-    Where several provide one module, as for `google`, all of them are named.
+    If several provide one module, such as `google`, all of them are returned.
     """
     return tuple(sorted({name for module in modules for name in _providers(module)}))
 
 
 def is_installed(module: str, *, partly: bool = False) -> bool:
-    """Whether Python finds a top-level module among the standard and the installed ones, without importing it.
+    """Return whether a top-level module is standard or installed, without importing it.
 
-    Args:
-        module: Its name.
-        partly: Whether a namespace, which has no file of its own, counts.
+    A namespace, which has no file of its own, is only considered installed with `partly`.
     """
     return module in sys.stdlib_module_names or bool((spec := _spec(module)) and (partly or spec.loader))
 
@@ -67,7 +65,7 @@ def _providers(module: str) -> frozenset[str]:
 
 @cache
 def _installed() -> Mapping[str, list[str]]:
-    """All modules that are installed; takes a tenth of a second, so it is asked last."""
+    """Return the distributions of each installed module; takes 0.1 s, so callers try everything else first."""
     if sys.version_info >= (3, 11):
         from importlib.metadata import packages_distributions
     else:  # 3.10's own misses every distribution without a top_level.txt

@@ -1,4 +1,4 @@
-"""What one Python file says by its syntax tree: its imports and its flows, or why it cannot be parsed."""
+"""Parsing one Python file: its imports and its flows, or the error that prevents it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.util import decode_source
 from typing import NamedTuple
 
 from meta_flows.diagnostics import diagnostic
-from meta_flows.discovery.definitions import blocks, flows, module_path, out_of_reach
+from meta_flows.discovery.definitions import blocks, flows, module_path, unreachable
 from meta_flows.models import Diagnostic, FlowMetadata, Location
 
 
@@ -18,7 +18,7 @@ class Import(NamedTuple):
     """One import: `from ..a.b import c` is `Import(2, "a.b", ("c",))`, `import a.b` is `Import(0, "a.b")`.
 
     Attributes:
-        optional: Whether the module can do without it: it is tried only, or for type checkers only.
+        optional: Whether the module works without it, e.g. because it is in a `try` or for type checkers only.
     """
 
     level: int
@@ -29,7 +29,7 @@ class Import(NamedTuple):
 
     @property
     def head(self) -> str:
-        """The top-level name of an absolute import; empty for a relative one."""
+        """Return the top-level name of an absolute import; empty for a relative one."""
         return "" if self.level else self.module.partition(".")[0]
 
 
@@ -37,8 +37,8 @@ class Source(NamedTuple):
     """One file, parsed.
 
     Attributes:
-        heads: The top-level names of its absolute imports.
-        flows: What it alone tells about each of its flows; one invalid entry if it cannot be parsed.
+        heads: Top-level names of its absolute imports.
+        flows: Metadata of each flow, as far as this file has it; one invalid entry if it cannot be parsed.
         error: Why it cannot be parsed.
     """
 
@@ -48,61 +48,55 @@ class Source(NamedTuple):
     error: Diagnostic | None = None
 
 
-def parse(path: str, content: bytes | OSError) -> Source:
-    """Parse one file; never raises, whatever the content.
-
-    Args:
-        path: Where it stands, for names and messages.
-        content: Its bytes, or why they could not be read.
-    """
-    if isinstance(content, OSError):
-        return _broken("MF102", Location(path=path), content.strerror or str(content))
+def parse(path: str, content: bytes) -> Source:
+    """Parse one file; never raise an error, whatever the content."""
     try:
         text = _decode(content)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         column = error.start - error.object.rfind(b"\n", 0, error.start)
         place = Location(path=path, line=line, column=column)
-        return _broken("MF102", place, f"not {error.encoding}: {error.reason}")
+        return unparsed("MF102", place, f"not {error.encoding}: {error.reason}")
     except (SyntaxError, LookupError, ValueError) as error:
-        return _broken("MF102", Location(path=path), str(error))
+        return unparsed("MF102", Location(path=path), str(error))
     try:
         tree = ast.parse(text, path)
         imports = tuple(dict.fromkeys(_imports(path, tree, text)))
         return Source(imports, frozenset(item.head for item in imports), tuple(flows(path, tree, text)))
     except SyntaxError as error:
         place = Location(path=path, line=error.lineno or None, column=error.offset or None)
-        return _broken("MF101", place, error.msg)
+        return unparsed("MF101", place, error.msg)
     except (RecursionError, MemoryError):
-        return _broken("MF101", Location(path=path), "nested too deeply for Python to parse")
+        return unparsed("MF101", Location(path=path), "nested too deeply for Python to parse")
 
 
 def unreachable_flows(path: str, content: bytes) -> tuple[Diagnostic, ...]:
-    """The flows of a file that no deployment can name; only files that may have one are parsed."""
+    """Return a diagnostic for each flow that no deployment can name; parse only files that may have one."""
     if not re.search(rb"^[ \t]+@.*flow", content, re.MULTILINE):
         return ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return tuple(out_of_reach(path, ast.parse(_decode(content))))
+            return tuple(unreachable(path, ast.parse(_decode(content))))
         except (SyntaxError, LookupError, ValueError, RecursionError, MemoryError):
-            return ()  # said by `parse`
+            return ()  # `parse` reports it
 
 
 def _decode(content: bytes) -> str:
-    """The text, decoded as Python does: by byte order mark or the encoding that the file declares, else UTF-8."""
+    """Decode a file as Python does: by byte order mark or declared encoding, else UTF-8."""
     try:
         text = decode_source(content)
     except SyntaxError:
-        content.decode()  # unlike the tokenizer, it says where the bytes are wrong
+        content.decode()  # unlike the tokenizer, its error has the position
         raise
     if "\0" in text:
         raise ValueError("it contains null bytes")
-    text.encode()  # refuses the lone surrogates that some codecs produce, as the parser does
+    text.encode()  # rejects the lone surrogates that some codecs produce, as the parser does
     return text
 
 
-def _broken(code: str, place: Location, detail: str) -> Source:
+def unparsed(code: str, place: Location, detail: str) -> Source:
+    """Return the source of a file that cannot be read or parsed: one invalid flow with the error."""
     error = diagnostic(code, place, detail=detail, path=place.path)
     entry = FlowMetadata(
         name=place.path,
@@ -117,7 +111,7 @@ def _broken(code: str, place: Location, detail: str) -> Source:
 
 
 def _imports(path: str, tree: ast.Module, text: str) -> Iterator[Import]:
-    """All imports, wherever they stand; they are statements, so that expressions need not be looked at."""
+    """Yield all imports at any depth of the statements; expressions can only import by a call."""
     is_package = path.endswith("__init__.py")
     todo: list[tuple[ast.stmt, bool]] = [(node, False) for node in tree.body]
     while todo:
@@ -127,7 +121,7 @@ def _imports(path: str, tree: ast.Module, text: str) -> Iterator[Import]:
             case ast.ImportFrom(module, names, level) as node, optional:
                 yield Import(level, module or "", tuple(alias.name for alias in names), node.lineno, optional)
             case ast.Assign([ast.Name("__all__")], ast.List(items) | ast.Tuple(items)), _ if is_package:
-                # `from package import *` imports the submodules that are named here
+                # `from package import *` imports the submodules in `__all__`
                 submodules = tuple(str(item.value) for item in items if isinstance(item, ast.Constant))
                 yield Import(1, "", submodules, optional=True)
             case node, optional:

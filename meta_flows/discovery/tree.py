@@ -1,4 +1,4 @@
-"""The repository on disk: which of its files count as code, and what lies around a flow."""
+"""The repository on disk: its folders, its ignore rules, and the digests of its files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEVER_CODE = frozenset({"__pycache__", "node_modules", "site-packages", "tests",
 
 
 class Listing(NamedTuple):
-    """The names in one folder; a link to a folder stands in both `folders` and `links`."""
+    """The names in one folder; a link to a folder is in both `folders` and `links`."""
 
     files: frozenset[str] = frozenset()
     folders: frozenset[str] = frozenset()
@@ -29,20 +29,20 @@ class Listing(NamedTuple):
 
 
 def join(folder: str, name: str) -> str:
-    """The path of `name` in `folder`; the root itself is the empty path."""
+    """Return the path of `name`, even one that begins with a slash, in `folder`; the root is the empty path."""
     return f"{folder}/{name}" if folder else name
 
 
 def parent(path: str) -> str:
-    """The folder of a path."""
+    """Return the folder of a path."""
     return path.rpartition("/")[0]
 
 
 class Tree:
-    """A repository on disk: paths are POSIX and relative to its root, and each folder is listed only once.
+    """A repository on disk, of which each folder is listed only once; paths are POSIX and relative to the root.
 
     Attributes:
-        listing: What a folder holds; nothing where it is missing or cannot be read.
+        listing: Function that returns the content of a folder; empty if it is missing or unreadable.
     """
 
     def __init__(self, root: Path) -> None:
@@ -52,14 +52,14 @@ class Tree:
         self.listing = cache(lambda folder: _listing(f"{root}/{folder}"))
 
     def read(self, path: str) -> bytes:
-        """The content of a file; raises OSError."""
+        """Return the content of a file, or raise OSError."""
         self._digests[path] = ""
         content = read_file(f"{self.root}/{path}", self.root)
         self._digests[path] = hashlib.sha256(content).hexdigest()
         return content
 
     def digest(self, path: str) -> str:
-        """SHA-256 of a file's content, empty for one that cannot be read."""
+        """Return the SHA-256 of a file's content; empty if it is unreadable."""
         if path not in self._digests:
             self._digests[path] = ""
             with suppress(OSError):
@@ -67,15 +67,10 @@ class Tree:
         return self._digests[path]
 
     def walk(self, top: str, skip: Collection[str] = NEVER_CODE, stop: Collection[str] = ()) -> Iterator[str]:
-        """Every file at or below `top`, leaving out what is hidden, ignored, or in a virtual environment.
+        """Yield every file at or below `top` that is not hidden, ignored, or in a virtual environment.
 
-        Links to folders are not followed, so there is no loop. A folder that cannot be read is yielded itself, with a
-        slash at its end: its reader gets the error.
-
-        Args:
-            top: Where to begin.
-            skip: Names of folders to leave out.
-            stop: Paths of folders to leave out.
+        Leave out folders with a name in `skip` or a path in `stop`, and do not follow links to folders, which could
+        loop. Yield an unreadable folder itself, with a slash at its end: reading it reports the error.
         """
         todo = [top]
         while todo:
@@ -94,13 +89,13 @@ class Tree:
                     todo.append(path)
 
     def ignores(self, path: str) -> bool:
-        """Whether the ignore file leaves out a path, or a folder above it."""
+        """Return whether the ignore file excludes a path or a folder above it."""
         parts = path.split("/")
         folders = ("/".join(parts[:end]) + "/" for end in range(1, len(parts)))
         return self._ignored(path) or any(self._ignored(folder) for folder in folders)
 
     def nearest(self, folder: str, names: Collection[str], top: str) -> str | None:
-        """The first of `names` in `folder` or else in the nearest folder above it, up to and including `top`."""
+        """Return the first of `names` in the nearest folder that has one, from `folder` up to and including `top`."""
         while True:
             if found := next((name for name in names if name in self.listing(folder).files), None):
                 return join(folder, found)
@@ -114,14 +109,14 @@ def _listing(path: str) -> Listing:
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                # A name that is no Unicode becomes one that does not exist: reported as unreadable, not a crash.
+                # A name that is not Unicode becomes one that does not exist, which is reported as unreadable.
                 name = entry.name.encode("utf-8", "replace").decode()
                 if entry.is_dir(follow_symlinks=False):
                     folders.add(name)
                 elif entry.is_symlink() and Path(entry.path).is_dir():
                     folders.add(name)
                     links.add(name)
-                else:  # a broken link and a pipe as well: reading them says so
+                else:  # including broken links and pipes: reading them reports the error
                     files.add(name)
     except (FileNotFoundError, NotADirectoryError):
         return Listing()
@@ -142,7 +137,7 @@ def _ignore_rules(root: Path) -> Callable[[str], bool]:
     for number, line in enumerate(lines, 1):
         try:
             GitIgnoreSpec.from_lines([line])
-        except (ValueError, re.error) as error:  # noqa: PERF203 - which line it is matters here
+        except (ValueError, re.error) as error:  # noqa: PERF203 - the error names the line
             place = Location(path=IGNORE_FILE, line=number)
             raise refuse("MF111", place, pattern=line.strip(), detail=error) from error
     return GitIgnoreSpec.from_lines(lines).match_file
