@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from meta_flows.configuration.env_files import load_env_file
 from meta_flows.configuration.environment import Environment, available
 from meta_flows.configuration.flow_file import FlowConfiguration
 from meta_flows.configuration.resolve import flow_configuration
-from meta_flows.diagnostics import MetaFlowsError, diagnostic, refuse
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, did_you_mean, refuse
 from meta_flows.discovery import select
 from meta_flows.models import Diagnostic, FlowMetadata, Model
 
@@ -92,7 +92,8 @@ def configure(
     `parameters` take precedence over those of the files, for flows that have such parameters.
 
     Raises:
-        MetaFlowsError: MF109, the selection matches nothing, or there are no flows and not `allow_none`.
+        MetaFlowsError: MF109, a part of the selection matches nothing, or there are no flows and not `allow_none`.
+            MF901, a parameter that no selected flow has.
     """
     configured: list[ConfiguredFlow] = []
     refused: list[Diagnostic] = []
@@ -119,11 +120,44 @@ def configure(
                 configured += _selected_kinds(root, flow, configuration, environment, selection)
         except MetaFlowsError as error:
             refused += error.errors if selected else ()
+    _refuse_unknown(selection, parameters, flows, slugs=by_slug, kinds=known.kinds, configured=configured)
     if not configured and not refused and (selection.partial or not allow_none):
         raise refuse("MF109", selection=selection)
     unique = tuple(item for item in configured if len(by_slug[item.configuration.slug]) == 1)
     errors = dict.fromkeys([*refused, *_duplicate_slugs(configured, by_slug)])  # flows of one file share its errors
     return Configured(flows=unique, refused=tuple(errors), notes=_notes(unique))
+
+
+def _refuse_unknown(
+    selection: Selection,
+    parameters: Mapping[str, Any],
+    flows: Sequence[FlowMetadata],
+    *,
+    slugs: Collection[str],
+    kinds: Collection[str],
+    configured: Iterable[ConfiguredFlow],
+) -> None:
+    """Refuse each glob, kind and parameter that means nothing here, with the nearest name that does."""
+    names = {*slugs, *(name for flow in flows for name in (flow.name, flow.function_name))}
+    unknown = [
+        diagnostic("MF109", selection=f"'{glob}'{did_you_mean(glob, names)}")
+        for glob in selection.flows
+        if not select(flows, (glob,)) and not any(fnmatchcase(slug, glob) for slug in slugs)
+    ]
+    unknown += [
+        diagnostic("MF109", selection=f"kind '{kind}'{did_you_mean(kind, kinds)}")
+        for kind in selection.kinds
+        if kind not in kinds
+    ]
+    selected = [item.flow for item in configured]
+    accepted = {parameter.name for flow in selected for parameter in flow.parameters if not parameter.variadic}
+    unknown += [
+        diagnostic("MF901", detail=f"no selected flow has a parameter '{name}'{did_you_mean(name, accepted)}")
+        for name in parameters
+        if selected and name not in accepted
+    ]
+    if unknown:
+        raise MetaFlowsError(unknown)
 
 
 def _home(flow: FlowMetadata) -> str:
