@@ -30,13 +30,8 @@ def load_env_file(
 ) -> dict[str, str]:
     """Read the variables of `.env`, then `.env.<short name>`, then `.env.<environment>`; the later file wins.
 
-    Values stay as written: no variable of the deploying shell is substituted.
-
-    Args:
-        flow: Flow in whose folder the files are.
-        environment: Environment to deploy to.
-        root: Repository root.
-        allowed: Dotted paths of values that only look secret, such as `job_variables.env.KEY`.
+    Values stay as written: no variable of the deploying shell is substituted. `allowed` are dotted paths of values
+    that only look secret, such as `job_variables.env.KEY`.
 
     Raises:
         MetaFlowsError: For each line that is not KEY=VALUE, each key that a file sets to two values, and each value

@@ -292,9 +292,7 @@ def _short_name(file: Path, root: Path) -> str:
 def load_environment(root: Path, name: str | None = None) -> Environment:
     """Resolve one environment: built-in defaults < `defaults.yaml` < its own file < environment variables.
 
-    Args:
-        root: Repository root.
-        name: Long or short name; DEPLOYMENT_ENV or `development` if None.
+    `name` is long or short; it defaults to DEPLOYMENT_ENV, or else `development`.
 
     Raises:
         MetaFlowsError: MF204, the environment does not exist; or every error in its files.

@@ -30,15 +30,9 @@ def flow_configuration(
 ) -> FlowConfiguration:
     """Resolve how one flow is deployed: environment < file's top < its section < `environments:` < overrides.
 
-    The whole file is validated, including the parts of other flows and environments.
-
-    Args:
-        flow: Flow to deploy.
-        environment: Environment to deploy to.
-        root: Repository root.
-        siblings: All flows that share its `deployment.yaml` or, without one, its folder; the flow itself included.
-        known: Result of `available`, to read it once for many flows.
-        overrides: Values of the command line, e.g. `Document.stated({"parameters": {...}}, "command line")`.
+    The whole file is validated, including the parts of other flows and environments. `siblings` are all flows that
+    share its `deployment.yaml` or, without one, its folder, the flow itself included. `known` is the result of
+    `available`, to read it once for many flows.
 
     Raises:
         MetaFlowsError: Every error in the file and the overrides.

@@ -30,11 +30,8 @@ LEFTOVERS = ("~", ".swp", ".swo", ".bak", ".orig", ".tmp", ".pyc")
 def discover(root: Path, folder: str = "flows") -> tuple[FlowMetadata, ...]:
     """Return every flow at or below a folder of a repository, sorted by path and line.
 
-    An error in one file or flow is in its own entry and never prevents another from being found.
-
-    Args:
-        root: Repository root, to which paths are relative and at which imports begin.
-        folder: Folder of the flows, relative to the root.
+    Paths are relative to `root`, at which imports begin. An error in one file or flow is in its own entry and never
+    prevents another from being found.
 
     Raises:
         MetaFlowsError: MF110, the folder does not exist; MF102 or MF111, `.prefectignore` is invalid.

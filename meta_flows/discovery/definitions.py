@@ -76,11 +76,7 @@ def _started_on_import(
 ) -> Iterator[Diagnostic]:
     """Yield an error for each call that runs, serves or deploys a flow on import, directly or through a function.
 
-    Args:
-        path: Path of the file.
-        tree: The parsed file.
-        flows: Names of the functions that are flows.
-        names: Qualified names of the importable objects that the file's names refer to.
+    `flows` are the functions that are flows, `names` the qualified names of what the file's names refer to.
     """
     calls_of_functions = {
         node.name: [call for statement in node.body for call in _calls_on_import(statement)]
@@ -150,11 +146,9 @@ def _definitions(  # noqa: PLR0912 - a case for each kind of statement
 ) -> Iterator[tuple[str, Function, ast.expr]]:
     """Yield the flows that exist after an import of the file, each with its class and its decorator.
 
-    Args:
-        body: Statements, in the order in which they run.
-        names: Qualified names of the importable objects that the file's names refer to; updated by each statement.
-        owner: Class of the statements, with a dot at its end. Only static methods can be deployed: a run has nothing
-            to pass for `self` or `cls`.
+    `names` are the qualified names of what the file's names refer to; each statement updates them. `owner` is the
+    class of the statements, with a dot at its end. Only its static methods can be deployed: a run has nothing to pass
+    for `self` or `cls`.
     """
     for node in body:
         match node:

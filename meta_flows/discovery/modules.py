@@ -77,12 +77,9 @@ class Modules:
         return self._imports(path, beside if shadowed else None)
 
     def _found_imports(self, path: str, beside: str | None, *, is_entry: bool = False) -> Imported:
-        """Return the direct imports of one file.
+        """Return the direct imports of one file, searching the folder `beside` before the roots.
 
-        Args:
-            path: Path of the file.
-            beside: Folder that is searched before the roots.
-            is_entry: Whether Prefect loads the file by its path, so that `from .` also begins at the root.
+        Prefect loads an entry by its path, so that its `from .` also begins at the root.
         """
         roots = self._roots if beside is None else (beside, *self._roots)
         imported = Imported(set(), set(), set())
