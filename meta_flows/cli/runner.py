@@ -35,7 +35,7 @@ from meta_flows.cli.output import (
 from meta_flows.cli.running import trigger
 from meta_flows.configuration import Environment, Selection, configure, load_environment
 from meta_flows.desired.parameter_schemas import importing
-from meta_flows.desired.registration import deployment_name, owner
+from meta_flows.desired.registration import owner, registered_name
 from meta_flows.diagnostics import MetaFlowsError, error_summary, refuse
 from meta_flows.discovery import discover
 from meta_flows.local_server import connect
@@ -234,7 +234,7 @@ def run_registered(
 
 def _registered(api: Api, flow: str, target: Environment) -> LiveResource:
     """The deployment of a meta-flow for an environment, if it is this project's."""
-    key = f"{flow}/{deployment_name(flow, target)}"
+    key = f"{flow}/{registered_name(flow, target)}"
     found = read_deployment(api, *key.split("/"))
     if found is None or not {*owner(target).ownership.tags} <= {*found.spec["tags"]}:
         raise refuse("MF531", key=key, project=target.project, environment=target.name, url=api.api_url)
