@@ -270,7 +270,7 @@ def test_what_does_not_answer_holds_nothing_up(
 def test_a_check_that_breaks_does_not_keep_the_others_from_being_heard(
     ready: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> doctor.Said:
+    def broken() -> doctor.CheckResult:
         raise ZeroDivisionError(f"http://robot:{SECRET}@example.com")
         yield
 
