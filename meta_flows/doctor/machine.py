@@ -57,9 +57,9 @@ def judge_packages(required: Iterable[Requirement], installed: Mapping[str, str]
     wrong: dict[str, Diagnostic] = {}
     for item in (*applicable, *(works for works, _ in traps)):
         if not _is_met(item, installed):
-            name, wanted = canonicalize_name(item.name), str(item.specifier) or "any version"
+            name, wanted = canonicalize_name(item.name), str(item.specifier) or "(any version)"
             effects = (f": {effect}" for works, effect in traps if works.name == name and not _is_met(works, installed))
-            version, trap = installed.get(name, "not at all"), next(effects, "")
+            version, trap = installed.get(name, "none"), next(effects, "")
             wrong.setdefault(name, diagnostic("MF802", package=name, version=version, wanted=wanted, trap=trap))
     yield from wrong.values()
     if not wrong:

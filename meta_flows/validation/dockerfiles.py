@@ -99,7 +99,7 @@ def _check_bases(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
         if stage.parent is None and stage.base != "scratch" and "@" not in stage.base:
             tag = stage.base.rpartition("/")[2].partition(":")[2]
             if tag in ("", "latest"):
-                detail = "latest is another image each time" if tag else "without one it is latest"
+                detail = "its tag latest moves" if tag else "without a tag it is latest, which moves"
                 yield diagnostic("MF621", stage.place, base=stage.base, detail=detail)
 
 
@@ -109,7 +109,7 @@ def _check_copies(dockerfile: Dockerfile, context: Context) -> Iterator[Diagnost
             optional = GLOB.search(source) and any(map(context.taken_by, copy.sources))
             path = context.root / source
             if not (optional or context.taken_by(source) or _is_empty_folder(path)):
-                hint = "; .dockerignore leaves it out" if _exists(path) else ""
+                hint = "; .dockerignore excludes it" if _exists(path) else ""
                 yield diagnostic("MF622", copy.place, instruction=copy.instruction, source=source or ".", hint=hint)
 
 

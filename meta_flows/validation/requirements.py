@@ -108,7 +108,10 @@ def _parsed(text: str, place: Location) -> Declared:
         return Declared(requirements=(DeclaredRequirement(requirement, place),))
     except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName) as error:
         detail = str(error).partition("\n")[0]
-        return Declared(errors=(diagnostic("MF125", place, detail=f"{masked('', text)}: {detail}"),), complete=False)
+        return Declared(
+            errors=(diagnostic("MF125", place, detail=f"invalid requirement {masked('', text)}: {detail}"),),
+            complete=False,
+        )
 
 
 def _requirements_file(root: Path, path: str, seen: set[str]) -> Declared:
@@ -194,7 +197,7 @@ def _toml(text: str, path: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         at = re.search(r"at line (\d+), column (\d+)", str(error))
         place = Location(path=path, line=int(at[1]), column=int(at[2])) if at else Location(path=path)
-        raise refuse("MF125", place, detail=f"not valid TOML: {error}") from None
+        raise refuse("MF125", place, detail=f"invalid TOML: {error}") from None
 
 
 def _table(data: Any, *keys: str) -> dict[str, Any]:

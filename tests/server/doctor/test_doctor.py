@@ -165,7 +165,7 @@ def test_a_ui_that_asks_where_no_api_is_is_a_failure(shop: Shop, tmp_path: Path)
     with started_server(tmp_path, PREFECT_UI_API_URL=nowhere) as server:
         found = Findings(shop, "--api-url", server.api_url)
     assert found.of("ui") == [("fail", "MF712")]
-    assert f"lets browsers ask {nowhere}" in found.text
+    assert f"makes browsers call {nowhere}" in found.text
 
 
 @pytest.mark.system
