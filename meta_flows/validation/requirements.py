@@ -193,7 +193,8 @@ def _inline(root: Path, path: str) -> Declared:
 
 def _toml(text: str, path: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        data: dict[str, Any] = tomllib.loads(text)
+        return data
     except (ValueError, RecursionError) as error:
         at = re.search(r"at line (\d+), column (\d+)", str(error))
         place = Location(path=path, line=int(at[1]), column=int(at[2])) if at else Location(path=path)
