@@ -81,8 +81,7 @@ def render(
     job_variables = filled["job_variables"]
     if image:
         job_variables = _mount(_without_empty(job_variables), root, environment.source, locate)
-    options, limit = configuration.kinds[kind], configuration.concurrency_limit
-    schedules = configuration.schedules if options.scheduled else ()
+    schedules = configuration.schedules if configuration.kinds[kind].scheduled else ()
     prune = [] if configuration.prune is None else [f"{PRUNE_TAG}{str(configuration.prune).lower()}"]
     spec: dict[str, Any] = {
         "version": version(flow),
@@ -95,15 +94,8 @@ def render(
         "work_pool_name": filled["work_pool"],
         "job_variables": job_variables,
         "schedules": {schedule.slug: render_schedule(schedule, environment) for schedule in schedules},
+        **_optional(item, kind),
     }
-    optional = {
-        "description": configuration.description,
-        "paused": configuration.paused,
-        "work_queue_name": options.work_queue,
-        "concurrency_limit": limit.limit if limit else None,
-        "concurrency_options": limit.model_dump(exclude={"limit"}, exclude_none=True) if limit else None,
-    }
-    spec |= {key: value for key, value in optional.items() if value is not None}
     _ensure_no_secret(spec, [*environment.allow_plain, *configuration.allow_plain], locate)
     return Resource(
         flow_name=flow.name,
@@ -112,6 +104,19 @@ def render(
         spec=spec,
         replaces=deployment_name(configuration.replaces, kind, environment) if configuration.replaces else None,
     )
+
+
+def _optional(item: ConfiguredFlow, kind: str) -> dict[str, Any]:
+    """Return the fields that a spec leaves out where no file sets them, so that operators may."""
+    configuration, limit = item.configuration, item.configuration.concurrency_limit
+    optional = {
+        "description": configuration.description,
+        "paused": configuration.paused,
+        "work_queue_name": configuration.kinds[kind].work_queue,
+        "concurrency_limit": limit.limit if limit else None,
+        "concurrency_options": limit.model_dump(exclude={"limit"}, exclude_none=True) if limit else None,
+    }
+    return {key: value for key, value in optional.items() if value is not None}
 
 
 def _parts(item: ConfiguredFlow, kind: str, template: Template) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,14 +48,6 @@ class Copy(NamedTuple):
     certain: bool = True
 
 
-class Assignment(NamedTuple):
-    """A value that an ENV or an ARG instruction sets."""
-
-    key: str
-    value: str
-    place: Location
-
-
 @dataclass
 class Stage:
     """One build stage: a FROM and the instructions after it.
@@ -86,14 +79,14 @@ class Dockerfile(NamedTuple):
         path: POSIX path relative to the repository's root.
         stages: All its stages; the last one becomes the image.
         build_args: The given build arguments that it uses.
-        assignments: Its ENV and ARG values.
+        assignments: Key, value and place of its ENV and ARG values.
     """
 
     path: str
     content: bytes
     stages: tuple[Stage, ...]
     build_args: Mapping[str, str]
-    assignments: tuple[Assignment, ...]
+    assignments: tuple[tuple[str, str, Location], ...]
 
     @property
     def workdir(self) -> str:
@@ -137,7 +130,7 @@ def read_dockerfile(root: Path, path: str, build_args: Mapping[str, str]) -> Doc
     except (OSError, UnicodeDecodeError) as error:
         raise refuse("MF602", Location(path=path), detail=str(error)) from None
     defaults, taken = dict[str, str](), dict[str, str]()
-    stages, assignments = list[Stage](), list[Assignment]()
+    stages, assignments = list[Stage](), list[tuple[str, str, Location]]()
     for instruction, value, place in instructions:
         values = stages[-1].values if stages else defaults
         if instruction == "FROM":
@@ -147,13 +140,13 @@ def read_dockerfile(root: Path, path: str, build_args: Mapping[str, str]) -> Doc
                 if name in build_args and name.lower() not in PREDEFINED:
                     taken[name] = build_args[name]
                 values[name] = build_args.get(name, defaults.get(name, "") if default is None else default)
-                assignments.append(Assignment(name, default or "", place))
+                assignments.append((name, default or "", place))
         elif not stages:
             raise refuse("MF602", place, detail=f"{instruction} before the first FROM")
         elif instruction == "ENV":
             env = _env(value, values, place)
             values |= env
-            assignments += [Assignment(name, text, place) for name, text in env.items()]
+            assignments += [(name, text, place) for name, text in env.items()]
         else:
             _extend(stages, instruction, value, place)
     if not stages:
@@ -273,10 +266,7 @@ def _words(value: str, values: Mapping[str, str]) -> list[str]:
 
 def _join(folder: str, path: str) -> str:
     """Return the absolute form of a path in a folder, without `.` and `..`."""
-    parts: list[str] = []
-    for part in PurePosixPath(folder, path).parts[1:]:
-        parts = parts[:-1] if part == ".." else [*parts, part]
-    return f"/{'/'.join(parts)}"
+    return f"/{posixpath.normpath(posixpath.join(folder, path)).lstrip('/')}"
 
 
 def takes(source: str, path: str) -> bool:

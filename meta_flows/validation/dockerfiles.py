@@ -15,7 +15,7 @@ from meta_flows.images.dockerfiles import Dockerfile, Stage, read_dockerfile
 from meta_flows.models import Diagnostic, FlowMetadata, Location
 from meta_flows.validation.dependencies import may_require
 from meta_flows.validation.deployments import place_of
-from meta_flows.validation.requirements import Declarations
+from meta_flows.validation.requirements import Declarations, succeeds
 
 WITHOUT_PREFECT = frozenset({"python", "debian", "ubuntu", "alpine", "fedora", "busybox", "scratch"})
 """Official images that are known not to contain Prefect."""
@@ -71,23 +71,13 @@ def check_volumes(item: ConfiguredFlow, environment: Environment) -> Iterator[Di
         volumes = item.configuration.kinds[kind].job_variables.get("volumes")
         for index, volume in enumerate(volumes if isinstance(volumes, list) else ()):
             folder = PurePosixPath(str(volume).partition(":")[0])
-            if folder.is_absolute() and "{{" not in str(volume) and not _exists(Path(folder)):
+            if folder.is_absolute() and "{{" not in str(volume) and not succeeds(Path(folder).exists):
                 place = place_of(item, "kinds", kind, "job_variables", "volumes", index)
                 yield diagnostic("MF627", place, volume=volume, folder=folder)
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False  # no valid file name
-
-
 def _is_empty_folder(path: Path) -> bool:
-    try:
-        return not any(path.iterdir())
-    except (OSError, ValueError):
-        return False
+    return succeeds(lambda: not any(path.iterdir()))
 
 
 def _is_empty_package(file: Path) -> bool:
@@ -109,7 +99,7 @@ def _check_copies(dockerfile: Dockerfile, context: Context) -> Iterator[Diagnost
             optional = GLOB.search(source) and any(map(context.taken_by, copy.sources))
             path = context.root / source
             if not (optional or context.taken_by(source) or _is_empty_folder(path)):
-                hint = "; .dockerignore excludes it" if _exists(path) else ""
+                hint = "; .dockerignore excludes it" if succeeds(path.exists) else ""
                 yield diagnostic("MF622", copy.place, instruction=copy.instruction, source=source or ".", hint=hint)
 
 

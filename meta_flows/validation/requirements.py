@@ -130,7 +130,7 @@ def _line(line: str, place: Location, root: Path, seen: set[str]) -> Declared:
         inner = normpath(join(parent(place.path), other[1].strip()))
         if inner.startswith(("/", "..")) or "://" in other[1] or "$" in inner:
             return Declared(complete=False)
-        if not _is_file(root / inner):
+        if not succeeds((root / inner).is_file):
             return Declared(errors=(diagnostic("MF215", place, what="the file", path=inner),), complete=False)
         if inner in seen:
             return Declared()
@@ -142,11 +142,12 @@ def _line(line: str, place: Location, root: Path, seen: set[str]) -> Declared:
     return Declared() if line.startswith("-") else _parsed(re.split(r"\s--?\w", line)[0], place)
 
 
-def _is_file(path: Path) -> bool:
+def succeeds(test: Callable[[], bool]) -> bool:
+    """Return the result of a test of a path; False for a name that no file can have."""
     try:
-        return path.is_file()
+        return test()
     except (OSError, ValueError):
-        return False  # no valid file name
+        return False
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
