@@ -18,7 +18,7 @@ from meta_flows.cli.options import LocalOrRemote, OnServer
 from meta_flows.cli.output import err, note, out, print_diagnostics, print_json, print_log, print_table, progress_bar
 from meta_flows.configuration import Environment, Selection, configure, load_environment
 from meta_flows.desired.parameter_schemas import importing
-from meta_flows.desired.registration import deployment_name, owner
+from meta_flows.desired.registration import owner, registered_name
 from meta_flows.diagnostics import MetaFlowsError, error_summary, refuse
 from meta_flows.discovery import discover
 from meta_flows.local_server import connect
@@ -245,7 +245,7 @@ def _run_registered(
 
 def _registered(api: Api, flow: str, environment: Environment) -> LiveResource:
     """Return the deployment of a meta-flow for an environment, if this project owns it."""
-    key = f"{flow}/{deployment_name(flow, environment)}"
+    key = f"{flow}/{registered_name(flow, environment)}"
     found = read_deployment(api, *key.split("/"))
     if found is None or not {*owner(environment).ownership.tags} <= {*found.spec["tags"]}:
         raise refuse("MF531", key=key, project=environment.project, environment=environment.name, url=api.api_url)

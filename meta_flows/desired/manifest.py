@@ -1,4 +1,4 @@
-"""The same deployments as a standard `prefect.yaml`, which stock Prefect deploys: there is no lock-in."""
+"""The deployments as a standard `prefect.yaml`, which stock Prefect deploys."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ import yaml
 
 from meta_flows.models import Resource
 
-AS_THEY_ARE = ("version", "description", "tags", "entrypoint", "parameters", "enforce_parameter_schema", "paused")
+COPIED = ("version", "description", "tags", "entrypoint", "parameters", "enforce_parameter_schema", "paused")
 
 
 def manifest(deployments: Iterable[Resource], source: str) -> str:
-    """The text of a file for `prefect deploy --all --prefect-file`.
-
-    Args:
-        deployments: What to put into it.
-        source: What it was made from, for its first line.
-    """
+    """Return the text of a file for `prefect deploy --all --prefect-file`; its first line names the source."""
     content = {"deployments": [_entry(deployment) for deployment in deployments]}
     heading = f"# Made by `meta-flows build` from {source}; changes made here are overwritten.\n"
     return heading + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
@@ -33,7 +28,7 @@ def _entry(deployment: Resource) -> dict[str, Any]:
     }
     entry = {
         "name": deployment.name,
-        **{field: spec[field] for field in AS_THEY_ARE if spec.get(field) is not None},
+        **{field: spec[field] for field in COPIED if spec.get(field) is not None},
         "work_pool": {key: value for key, value in work_pool.items() if value is not None},
         "schedules": [_schedule(schedule) for schedule in spec["schedules"].values()],
         "pull": spec["pull_steps"],
@@ -44,5 +39,5 @@ def _entry(deployment: Resource) -> dict[str, Any]:
 
 
 def _schedule(schedule: Mapping[str, Any]) -> dict[str, Any]:
-    stated = {key: value for key, value in schedule.items() if key in ("slug", "active", "parameters")}
-    return {**schedule["schedule"], **stated}
+    own = {key: value for key, value in schedule.items() if key in ("slug", "active", "parameters")}
+    return {**schedule["schedule"], **own}

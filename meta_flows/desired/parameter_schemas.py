@@ -1,11 +1,11 @@
 """Parameter schemas as stock Prefect computes them, in processes of their own.
 
-A schema needs the flow's imports, custom parameter types included. They do not belong into the meta-flow's process: it
-may be long-lived, and two flows may each import another `helpers`. So an *importer*, a process that has imported
-Prefect and nothing of any repository, forks a child for each request. Where a command forks the importer from itself,
-before it has any thread, that takes milliseconds; started anew, it imports Prefect first, which takes a second or two.
+Computing a schema imports the flow's module, custom parameter types included. Such modules stay out of the meta-flow's
+process: it may be long-lived, and two flows may each import their own `helpers`. So an *importer*, a process that has
+imported Prefect and nothing of any repository, forks a child for each request. A command that has no thread yet forks
+the importer from itself, within milliseconds; a new process imports Prefect first, which takes one or two seconds.
 
-Requests and answers are one JSON object a line.
+Requests and answers are JSON objects, one per line.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from meta_flows.models import Location, Model
 from meta_flows.prefect_api.compat import settings_of_shell
 
 TIMEOUT_SECONDS = 60.0
-"""How long an import may take, Prefect's own included for the first."""
+"""How long an import may take; the first includes Prefect's own."""
 
 LATER_SECONDS = 10.0
-"""How long any other import may take once one has hung: those that share a module hang alike."""
+"""How long an import may take once one has timed out: flows that share a module time out alike."""
 
 GRACE_SECONDS = 2.0
-"""How long an import that is to end may take to do so, before its process is killed."""
+"""How long an import may take to stop after its timeout, before its process is killed."""
 
 CREDENTIALS = frozenset({"PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_CLIENT_CUSTOM_HEADERS"})
-"""Settings of ours that no flow needs in order to be imported."""
+"""Settings of this process that are kept from the flows: none needs them to be imported."""
 
 
-class Loaded(NamedTuple):
-    """What importing a flow gave.
+class LoadedSchema(NamedTuple):
+    """The result of importing a flow.
 
     Attributes:
-        schema: Its parameter schema; from its source alone if it could not be imported here, None if that failed, too.
-        reason: Why it could not be imported, in one line; empty if it could.
-        place: Where in the repository that is, if it is there.
+        schema: Its parameter schema; read from its source if the import failed, None if that failed too.
+        reason: Why the import failed, in one line; empty if it did not.
+        place: The line of the repository where it failed, if any.
     """
 
     schema: Mapping[str, Any] | None
@@ -67,11 +67,10 @@ _importer: ContextVar[_Importer | None] = ContextVar("importer", default=None)
 
 @contextmanager
 def importing(*, fork: bool = False) -> Iterator[None]:
-    """Keep one importer at hand for all schemas that are computed in this context.
+    """Run one importer for all schemas that are computed in this context.
 
-    Args:
-        fork: Fork it from this process, which has imported Prefect already. Without effect if that is not safe: other
-            threads may hold locks that a child would wait for, and macOS' own libraries do not survive a fork.
+    `fork` forks it from this process, which has imported Prefect already, unless that is unsafe: other threads may hold
+    locks that a child would wait for, and the system libraries of macOS do not survive a fork.
     """
     if _importer.get() or (fork and (threading.active_count() > 1 or sys.platform in ("darwin", "win32"))):
         yield
@@ -86,7 +85,7 @@ def importing(*, fork: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _started() -> Iterator[_Importer]:
-    """An importer that begins as a new Python."""
+    """Run an importer in a new Python process."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -109,7 +108,7 @@ def _started() -> Iterator[_Importer]:
 
 @contextmanager
 def _forked() -> Iterator[_Importer]:
-    """An importer that begins as a copy of this process."""
+    """Run an importer in a copy of this process."""
     (requests_read, requests_write), (answers_read, answers_write) = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -120,7 +119,7 @@ def _forked() -> Iterator[_Importer]:
             _serve(requests_read, answers_write)
         finally:
             os._exit(1)
-    os.setpgid(pid, pid)  # as the child does: whichever comes first, the group is there before it is killed
+    os.setpgid(pid, pid)  # as the child does, so that the group exists before it is killed, whichever runs first
     os.close(requests_read)
     os.close(answers_write)
     try:
@@ -131,79 +130,77 @@ def _forked() -> Iterator[_Importer]:
         os.waitpid(pid, 0)
 
 
-def parameter_schemas(root: Path, flows: Mapping[str, Mapping[str, str]]) -> dict[str, Loaded]:
-    """Compute the schema of each flow; a flow that cannot be imported gets the reason.
+def parameter_schemas(root: Path, flows: Mapping[str, Mapping[str, str]]) -> dict[str, LoadedSchema]:
+    """Import each flow of a repository and return its parameter schema, or why there is none, by entrypoint.
 
-    The first import that hangs is given a minute, all later ones ten seconds.
-
-    Args:
-        root: The repository; flows are loaded from there.
-        flows: The environment variables of each, by its entrypoint: `path/to/file.py:function`, relative to the root.
+    `flows` holds the environment variables of each flow. Imports time out after 60 s; once one has, after 10 s.
     """
-    found: dict[str, Loaded] = {}
-    remaining, patience = dict(flows), TIMEOUT_SECONDS
+    found: dict[str, LoadedSchema] = {}
+    remaining, timeout = dict(flows), TIMEOUT_SECONDS
     with importing():
         while remaining:
-            answered, hung = _ask(root, remaining, patience)
+            answered, timed_out = _request(root, remaining, timeout)
             found |= answered
-            patience = min(patience, LATER_SECONDS) if hung else patience
+            timeout = min(timeout, LATER_SECONDS) if timed_out else timeout
             remaining = {entrypoint: flows[entrypoint] for entrypoint in remaining if entrypoint not in found}
     return found
 
 
-def _ask(root: Path, flows: Mapping[str, Mapping[str, str]], patience: float) -> tuple[dict[str, Loaded], bool]:
-    """Have a child import flows until it ends; when it ends early, the first without an answer is what ended it.
+def _request(
+    root: Path, flows: Mapping[str, Mapping[str, str]], timeout: float
+) -> tuple[dict[str, LoadedSchema], bool]:
+    """Have a child import flows until it ends; if it ends early, the first flow without an answer has ended it.
 
     Returns:
-        What it found, and whether an import hung.
+        The results by entrypoint, and whether an import timed out.
     """
     importer = _importer.get()
-    assert importer is not None  # noqa: S101  # our only caller keeps one at hand
+    assert importer is not None  # noqa: S101  # parameter_schemas runs one
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     shell = {**os.environ, **settings, "PREFECT_LOGGING_LEVEL": "ERROR"}
     request = {
         "root": str(root.resolve()),
         "shell": {name: value for name, value in shell.items() if name not in CREDENTIALS},
         "flows": flows,
-        "patience": patience,
+        "timeout": timeout,
     }
-    importer.requests.write(json.dumps(request).encode() + b"\n")
+    importer.requests.write(_line(request))
     importer.requests.flush()
-    found: dict[str, Loaded] = {}
+    found: dict[str, LoadedSchema] = {}
     child: int | None = None
-    late = hung = False
-    ended: int | None = None
+    killed = timed_out = False
+    exit_code: int | None = None
     try:
-        while ended is None:
-            with _deadline(child, patience + GRACE_SECONDS) as expired:
+        while exit_code is None:
+            with _deadline(child, timeout + GRACE_SECONDS) as expired:
                 answer = _read(importer.answers)
-            late, hung = late or expired.is_set(), hung or answer.hung
-            child, ended = child or answer.child, answer.ended
+            killed, timed_out = killed or expired.is_set(), timed_out or answer.timed_out
+            child, exit_code = child or answer.child, answer.ended
             if answer.entrypoint in flows:
-                found[answer.entrypoint] = Loaded(answer.parameters, answer.error, answer.place)
+                found[answer.entrypoint] = LoadedSchema(answer.parameters, answer.error, answer.place)
     finally:
-        if child and ended is None:  # we are interrupted
+        if child and exit_code is None:  # this process is interrupted
             _kill(child)
     if culprit := next((entrypoint for entrypoint in flows if entrypoint not in found), None):
-        reason = f"ends Python (exit code {ended})" if ended else "writes where it has no business"
-        found[culprit] = Loaded(None, f"importing it {_too_long(patience) if late else reason}")
-    return found, late or hung
+        reason = f"ends Python (exit code {exit_code})" if exit_code else "writes where it has no business"
+        found[culprit] = LoadedSchema(None, f"importing it {_too_long(timeout) if killed else reason}")
+    return found, killed or timed_out
 
 
 class _Answer(Model):
-    """A line that an importer writes; what it imports may write others."""
+    """A line that an importer writes; imported code may write other lines in between."""
 
     child: int | None = None
     entrypoint: str = ""
     parameters: dict[str, Any] | None = None
     error: str = ""
     place: Location | None = None
-    hung: bool = False
+    timed_out: bool = False
     ended: int | None = None
 
 
 def _read(answers: IO[bytes]) -> _Answer:
-    """Read one answer; an empty one where code that was imported wrote in between."""
+    """Read one answer; return an empty one for a line that imported code wrote."""
     line = answers.readline()
     if not line:
         raise EOFError("the process that imports flows has ended")
@@ -214,7 +211,7 @@ def _read(answers: IO[bytes]) -> _Answer:
 
 
 def _kill(child: int) -> None:
-    """End a child, which leads its session, and all that it started."""
+    """Kill a child, which leads its session, and every process that it started."""
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
 
@@ -225,56 +222,57 @@ def _too_long(seconds: float) -> str:
 
 @contextmanager
 def _deadline(child: int | None, seconds: float) -> Iterator[threading.Event]:
-    """End a process that takes too long; whether it did."""
-    late = threading.Event()
+    """Kill a child that takes longer; the event is set once it is killed."""
+    expired = threading.Event()
+    if child is None:
+        yield expired
+        return
 
     def end() -> None:
-        late.set()
-        if child:
-            _kill(child)
+        expired.set()
+        _kill(child)
 
     timer = threading.Timer(seconds, end)
-    if child:
-        timer.start()
+    timer.start()
     try:
-        yield late
+        yield expired
     finally:
         timer.cancel()
 
 
 def _serve(requests: int, answers: int) -> None:
-    """Answer each request by a child of its own, until there are no more; does not return.
+    """Answer each request from a child of its own, until there are no more; never return.
 
     Args:
-        requests: Descriptor to read them from.
-        answers: Descriptor to write answers to: the child's id, an object for each flow, and how the child ended.
+        requests: Descriptor to read requests from.
+        answers: Descriptor to write answers to: the child's id, an object per flow, and the child's exit code.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    nowhere = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):  # what flows print when imported is not an answer
-        os.dup2(nowhere, descriptor)
+        os.dup2(null, descriptor)
     warnings.simplefilter("ignore")
-    with os.fdopen(requests, "rb") as asked, os.fdopen(answers, "wb", buffering=0) as answered:
-        for line in asked:
+    with os.fdopen(requests, "rb") as lines, os.fdopen(answers, "wb", buffering=0) as output:
+        for line in lines:
             child = os.fork()
             if child == 0:
                 code: Any = 1
                 try:
                     os.setsid()
-                    code = _answer_all(json.loads(line), answered)
+                    code = _import_all(json.loads(line), output)
                 except SystemExit as ended:
                     code = ended.code
                 finally:
-                    os._exit(code if isinstance(code, int) else 1)  # whatever threads the flows have started
+                    os._exit(code if isinstance(code, int) else 1)  # even if flows have started threads
             _, status = os.waitpid(child, 0)
             _kill(child)
-            answered.write(_line({"ended": os.waitstatus_to_exitcode(status)}))
+            output.write(_line({"ended": os.waitstatus_to_exitcode(status)}))
     os._exit(0)
 
 
-def _answer_all(request: Mapping[str, Any], answers: IO[bytes]) -> int:
-    """Import each flow of a request and write its answer; the exit code."""
-    child, patience = os.getpid(), request["patience"]
+def _import_all(request: Mapping[str, Any], answers: IO[bytes]) -> int:
+    """Import each flow of a request, write its answer, and return the exit code."""
+    child, timeout = os.getpid(), request["timeout"]
     answers.write(_line({"child": child}))
     root, shell, libraries = request["root"], request["shell"], set(sys.modules)
     signal.signal(signal.SIGALRM, _interrupt)
@@ -286,56 +284,56 @@ def _answer_all(request: Mapping[str, Any], answers: IO[bytes]) -> int:
         for entrypoint, variables in request["flows"].items():
             os.environ.clear()
             os.environ.update(shell | variables)
-            loaded = _load(entrypoint, patience)
+            answer = _import_within(timeout, entrypoint)
             if os.getpid() != child:  # a copy that the flow's code has made
                 os._exit(0)
-            answers.write(_line({"entrypoint": entrypoint, **loaded}))
-            if "hung" in loaded:
-                patience = min(patience, LATER_SECONDS)
+            answers.write(_line({"entrypoint": entrypoint, **answer}))
+            if "timed_out" in answer:
+                timeout = min(timeout, LATER_SECONDS)
             _forget_modules_of(Path(root), libraries)
     return 0
 
 
-def _line(answer: Mapping[str, Any]) -> bytes:
-    return json.dumps(answer).encode() + b"\n"
+def _line(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data).encode() + b"\n"
 
 
-class _TakesTooLong(BaseException):
-    """An import has not ended in time; no module catches it by accident."""
+class _TimedOut(BaseException):
+    """An import has not ended in time; not an Exception, so that no module catches it by accident."""
 
 
 def _interrupt(*_: object) -> None:
-    raise _TakesTooLong
+    raise _TimedOut
 
 
-def _load(entrypoint: str, patience: float) -> dict[str, Any]:
-    """Import a flow within so many seconds; its schema, or why there is none."""
-    signal.setitimer(signal.ITIMER_REAL, patience)
+def _import_within(seconds: float, entrypoint: str) -> dict[str, Any]:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        return _loaded(entrypoint)
-    except _TakesTooLong as error:
-        return {"error": f"importing it {_too_long(patience)}", "place": _place(error), "hung": True}
+        return _import(entrypoint)
+    except _TimedOut as error:
+        return {"error": f"importing it {_too_long(seconds)}", "place": _place(error), "timed_out": True}
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _loaded(entrypoint: str) -> dict[str, Any]:
+def _import(entrypoint: str) -> dict[str, Any]:
+    """Return a flow's schema or why there is none; as stock Prefect, read the source of what cannot be imported."""
     from prefect.flows import Flow, load_flow_from_entrypoint
 
-    reason: dict[str, Any] = {}
-    for from_source in (False, True):  # as stock Prefect, which reads the source of what it cannot import
+    failure: dict[str, Any] = {}
+    for from_source in (False, True):
         try:
             flow: Flow[..., Any] = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=from_source)
-            return {**reason, "parameters": flow.parameters.model_dump(mode="json", exclude_unset=True)}
+            return {**failure, "parameters": flow.parameters.model_dump(mode="json", exclude_unset=True)}
         except Exception as error:  # noqa: BLE001, PERF203  # whatever a flow's code raises is an answer
             cause = error.__cause__ or getattr(error, "user_exc", None) or error
-            said = f"{type(cause).__name__}: {cause}".splitlines()[0]
-            reason = reason or {"error": said, "place": _place(cause)}
-    return reason
+            first_line = f"{type(cause).__name__}: {cause}".splitlines()[0]
+            failure = failure or {"error": first_line, "place": _place(cause)}
+    return failure
 
 
 def _place(error: BaseException) -> dict[str, Any] | None:
-    """The line of the repository that was running when an error was raised."""
+    """Return the line of the repository that was running when an error was raised."""
     root = Path.cwd()
     frames = reversed(traceback.extract_tb(error.__traceback__))
     ours = (frame for frame in frames if Path(frame.filename).is_relative_to(root))
@@ -344,7 +342,7 @@ def _place(error: BaseException) -> dict[str, Any] | None:
 
 
 def _forget_modules_of(root: Path, libraries: set[str]) -> None:
-    """Let the next flow import its own modules, while the libraries stay loaded, and are not looked at again."""
+    """Unload the repository's modules, so that the next flow imports its own; add all other modules to `libraries`."""
     for name in sys.modules.keys() - libraries:
         file = getattr(sys.modules[name], "__file__", None)
         if file and Path(file).is_relative_to(root) and "site-packages" not in file:

@@ -1,12 +1,14 @@
-"""The meta-flows themselves as deployments: one of each for an environment, with a run form made for people."""
+"""The meta-flows themselves as deployments: one of each per environment, with a run form for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import prefect
+from prefect.flows import Flow, load_flow_from_entrypoint
 
 from meta_flows.configuration import Environment, GitSource, Schedule
 from meta_flows.desired import sources
@@ -16,104 +18,84 @@ from meta_flows.models import Resource
 from meta_flows.prefect_api import compat
 
 META_FLOWS = ("deploy_all", "clean_deployments", "reconcile", "rollback", "check_ui", "validate")
-"""Those that are registered, by module and function."""
+"""The registered meta-flows, by the name of their module and function."""
 
 TAG = "meta-flow"
 
 EVERY_QUARTER_OF_AN_HOUR = Schedule.model_construct(cron="*/15 * * * *")
 
 NOT_IN_FORMS = frozenset({"root", "plan_digest", "approved", "confirm", "jitter", "screenshots"})
-"""Parameters for scripts and for the command line: a person has the approval's form, and the folder is the worker's."""
-
-
-class Loaded(NamedTuple):
-    """What Prefect says of a meta-flow.
-
-    Attributes:
-        name: The flow's name.
-        description: What it is for.
-        schema: Its parameter schema.
-    """
-
-    name: str
-    description: str
-    schema: Mapping[str, Any]
+"""Parameters for scripts and the command line only: people approve in a form, and the worker knows the folder."""
 
 
 def registered_for(tags: Iterable[str]) -> str | None:
-    """The environment that a run with these tags was registered for; None for a run of no registered meta-flow."""
+    """Return the environment that a run with these tags was registered for; None if it is no registered meta-flow."""
     known = set(tags)
     named = (tag.partition(":")[2] for tag in known if tag.startswith("environment:"))
     return next(named, None) if TAG in known else None
 
 
 def owner(environment: Environment) -> Environment:
-    """The same environment as a project of its own: no deploy prunes, cleans or repairs the meta-flows."""
+    """Return the environment under a project of its own, so that no deploy prunes or cleans the meta-flows."""
     return environment.model_copy(update={"project": f"{environment.project}-meta-flows"})
 
 
-def deployment_name(flow_name: str, environment: Environment) -> str:
-    """`{flow}-{environment}`, e.g. `deploy-all-dev`, with the project's qualifier between the two if it has one."""
+def registered_name(flow_name: str, environment: Environment) -> str:
+    """Return `{flow}-{environment}`, e.g. `deploy-all-dev`, with the project's qualifier in between if it has one."""
     parts = (flow_name, environment.registration.qualifier, environment.short_name)
     return "-".join(part for part in parts if part)
 
 
 def render_meta_flow(
-    function: str,
-    loaded: Loaded,
-    environment: Environment,
-    root: Path,
-    *,
-    version: str,
-    choices: Mapping[str, Sequence[str]],
+    function: str, environment: Environment, root: Path, choices: Mapping[str, Sequence[str]]
 ) -> Resource:
-    """The deployment of one meta-flow for an environment.
+    """Return the deployment of one meta-flow for an environment.
 
-    Two runs of one never overlap, and the second waits: to cancel the first would end one that was just approved.
+    Runs of one meta-flow never overlap: a second run waits. Cancelling the first could end one that was just approved.
 
     Args:
         function: Its module and function.
-        loaded: What Prefect says of it.
-        environment: The environment that it works on, and no other.
+        environment: The environment that it works on.
         root: The repository, as the worker finds it.
-        version: That of this package.
-        choices: What the form offers for parameters that are lists.
+        choices: The options that the form offers for list parameters.
 
     Raises:
-        MetaFlowsError: MF409, this Prefect's runs would not clone the repository.
+        MetaFlowsError: MF409, the installed Prefect cannot clone the repository for such runs.
     """
-    there: dict[str, Any] = {}
+    variables: dict[str, Any] = {}
     if not compat.pulls_code_for_modules():
         if isinstance(environment.source, GitSource):
             raise refuse("MF409", prefect=prefect.__version__, what="clone the repository for a registered meta-flow")
-        there = {"working_dir": str(root)}
-    own: dict[str, Any] = {}
+        variables = {"working_dir": str(root)}
+    parameters: dict[str, Any] = {"environment": environment.name}
     schedule = None
     if function == "reconcile":
-        own = {"jitter": environment.reconcile.jitter} if environment.reconcile.jitter else {}
+        parameters |= {"jitter": environment.reconcile.jitter} if environment.reconcile.jitter else {}
         schedule = environment.reconcile.schedule or (environment.name != "development" and EVERY_QUARTER_OF_AN_HOUR)
+    entrypoint = f"meta_flows.flows.{function}"
+    flow: Flow[..., Any] = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
     spec = {
-        "version": version,
-        "description": loaded.description,
-        "entrypoint": f"meta_flows.flows.{function}",
+        "version": version("meta_flows"),
+        "description": (flow.description or "").partition("\nArgs:")[0].strip(),
+        "entrypoint": entrypoint,
         "tags": [TAG, *owner(environment).ownership.tags],
-        "parameters": {"environment": environment.name, **own},
-        "parameter_openapi_schema": form(loaded.schema, environment.name, choices),
+        "parameters": parameters,
+        "parameter_openapi_schema": _form(flow.parameters.model_dump_for_openapi(), environment.name, choices),
         "enforce_parameter_schema": True,
         "pull_steps": list(sources.repository_steps(environment.source, root, sources.read_checkout(root))),
         "work_pool_name": environment.registration.work_pool or environment.work_pools["python"].name,
-        "job_variables": {**there, **environment.registration.job_variables},
+        "job_variables": {**variables, **environment.registration.job_variables},
         "concurrency_limit": 1,
         "concurrency_options": {"collision_strategy": "ENQUEUE"},
         "schedules": {schedule.slug: render_schedule(schedule, environment)} if schedule else {},
     }
-    return Resource(flow_name=loaded.name, name=deployment_name(loaded.name, environment), kind="meta-flow", spec=spec)
+    return Resource(flow_name=flow.name, name=registered_name(flow.name, environment), kind="meta-flow", spec=spec)
 
 
-def form(schema: Mapping[str, Any], environment: str, choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The parameter schema as people should see it in the UI: readable titles, one field each, choices to choose from.
+def _form(schema: Mapping[str, Any], environment: str, choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return a parameter schema for people in the UI: readable titles, one field per parameter, lists of options.
 
-    The environment is fixed as Prefect's `freeze` does it: shown, and any other value refused.
+    The environment is fixed as Prefect's `freeze` does it: it is shown, and any other value is rejected.
     """
     shown = {name: item for name, item in schema["properties"].items() if name not in NOT_IN_FORMS}
     properties = {name: _field(name, item, choices) for name, item in shown.items()}
@@ -126,10 +108,10 @@ def form(schema: Mapping[str, Any], environment: str, choices: Mapping[str, Sequ
     return {**schema, "properties": properties}
 
 
-def _field(name: str, stated: Mapping[str, Any], choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    alternatives = [item for item in stated.get("anyOf", ()) if item.get("type") != "null"]
-    described = {key: value for key, value in stated.items() if key not in ("anyOf", "default")}
-    field = {**(alternatives[0] if alternatives else stated), **described}
+def _field(name: str, schema: Mapping[str, Any], choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    alternatives = [item for item in schema.get("anyOf", ()) if item.get("type") != "null"]
+    common = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+    field = {**(alternatives[0] if alternatives else schema), **common}
     field["title"] = name.replace("_", " ").capitalize()
     if name in choices:
         field |= {

@@ -32,15 +32,17 @@ VERSION_LENGTH = 12
 """Hexadecimal digits of the source digest that make a version: enough to be unique, short enough to read."""
 
 RUN_TIME_PREFIX = "ctx."
-"""Placeholders that the worker fills in for each run."""
-
+"""Prefix of the placeholders that the worker fills in for each run."""
 
 COMPUTED = frozenset({"version", "entrypoint", "parameter_openapi_schema"})
-"""Fields of a spec that no file states."""
+"""Fields of a spec that no file sets."""
+
+Locate = Callable[[str], Location]
+"""Returns where a text is written: in the flow's file or in the template."""
 
 
 def version(flow: FlowMetadata) -> str:
-    """The version of all deployments of a flow: it changes exactly when the flow's code does."""
+    """Return the version of all deployments of a flow: it changes exactly when the flow's code does."""
     return flow.source_digest[:VERSION_LENGTH]
 
 
@@ -58,67 +60,43 @@ def render(
     """Render one deployment; block and variable references stay as they are, for the run to resolve.
 
     Args:
-        item: The flow, and what its files say for this environment.
+        item: The flow and its configuration.
         kind: Which of its kinds.
         template: The kind's template.
-        environment: Where it goes.
+        environment: The environment to deploy to.
         root: The repository, for placeholders.
-        pull_steps: How a run gets the flow's code.
+        pull_steps: How a run gets the flow's code, unless the template says.
         schema: Parameter schema, as Prefect computes it.
-        image: What the runs start from, if the template asks for one.
+        image: The image that runs start from, if the template uses one.
 
     Raises:
-        MetaFlowsError: MF209 for every placeholder that names nothing; MF301 and MF303 for secrets; MF610.
+        MetaFlowsError: MF209 for every unknown placeholder; MF301 and MF303 for secrets; MF203; MF610.
     """
     flow, configuration = item.flow, item.configuration
-    options = configuration.kinds[kind]
-    values = {
-        "environment": environment.model_dump(mode="json"),
-        "flow": {"name": flow.name, "slug": configuration.slug, "path": flow.path, "function": flow.function_name},
-        "root": str(root),
-        "image": {"reference": image.reference, "name": image.name, "workdir": image.workdir} if image else {},
-        "limits": _limits(options.resource_limits),
-    }
-    env_file = {"env": dict(item.env_file)} if item.env_file else {}
-    parts = {
-        "work_pool": template.work_pool,
-        "job_variables": _merged(template.job_variables, env_file, options.job_variables),
-        "tags": template.tags,
-        "pull": template.pull,
-    }
 
-    def place(text: str) -> Location:
-        """Where something is stated: in the flow's file, or in the template."""
+    def locate(text: str) -> Location:
         return configuration.document.find(text) or template.document.find(text) or flow.place
 
-    filled = _filled(parts, values, place)
+    filled = _fill_in(_parts(item, kind, template), _values(item, kind, environment, root, image), locate)
+    job_variables = filled["job_variables"]
     if image:
-        filled["job_variables"] = _mounted(_stated(filled["job_variables"]), root, environment.source, place)
-    limit = configuration.concurrency_limit
-    schedules = configuration.schedules if options.scheduled else ()
-    ownership = environment.ownership.tags
+        job_variables = _mount(_without_empty(job_variables), root, environment.source, locate)
+    schedules = configuration.schedules if configuration.kinds[kind].scheduled else ()
     prune = [] if configuration.prune is None else [f"{PRUNE_TAG}{str(configuration.prune).lower()}"]
     spec: dict[str, Any] = {
         "version": version(flow),
         "entrypoint": flow.entrypoint,
-        "tags": list(dict.fromkeys((*configuration.tags, *filled["tags"], *prune, *ownership))),
+        "tags": list(dict.fromkeys((*configuration.tags, *filled["tags"], *prune, *environment.ownership.tags))),
         "parameters": dict(configuration.parameters),
         "parameter_openapi_schema": dict(schema),
         "enforce_parameter_schema": configuration.enforce_parameter_schema,
         "pull_steps": filled["pull"] if template.pull is not None else list(pull_steps),
         "work_pool_name": filled["work_pool"],
-        "job_variables": filled["job_variables"],
+        "job_variables": job_variables,
         "schedules": {schedule.slug: render_schedule(schedule, environment) for schedule in schedules},
+        **_optional(item, kind),
     }
-    optional = {
-        "description": configuration.description,
-        "paused": configuration.paused,
-        "work_queue_name": options.work_queue,
-        "concurrency_limit": limit.limit if limit else None,
-        "concurrency_options": limit.model_dump(exclude={"limit"}, exclude_none=True) if limit else None,
-    }
-    spec.update({key: value for key, value in optional.items() if value is not None})
-    _refuse_secrets(spec, [*environment.allow_plain, *configuration.allow_plain], place)
+    _ensure_no_secret(spec, [*environment.allow_plain, *configuration.allow_plain], locate)
     return Resource(
         flow_name=flow.name,
         name=deployment_name(configuration.slug, kind, environment),
@@ -128,8 +106,47 @@ def render(
     )
 
 
+def _optional(item: ConfiguredFlow, kind: str) -> dict[str, Any]:
+    """Return the fields that a spec leaves out where no file sets them, so that operators may."""
+    configuration, limit = item.configuration, item.configuration.concurrency_limit
+    optional = {
+        "description": configuration.description,
+        "paused": configuration.paused,
+        "work_queue_name": configuration.kinds[kind].work_queue,
+        "concurrency_limit": limit.limit if limit else None,
+        "concurrency_options": limit.model_dump(exclude={"limit"}, exclude_none=True) if limit else None,
+    }
+    return {key: value for key, value in optional.items() if value is not None}
+
+
+def _parts(item: ConfiguredFlow, kind: str, template: Template) -> dict[str, Any]:
+    """Return the parts of a deployment that may hold placeholders."""
+    env_file = {"env": dict(item.env_file)} if item.env_file else {}
+    own = item.configuration.kinds[kind].job_variables
+    return {
+        "work_pool": template.work_pool,
+        "job_variables": _merge(template.job_variables, env_file, own),
+        "tags": template.tags,
+        "pull": template.pull,
+    }
+
+
+def _values(
+    item: ConfiguredFlow, kind: str, environment: Environment, root: Path, image: Image | None
+) -> dict[str, Any]:
+    """Return the values of all placeholders."""
+    flow, configuration = item.flow, item.configuration
+    return {
+        "environment": environment.model_dump(mode="json"),
+        "flow": {"name": flow.name, "slug": configuration.slug, "path": flow.path, "function": flow.function_name},
+        "root": str(root),
+        "image": {"reference": image.reference, "name": image.name, "workdir": image.workdir} if image else {},
+        "limits": _limits(configuration.kinds[kind].resource_limits),
+    }
+
+
 def _limits(limits: ResourceLimits | None) -> dict[str, str | int | None]:
-    """What one run may use, as Docker wants it said: its `m` are mebibytes, a quota is in 1/100,000 of a processor."""
+    """Return the limits of one run in Docker's units: its `m` are mebibytes, its quota is in 1/100,000 of a CPU."""
     memory = memory_bytes(limits.memory) if limits and limits.memory else None
     mebibytes, rest = divmod(memory or 0, 1024**2)
     return {
@@ -138,57 +155,56 @@ def _limits(limits: ResourceLimits | None) -> dict[str, str | int | None]:
     }
 
 
-def _stated(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Job variables without those that a placeholder left empty, such as a limit that is not set."""
-    inner = {key: _stated(value) if isinstance(value, Mapping) else value for key, value in variables.items()}
+def _without_empty(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return job variables without those that a placeholder left empty, such as a limit that is not set."""
+    inner = {key: _without_empty(value) if isinstance(value, Mapping) else value for key, value in variables.items()}
     return {key: value for key, value in inner.items() if value not in (None, {}, [])}
 
 
-def _mounted(
-    job_variables: Mapping[str, Any], root: Path, source: LocalSource | GitSource, place: Callable[[str], Location]
+def _mount(
+    job_variables: Mapping[str, Any], root: Path, source: LocalSource | GitSource, locate: Locate
 ) -> dict[str, Any]:
-    """Volumes below the repository, made absolute; what is written there belongs to whom the repository belongs."""
-    stated, options = job_variables.get("volumes", []), job_variables.get("container_create_kwargs", {})
-    if not isinstance(stated, list):
-        raise refuse("MF203", place(str(stated)), key="volumes", detail="must be a list")
+    """Make volumes below the repository absolute; runs then write as the repository's owner."""
+    volumes, options = job_variables.get("volumes", []), job_variables.get("container_create_kwargs", {})
+    if not isinstance(volumes, list):
+        raise refuse("MF203", locate(str(volumes)), key="volumes", detail="must be a list")
     if not isinstance(options, Mapping):
-        raise refuse("MF203", place(str(options)), key="container_create_kwargs", detail="must be a mapping")
-    volumes = [str(volume) for volume in stated]
-    relative = [volume for volume in volumes if volume.startswith("./")]
+        raise refuse("MF203", locate(str(options)), key="container_create_kwargs", detail="must be a mapping")
+    relative = [volume for volume in map(str, volumes) if volume.startswith("./")]
     if not relative:
         return dict(job_variables)
     if isinstance(source, GitSource):
-        raise MetaFlowsError(diagnostic("MF610", place(volume), volume=volume) for volume in relative)
+        raise MetaFlowsError(diagnostic("MF610", locate(volume), volume=volume) for volume in relative)
     owner = root.stat()
     container = {"user": f"{owner.st_uid}:{owner.st_gid}", **options}
-    absolute = [f"{root}/{volume[2:]}" if volume in relative else volume for volume in volumes]
+    absolute = [f"{root}/{volume[2:]}" if volume in relative else volume for volume in map(str, volumes)]
     return {**job_variables, "volumes": absolute, "container_create_kwargs": container}
 
 
 def render_schedule(schedule: Schedule, environment: Environment) -> dict[str, Any]:
-    """One schedule of a spec; what it does not state, such as whether it is paused, stays as operators leave it."""
+    """Return one schedule of a spec; fields that no file sets, such as `active`, stay as operators leave them."""
     active = schedule.active if schedule.active is not None else environment.schedules_active
-    stated = {"active": active, "max_scheduled_runs": schedule.max_scheduled_runs}
+    optional = {"active": active, "max_scheduled_runs": schedule.max_scheduled_runs}
     return {
         "slug": schedule.slug,
         "schedule": schedule.timing(),
         "parameters": dict(schedule.parameters),
-        **{key: value for key, value in stated.items() if value is not None},
+        **{key: value for key, value in optional.items() if value is not None},
     }
 
 
-def _refuse_secrets(spec: Mapping[str, Any], allowed: Sequence[str], place: Callable[[str], Location]) -> None:
-    """Whichever file or flag it came from, a secret must not enter a deployment."""
+def _ensure_no_secret(spec: Mapping[str, Any], allowed: Sequence[str], locate: Locate) -> None:
+    """Raise if a plain secret would enter a deployment, whichever file or flag it came from."""
     env = spec["job_variables"].get("env") or {}
     if not isinstance(env, Mapping):
-        raise refuse("MF203", place(str(env)), key="job_variables.env", detail="must be a mapping of names to values")
-    stated = {key: value for key, value in spec.items() if key not in COMPUTED}
-    if any(plain_secrets(Document(stated), allowed)):
-        places = {path: place(str(value)) for path, value in leaves(stated)}
-        raise MetaFlowsError(plain_secrets(Document(stated, places), allowed))
+        raise refuse("MF203", locate(str(env)), key="job_variables.env", detail="must be a mapping of names to values")
+    declared = {key: value for key, value in spec.items() if key not in COMPUTED}
+    if any(plain_secrets(Document(declared), allowed)):
+        places = {path: locate(str(value)) for path, value in leaves(declared)}
+        raise MetaFlowsError(plain_secrets(Document(declared, places), allowed))
 
 
-def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
@@ -197,26 +213,26 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _filled(parts: dict[str, Any], values: dict[str, Any], place: Callable[[str], Location]) -> dict[str, Any]:
+def _fill_in(parts: dict[str, Any], values: dict[str, Any], locate: Locate) -> dict[str, Any]:
     unknown = sorted(
         placeholder.name
         for placeholder in placeholders(parts)
         if placeholder.type in (PlaceholderType.STANDARD, PlaceholderType.ENV_VAR)
         and not placeholder.name.startswith(RUN_TIME_PREFIX)
-        and not _is_there(values, placeholder.name)
+        and not _is_known(values, placeholder.name)
     )
     if unknown:
         known = [f"{top}.{key}" for top, inner in values.items() if isinstance(inner, Mapping) for key in inner]
         raise MetaFlowsError(
-            diagnostic("MF209", place(name), placeholder=name, suggestion=did_you_mean(name, [*known, "root"]))
+            diagnostic("MF209", locate(name), placeholder=name, suggestion=did_you_mean(name, [*known, "root"]))
             for name in unknown
         )
     filled: dict[str, Any] = apply_values(parts, values, remove_notset=False)  # type: ignore[assignment]  # a mapping stays one
     return filled
 
 
-def _is_there(values: Any, name: str) -> bool:
-    """Whether a dotted name leads to something."""
+def _is_known(values: Any, name: str) -> bool:
+    """Return whether a dotted name leads to a value."""
     for part in name.split("."):
         if not isinstance(values, Mapping) or part not in values:
             return False

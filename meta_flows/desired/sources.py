@@ -1,4 +1,4 @@
-"""Where a run gets a flow's code from: the folder itself, or a pinned commit of a git repository."""
+"""The source of a run's code: the folder itself, or a pinned commit of a git repository."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Checkout(NamedTuple):
 
     Attributes:
         commit: The commit checked out; None outside a git checkout.
-        prefix: The folder's path within the git repository, empty at its top.
-        uncommitted: Paths, relative to the folder, of changed and untracked files.
-        tracked: Paths, relative to the folder, of all files that git knows.
-        branches: Branches that have the commit: those of remotes, or where no remote is known the local ones.
+        prefix: The folder's path within the git repository; empty at its top.
+        uncommitted: Changed and untracked files, relative to the folder.
+        branches: Branches that contain the commit: remote ones, or local ones where there is no remote.
+        tracked: All files that git tracks, relative to the folder.
     """
 
     commit: str | None = None
@@ -41,7 +41,7 @@ class Checkout(NamedTuple):
 
 
 def read_checkout(root: Path) -> Checkout:
-    """Ask git about a folder; outside a checkout, or without git, nothing is known."""
+    """Return the state of a folder's checkout; an empty one outside a checkout, or without git."""
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return Checkout()
@@ -70,34 +70,28 @@ def pull_steps(
     flow: FlowMetadata,
     released: Mapping[str, Any] | None,
 ) -> PullSteps:
-    """The steps by which a run gets this flow's code.
+    """Return the steps by which a run gets this flow's code.
 
     A process run starts in a temporary folder, so even a local source needs a step, or relative outputs vanish with it.
-
-    Args:
-        source: The environment's source.
-        root: The repository's folder.
-        checkout: What git knows about it.
-        flow: The flow.
-        released: The flow's released spec if its code is the same as now; its commit is kept then.
+    `released` is the flow's released spec if it has the same code; its commit is kept.
 
     Raises:
-        MetaFlowsError: MF505, there is no commit that holds this code where runs can get it.
+        MetaFlowsError: MF505, no commit that runs can clone holds this code.
     """
     if isinstance(source, LocalSource):
-        return _enter(root)
+        return _local(root)
     commit = source.commit or _released_commit(released) or _pinnable_commit(checkout, flow, source.branch)
     return _clone(source, checkout, commit_sha=commit)
 
 
 def repository_steps(source: LocalSource | GitSource, root: Path, checkout: Checkout) -> PullSteps:
-    """The steps by which a meta-flow gets the repository to deploy: the folder, or the newest commit of the branch."""
+    """Return the steps by which a meta-flow gets the repository: the folder, or the newest commit of the branch."""
     if isinstance(source, LocalSource):
-        return _enter(root)
+        return _local(root)
     return _clone(source, checkout, **{"branch": source.branch} if source.branch else {})
 
 
-def _enter(root: Path) -> PullSteps:
+def _local(root: Path) -> PullSteps:
     return [{SET_DIRECTORY: {"directory": str(root)}}]
 
 
@@ -117,11 +111,11 @@ def _released_commit(released: Mapping[str, Any] | None) -> str | None:
 
 def _pinnable_commit(checkout: Checkout, flow: FlowMetadata, branch: str | None) -> str:
     if checkout.commit is None:
-        raise refuse("MF505", flow.place, detail="this is no git checkout")
+        raise refuse("MF505", flow.place, detail="the repository is not a git checkout")
     changed = sorted(path for path in flow.source_files if path in checkout.uncommitted or path not in checkout.tracked)
     if changed:
         raise refuse("MF505", flow.place, detail=f"uncommitted changes in {', '.join(changed)}")
     if not checkout.branches or (branch and branch not in checkout.branches):
-        lacking = f"branch {branch} lacks" if branch else "no branch that is pushed has"
-        raise refuse("MF505", flow.place, detail=f"{lacking} commit {checkout.commit[:12]}")
+        missing = f"branch {branch} does not contain" if branch else "no pushed branch contains"
+        raise refuse("MF505", flow.place, detail=f"{missing} commit {checkout.commit[:12]}")
     return checkout.commit

@@ -1,36 +1,39 @@
-"""Diagnostics: the catalogue of codes in `codes.toml`, and the exception that carries what is wrong."""
+"""Diagnostics: the catalogue of codes in `codes.toml`, and the exception that carries diagnostics."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, ParamSpec, TypeVar
+
+from meta_flows.models import Diagnostic, Location, printable
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+T = TypeVar("T")
+P = ParamSpec("P")
 
-from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
-
-from meta_flows.models import Diagnostic, Location, printable
+LONGEST = 500
+"""How many characters of a message are shown: an import error can have 300,000."""
 
 
 class Definition(NamedTuple):
-    """What a code means.
+    """One entry of the catalogue.
 
     Attributes:
-        title: What it is called.
-        message: What is said; `message` and `remedy` are format strings over the same facts.
-        remedy: What to do about it.
-        example: What brings it about.
-        severity: An `error` refuses the thing it names, a `warning` only tells.
+        title: Short name of the code.
+        message: What happened, to which object, why; `message` and `remedy` are format strings over the same facts.
+        remedy: How to fix it.
+        example: Code or a command that causes it.
+        severity: An `error` keeps the object that it names from being deployed, a `warning` does not.
         can_be_ignored: Whether `ignore:` may name it: a rule that can be wrong about a flow.
-        exit_code: What a command ends with that is refused by it: 1 for something invalid or failed, 2 for wrong use.
+        exit_code: Exit code of a command that fails with it: 1 for something invalid or failed, 2 for wrong use.
     """
 
     title: str
@@ -44,23 +47,13 @@ class Definition(NamedTuple):
 
 @cache
 def catalogue() -> Mapping[str, Definition]:
-    """Return what each code means."""
+    """Return the definition of each code."""
     text = files("meta_flows.diagnostics").joinpath("codes.toml").read_text(encoding="utf-8")
     return {code: Definition(**entry) for code, entry in tomllib.loads(text).items()}
 
 
-LONGEST = 500
-"""How many characters of a message are shown: an import error can have 300,000."""
-
-
 def diagnostic(code: str, place: Location | None = None, **facts: object) -> Diagnostic:
-    """Fill in one entry of the catalogue.
-
-    Args:
-        code: Key of the catalogue.
-        place: Where it is, if it stands in a file.
-        **facts: What the entry's format strings name.
-    """
+    """Return the diagnostic of a code, its message and remedy filled in with `facts`."""
     definition = catalogue()[code]
     message = printable(definition.message.format(**facts))
     return Diagnostic(
@@ -75,15 +68,13 @@ def diagnostic(code: str, place: Location | None = None, **facts: object) -> Dia
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`, did you mean 'x'?` for the nearest of `known`, or nothing."""
-    from difflib import get_close_matches
-
+    """Return `, did you mean 'x'?` for the nearest of `known`, or an empty string."""
     nearest = get_close_matches(word, list(known), n=1)
     return f", did you mean '{nearest[0]}'?" if nearest else ""
 
 
 class MetaFlowsError(Exception):
-    """Something was refused; `errors` says all that is wrong, each with its code, place and remedy."""
+    """One or more diagnostics stop an operation; `errors` holds all of them."""
 
     def __init__(self, errors: Iterable[Diagnostic]) -> None:
         self.errors = tuple(errors)
@@ -91,21 +82,17 @@ class MetaFlowsError(Exception):
 
     @property
     def exit_code(self) -> int:
-        """What a command ends with: 1 for something invalid or failed, 2 for wrong use."""
+        """Exit code of a command that fails with this: 1 for something invalid or failed, 2 for wrong use."""
         return max((catalogue()[error.code].exit_code for error in self.errors), default=1)
 
 
 def refuse(code: str, place: Location | None = None, **facts: object) -> MetaFlowsError:
-    """The exception for one entry of the catalogue."""
+    """Return the exception for one diagnostic; the caller raises it."""
     return MetaFlowsError([diagnostic(code, place, **facts)])
 
 
-T = TypeVar("T")
-P = ParamSpec("P")
-
-
 def outcome(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | MetaFlowsError:
-    """What a function returns, or why it refuses."""
+    """Call a function and return its result, or the MetaFlowsError that it raises."""
     try:
         return function(*args, **kwargs)
     except MetaFlowsError as error:
@@ -113,7 +100,7 @@ def outcome(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | 
 
 
 def error_summary(error: BaseException) -> str:
-    """What went wrong, in one line."""
+    """Return an exception's cause in one line."""
     if isinstance(error, MetaFlowsError):
         return "; ".join(item.message for item in error.errors)
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Findings as SARIF 2.1.0, which code-review tools show on the lines that they are about."""
+"""Diagnostics as SARIF 2.1.0, which code-review tools show at the lines concerned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def sarif(found: ValidationResult) -> dict[str, Any]:
-    """One run of our rules, as a SARIF log."""
+    """Return a SARIF log with one run that holds every finding."""
     findings = (*found.errors, *found.warnings)
     codes = sorted({finding.code for finding in findings})
     return {
@@ -41,20 +41,15 @@ def _rule(code: str) -> dict[str, Any]:
 
 
 def _result(finding: Diagnostic, rule: int) -> dict[str, Any]:
-    result: dict[str, Any] = {
+    path, line, column = finding.file_path or "", finding.line_number, finding.column_number
+    if not path or path == "command line" or path.startswith("shell "):
+        path, line, column = "environments", 1, 1  # GitHub rejects a log in which a result has no location
+    artifact = {"uri": Path(path).as_uri()} if path.startswith("/") else {"uri": quote(path), "uriBaseId": "ROOT"}
+    region = {"startLine": line or 1, "startColumn": column or 1}
+    return {
         "ruleId": finding.code,
         "ruleIndex": rule,
         "level": finding.severity,
         "message": {"text": f"{finding.message}\n{finding.remedy}"},
+        "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],
     }
-    path = finding.file_path or ""
-    if not path or path == "command line" or path.startswith("shell "):  # GitHub takes none without a location
-        file = {"uri": "environments", "uriBaseId": "ROOT"}
-        region = {"startLine": 1, "startColumn": 1}
-        result["locations"] = [{"physicalLocation": {"artifactLocation": file, "region": region}}]
-    else:
-        region = {"startLine": finding.line_number or 1, "startColumn": finding.column_number or 1}
-        outside = path.startswith("/")
-        file = {"uri": Path(path).as_uri()} if outside else {"uri": quote(path), "uriBaseId": "ROOT"}
-        result["locations"] = [{"physicalLocation": {"artifactLocation": file, "region": region}}]
-    return result

@@ -1,6 +1,6 @@
-"""Diagnose an installation: each check says what is well, or what is wrong and how to fix it.
+"""Diagnose an installation: each check reports what works, or what is wrong and how to fix it.
 
-Nothing is written and nothing is started. What needs something that is not there is left out.
+Nothing is written and nothing is started. Checks whose prerequisites are missing are left out.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from meta_flows.doctor import machine, server
 from meta_flows.models import Diagnostic, Model
 from meta_flows.prefect_api.connection import Api, Server, choose_server, client, connected
 
-Said = Iterator[str | Diagnostic]
+CheckResult = Iterator[str | Diagnostic]
+"""What a check finds: a sentence for each thing that works, a diagnostic for each that does not."""
 
 TIMEOUT_SECONDS = 20
 
-ALONE: Mapping[str, Callable[[], Said]] = {
+ALONE: Mapping[str, Callable[[], CheckResult]] = {
     "packages": machine.check_packages,
     "disk": machine.check_disk,
 }
-"""What needs nothing."""
 
-CONFIGURED: Mapping[str, Callable[[Path, Environment], Said]] = {
+CONFIGURED: Mapping[str, Callable[[Path, Environment], CheckResult]] = {
     "docker": machine.check_docker,
     "git": machine.check_git,
 }
-"""What needs an environment."""
+"""Checks that need an environment."""
 
-REACHED: Mapping[str, Callable[[Server, Environment], Said]] = {
+REACHED: Mapping[str, Callable[[Server, Environment], CheckResult]] = {
     "server": server.check_server,
     "proxy": server.check_proxy,
 }
-"""What needs an address."""
+"""Checks that need a server's address."""
 
-ANSWERED: Mapping[str, Callable[[Server, Environment], Said]] = {"version": server.check_version}
-"""What needs an answer, and nothing of Prefect's client: it may be too new for the server."""
+ANSWERED: Mapping[str, Callable[[Server, Environment], CheckResult]] = {"version": server.check_version}
+"""Checks that need a server, but not Prefect's client, which may be too new for it."""
 
-CONNECTED: Mapping[str, Callable[[Api, Environment], Said]] = {
+CONNECTED: Mapping[str, Callable[[Api, Environment], CheckResult]] = {
     "clock": server.check_clock,
     "database": server.check_database,
     "ui": server.check_ui,
@@ -54,15 +54,14 @@ CONNECTED: Mapping[str, Callable[[Api, Environment], Said]] = {
     "work queues": server.check_work_queues,
     "workers": server.check_workers,
 }
-"""What needs a server."""
+"""Checks that need a client of the server."""
 
 
 class Finding(Model):
-    """One line of what was found.
+    """One line of the diagnosis.
 
     Attributes:
-        check: Name of the check.
-        code: Key of the catalogue; None where all is well.
+        code: Key of the catalogue; None if the status is ok.
     """
 
     check: str
@@ -73,57 +72,57 @@ class Finding(Model):
 
 
 def examine(root: Path, name: str | None = None, api_url: str | None = None) -> Iterator[Finding]:
-    """Apply every check that can be applied.
+    """Run every check whose prerequisites are met.
 
     Args:
         root: The repository.
         name: Long or short name of the environment.
-        api_url: Server in place of the one that the shell or the environment's file names.
+        api_url: Server to use instead of the one that the shell or the environment's file names.
     """
     environment = outcome(load_environment, root, name)
     if isinstance(environment, MetaFlowsError):
         yield from _findings("environment", environment.errors)
-        yield from _together(ALONE)
+        yield from _run(ALONE)
         return
     yield from _findings("environment", [f"{environment.name} of project {environment.project}"])
-    yield from _together({**ALONE, **_given(CONFIGURED, root, environment)})
+    yield from _run({**ALONE, **_with_arguments(CONFIGURED, root, environment)})
     chosen = outcome(choose_server, environment.name, environment.prefect_api_url, api_url)
     if isinstance(chosen, MetaFlowsError):
         yield from _findings("server", chosen.errors)
         return
     for checks in (REACHED, ANSWERED):
-        found = list(_together(_given(checks, chosen, environment)))
+        found = list(_run(_with_arguments(checks, chosen, environment)))
         yield from found
         if any(finding.status == "fail" for finding in found):
             return
     with connected(chosen.api_url), client() as api:
-        yield from _together(_given(CONNECTED, api, environment))
+        yield from _run(_with_arguments(CONNECTED, api, environment))
 
 
-def _given(checks: Mapping[str, Callable[..., Said]], *facts: object) -> dict[str, Callable[[], Said]]:
-    return {name: partial(check, *facts) for name, check in checks.items()}
+def _with_arguments(
+    checks: Mapping[str, Callable[..., CheckResult]], *arguments: object
+) -> dict[str, Callable[[], CheckResult]]:
+    return {name: partial(check, *arguments) for name, check in checks.items()}
 
 
-def _together(checks: Mapping[str, Callable[[], Said]]) -> Iterator[Finding]:
-    """What checks say that are made at the same time; one that does not end is left behind."""
-    said: dict[str, list[Finding]] = {}
+def _run(checks: Mapping[str, Callable[[], CheckResult]]) -> Iterator[Finding]:
+    """Run checks in parallel and yield their findings in order; abandon those that do not end in time."""
+    found: dict[str, list[Finding]] = {}
 
-    def look(name: str, check: Callable[[], Said]) -> None:
-        said[name] = list(_findings(name, _safely(check)))
+    def run(name: str, check: Callable[[], CheckResult]) -> None:
+        found[name] = list(_findings(name, _safely(check)))
 
-    threads = [
-        threading.Thread(target=copy_context().run, args=(look, *named), daemon=True) for named in checks.items()
-    ]
+    threads = [threading.Thread(target=copy_context().run, args=(run, *named), daemon=True) for named in checks.items()]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + TIMEOUT_SECONDS
     for name, thread in zip(checks, threads, strict=True):
         thread.join(max(0.0, deadline - time.monotonic()))
-        yield from said[name] if name in said else _findings(name, [diagnostic("MF801", seconds=TIMEOUT_SECONDS)])
+        yield from found[name] if name in found else _findings(name, [diagnostic("MF801", seconds=TIMEOUT_SECONDS)])
 
 
-def _safely(check: Callable[[], Said]) -> Said:
-    """Return what a check says; an unexpected failure of the check itself is a finding too."""
+def _safely(check: Callable[[], CheckResult]) -> CheckResult:
+    """Run a check; an exception becomes a diagnostic, so that the other checks still run."""
     try:
         yield from check()
     except MetaFlowsError as error:
@@ -132,17 +131,21 @@ def _safely(check: Callable[[], Said]) -> Said:
         yield diagnostic("MF902", detail=f"{type(error).__name__}: {error}")
 
 
-def _findings(check: str, said: Iterable[str | Diagnostic]) -> Iterator[Finding]:
-    for item in said:
+def _findings(check: str, results: Iterable[str | Diagnostic]) -> Iterator[Finding]:
+    for item in results:
         if isinstance(item, str):
-            yield Finding(check=check, status="ok", message=_open(item))
+            yield Finding(check=check, status="ok", message=_without_passwords(item))
         else:
-            status: Literal["warn", "fail"] = "warn" if item.severity == "warning" else "fail"
             place = f"{item.place}: " if item.place else ""
-            message, remedy = _open(f"{place}{item.message}"), _open(item.remedy)
-            yield Finding(check=check, status=status, message=message, code=item.code, remedy=remedy)
+            yield Finding(
+                check=check,
+                status="warn" if item.severity == "warning" else "fail",
+                message=_without_passwords(f"{place}{item.message}"),
+                code=item.code,
+                remedy=_without_passwords(item.remedy),
+            )
 
 
-def _open(text: str) -> str:
-    """Text without the passwords that addresses may hold."""
+def _without_passwords(text: str) -> str:
+    """Mask the user names and passwords of addresses."""
     return re.sub(r"(?<=://)\S*@", f"{MASK}@", text)

@@ -20,9 +20,10 @@ from meta_flows.diagnostics import MetaFlowsError, diagnostic
 from meta_flows.discovery import discover
 from meta_flows.images import Image, engine
 from meta_flows.models import Diagnostic
+from meta_flows.validation.dependencies import applies
 
 OWNERS = ("meta_flows", "prefect")
-"""The distributions whose own metadata says what they run with."""
+"""The distributions whose requirements must be met."""
 
 TRAPS = (
     ("prefect", "fastapi<0.155", "with it a Prefect server dies when it starts"),
@@ -30,60 +31,60 @@ TRAPS = (
     ("prefect<3.8", "fastapi<0.132", "with it a Prefect server refuses flows that flows call (422)"),
     ("prefect", "sqlalchemy<2.1", "with it a Prefect server never makes a scheduled run"),
 )
-"""Which Prefect needs what, although its own metadata allows more, and what happens otherwise."""
+"""Requirements that Prefect's own metadata does not state, and what happens if they are not met."""
 
 LITTLE_GB, TOO_LITTLE_GB = 5.0, 0.5
 GIT_SECONDS = 10
 
 
 def check_packages() -> Iterator[str | Diagnostic]:
-    """Are Python and the packages those that we and Prefect run with?"""
+    """Check that Python and the installed packages are versions that work."""
     installed: dict[str, str] = {canonicalize_name(item.name): item.version for item in distributions()}
-    wanted = [Requirement(text) for owner in OWNERS for text in requires(owner) or ()]
-    wanted += [Requirement(f"python{metadata(owner)['Requires-Python']}") for owner in OWNERS]
-    yield from judge_packages(wanted, {**installed, "python": platform.python_version()})
+    required = [Requirement(text) for owner in OWNERS for text in requires(owner) or ()]
+    required += [Requirement(f"python{metadata(owner)['Requires-Python']}") for owner in OWNERS]
+    yield from judge_packages(required, {**installed, "python": platform.python_version()})
 
 
-def judge_packages(wanted: Iterable[Requirement], installed: Mapping[str, str]) -> Iterator[str | Diagnostic]:
-    """What does not fit.
+def judge_packages(required: Iterable[Requirement], installed: Mapping[str, str]) -> Iterator[str | Diagnostic]:
+    """Report requirements that are not met; those for extras and other platforms do not apply.
 
     Args:
-        wanted: What is required, extras and other platforms too.
+        required: The requirements.
         installed: Version by normalised name.
     """
-    needed = [item for item in wanted if item.marker is None or item.marker.evaluate({"extra": ""})]
+    applicable = [item for item in required if applies(item.marker)]
     traps = [(Requirement(works), effect) for owner, works, effect in TRAPS if _is_met(Requirement(owner), installed)]
     wrong: dict[str, Diagnostic] = {}
-    for item in (*needed, *(works for works, _ in traps)):
+    for item in (*applicable, *(works for works, _ in traps)):
         if not _is_met(item, installed):
-            name, range_wanted = canonicalize_name(item.name), str(item.specifier) or "any version"
+            name, wanted = canonicalize_name(item.name), str(item.specifier) or "(any version)"
             effects = (f": {effect}" for works, effect in traps if works.name == name and not _is_met(works, installed))
-            version, trap = installed.get(name, "not at all"), next(effects, "")
-            wrong.setdefault(name, diagnostic("MF802", package=name, version=version, wanted=range_wanted, trap=trap))
+            version, trap = installed.get(name, "none"), next(effects, "")
+            wrong.setdefault(name, diagnostic("MF802", package=name, version=version, wanted=wanted, trap=trap))
     yield from wrong.values()
     if not wrong:
         named = (f"{name} {installed[name]}" for name in ("python", "prefect", "fastapi", "sqlalchemy"))
-        yield f"{', '.join(named)}; {len(needed)} requirements are met"
+        yield f"{', '.join(named)}; {len(applicable)} requirements are met"
 
 
-def _is_met(wanted: Requirement, installed: Mapping[str, str]) -> bool:
-    version = installed.get(canonicalize_name(wanted.name))
-    return version is not None and wanted.specifier.contains(version, prereleases=True)
+def _is_met(requirement: Requirement, installed: Mapping[str, str]) -> bool:
+    version = installed.get(canonicalize_name(requirement.name))
+    return version is not None and requirement.specifier.contains(version, prereleases=True)
 
 
 def check_disk() -> Iterator[str | Diagnostic]:
-    """Is there space where Prefect keeps its things?"""
+    """Check the free space of Prefect's home folder."""
     home = Path(PREFECT_HOME.value())
     yield free_space(next(folder for folder in (home, *home.parents) if folder.exists()))
 
 
 def free_space(folder: Path) -> str | Diagnostic:
-    """How much space is left in a folder."""
+    """Report the free space of a folder."""
     return judge_space(folder, shutil.disk_usage(folder).free / 1e9)
 
 
 def judge_space(folder: Path, free: float) -> str | Diagnostic:
-    """Whether so many GB are enough."""
+    """Report `free` GB of a folder: a warning below 5 GB, an error below 0.5 GB."""
     if free >= LITTLE_GB:
         return f"{folder} has {free:.0f} GB left"
     full = diagnostic("MF809", folder=folder, free=free)
@@ -91,7 +92,7 @@ def judge_space(folder: Path, free: float) -> str | Diagnostic:
 
 
 def check_docker(root: Path, environment: Environment) -> Iterator[str | Diagnostic]:
-    """Do the engine and the registry answer, where flows run in containers?"""
+    """Check that the Docker engine and the registry answer, where flows run in containers."""
     configured = configure(root, discover(root), environment, Selection(), parameters={}, allow_none=True)
     described = describe_images(root, configured, environment)
     if not described:
@@ -105,13 +106,13 @@ def check_docker(root: Path, environment: Environment) -> Iterator[str | Diagnos
             image = next((item for item in described.values() if isinstance(item, Image)), None)
             if image and image.pushed:
                 there = "has" if engine.registry_digest(client, image) else "does not have yet"
-                yield f"the registry lets us in, and {there} {image.name}"
+                yield f"the registry accepts our login, and {there} {image.name}"
     except MetaFlowsError as error:  # without an engine a deploy leaves out what runs in a container, unless strict
         yield from (item if environment.strict or item.code != "MF601" else item.as_warning() for item in error.errors)
 
 
 def check_git(_: Path, environment: Environment) -> Iterator[str | Diagnostic]:
-    """Does git reach the repository that runs clone?"""
+    """Check that git reaches the repository that runs clone."""
     source = environment.source
     if isinstance(source, LocalSource):
         yield "not needed: runs get the code from a folder"

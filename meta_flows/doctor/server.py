@@ -1,4 +1,4 @@
-"""Checks of the server: the ways to it, its version, clock, database and UI, and what runs wait for."""
+"""Checks of the server: connection, version, clock, database, UI, and what runs wait for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from prefect.settings import get_current_settings
 from meta_flows.configuration import Environment
 from meta_flows.diagnostics import diagnostic
 from meta_flows.models import Diagnostic
-from meta_flows.prefect_api import health as vitals
-from meta_flows.prefect_api import reads, ui
+from meta_flows.prefect_api import health, reads, ui
 from meta_flows.prefect_api.connection import Api, Server, check, ensure_no_older, minor
 
 CHOSEN_BY = {
@@ -26,30 +25,30 @@ CHOSEN_BY = {
 
 NOTED_SECONDS = 2
 LATE_SECONDS = 25
-"""A worker asks for what is due within 10 s, and a run that starts 15 s late is marked so."""
+"""A worker fetches what is due within the next 10 s, and Prefect marks a run that starts 15 s late as Late."""
 
 
 def check_server(server: Server, environment: Environment) -> Iterator[str | Diagnostic]:
-    """Does it answer, and let us in?"""
+    """Check that the server answers and accepts our credentials."""
     check(server.api_url)
-    files = environment.prefect_api_url.rstrip("/")
-    other = "" if files == server.api_url else f"; the environment's file says {files}"
+    in_file = environment.prefect_api_url.rstrip("/")
+    other = "" if in_file == server.api_url else f"; the environment's file says {in_file}"
     yield f"{server.api_url} answers, {CHOSEN_BY[server.chosen_by]}{other}"
 
 
 def check_proxy(server: Server, _: Environment) -> Iterator[str | Diagnostic]:
-    """Do the shell's proxies keep Prefect from the server? Its own requests heed them, and most of ours do not."""
+    """Check that no proxy of the shell hides the server: Prefect's requests use the proxy, most of ours do not."""
     proxies = getproxies()
     proxy = proxies.get(urlsplit(server.api_url).scheme) or proxies.get("all")
     if not proxy:
         yield "the shell names none"
         return
-    direct, through = vitals.is_api(server.api_url), vitals.is_api(server.api_url, through_proxy=True)
+    direct, through = health.is_api(server.api_url), health.is_api(server.api_url, through_proxy=True)
     yield judge_proxy(server.api_url, proxy, direct=direct, through=through)
 
 
 def judge_proxy(api_url: str, proxy: str, *, direct: bool, through: bool) -> str | Diagnostic:
-    """Whether a server that answers so can be worked with; one that does not answer at all is said elsewhere."""
+    """Report a server that answers only with the proxy, or only without it."""
     if direct == through:
         return f"the shell names {proxy}, which makes no difference"
     how = "without it" if direct else "through it"
@@ -57,26 +56,26 @@ def judge_proxy(api_url: str, proxy: str, *, direct: bool, through: bool) -> str
 
 
 def check_version(server: Server, _: Environment) -> Iterator[str | Diagnostic]:
-    """Is it the version of the Prefect here?"""
+    """Check that the server's version fits the Prefect installed here."""
     version = check(server.api_url)
     ensure_no_older(server.api_url, version)
     yield judge_version(server.api_url, version, prefect.__version__)
 
 
 def judge_version(api_url: str, server: str, client: str) -> str | Diagnostic:
-    """Whether a server that is no older fits; between patches of one minor version nothing breaks."""
+    """Report a newer minor version; patches of one minor version are compatible."""
     if minor(server) > minor(client):
         return diagnostic("MF803", url=api_url, server=server, client=client)
     return f"the server is {server}, this is {client}"
 
 
 def check_clock(api: Api, _: Environment) -> Iterator[str | Diagnostic]:
-    """Do the clocks agree?"""
-    yield judge_clock(vitals.clock_ahead(api))
+    """Check that this machine's clock agrees with the server's."""
+    yield judge_clock(health.clock_ahead(api))
 
 
 def judge_clock(ahead: float) -> str | Diagnostic:
-    """Whether it does harm to be so many seconds ahead of the server, or behind it."""
+    """Report a clock this many seconds ahead of the server's: a warning from 2 s, an error from 25 s."""
     if abs(ahead) < NOTED_SECONDS:
         return "the same as the server's"
     differs = diagnostic("MF804", seconds=abs(ahead), direction="ahead of" if ahead > 0 else "behind")
@@ -84,20 +83,20 @@ def judge_clock(ahead: float) -> str | Diagnostic:
 
 
 def check_database(api: Api, environment: Environment) -> Iterator[str | Diagnostic]:
-    """Does the database take what is asked of it?"""
-    if not vitals.is_on_sqlite(api):
+    """Check that the database suits the environment."""
+    if not health.is_on_sqlite(api):
         yield "PostgreSQL"
     elif environment.name == "development":
-        yield "SQLite; deploys write one at a time, as it wants"
+        yield "SQLite, which suits development"
     else:
         pools = reads.read_work_pools(api, _pools(environment))
-        endless = sorted(name for name, pool in pools.items() if pool["concurrency_limit"] is None)
-        unlimited = f", and any number of runs may write from {', '.join(endless)}" if endless else ""
-        yield diagnostic("MF808", environment=environment.name, unlimited=unlimited)
+        unlimited = sorted(name for name, pool in pools.items() if pool["concurrency_limit"] is None)
+        writers = f", and any number of runs may write from {', '.join(unlimited)}" if unlimited else ""
+        yield diagnostic("MF808", environment=environment.name, unlimited=writers)
 
 
 def check_ui(api: Api, _: Environment) -> Iterator[str | Diagnostic]:
-    """Does the UI ask an API that answers, and does that let it? There may be none."""
+    """Check that the UI calls an API that answers and allows it; there may be no UI."""
     shown = str(get_current_settings().ui_url)
     found = list(ui.check_ui(shown, str(api.api_url).rstrip("/")))
     yield from (item.as_warning() if item.code == "MF711" else item for item in found)
@@ -106,23 +105,23 @@ def check_ui(api: Api, _: Environment) -> Iterator[str | Diagnostic]:
 
 
 def check_work_pools(api: Api, environment: Environment) -> Iterator[str | Diagnostic]:
-    """Are there the environment's work pools, of the right type and not paused?"""
+    """Check that the environment's work pools exist, have the right type and are not paused."""
     live = reads.read_work_pools(api, _pools(environment))
     for pool in environment.work_pools.values():
         yield judge_work_pool(environment.name, pool.name, pool.type, live.get(pool.name))
 
 
-def judge_work_pool(environment: str, name: str, wanted: str, live: Mapping[str, Any] | None) -> str | Diagnostic:
-    """Whether a pool is as the environment's file says."""
+def judge_work_pool(environment: str, name: str, desired: str, live: Mapping[str, Any] | None) -> str | Diagnostic:
+    """Compare a work pool with its type in the environment's file."""
     if live is None:
         return diagnostic("MF410", pool=name, suggestion=" yet: a deploy creates it").as_warning()
-    if live["type"] != wanted:
-        return diagnostic("MF407", pool=name, live=live["type"], environment=environment, desired=wanted)
-    return diagnostic("MF411", what=f"work pool '{name}'") if live["is_paused"] else f"{name} of type {wanted}"
+    if live["type"] != desired:
+        return diagnostic("MF407", pool=name, live=live["type"], environment=environment, desired=desired)
+    return diagnostic("MF411", what=f"work pool '{name}'") if live["is_paused"] else f"{name} of type {desired}"
 
 
 def check_work_queues(api: Api, environment: Environment) -> Iterator[str | Diagnostic]:
-    """Is any queue paused?"""
+    """Report paused work queues."""
     paused = reads.read_paused_queues(api, sorted(reads.read_work_pools(api, _pools(environment))))
     yield from (diagnostic("MF411", what=f"queue '{queue}' of work pool '{pool}'") for pool, queue in sorted(paused))
     if not paused:
@@ -130,7 +129,7 @@ def check_work_queues(api: Api, environment: Environment) -> Iterator[str | Diag
 
 
 def check_workers(api: Api, environment: Environment) -> Iterator[str | Diagnostic]:
-    """Does a worker poll each work pool?"""
+    """Check that a worker polls each work pool."""
     for pool in sorted(reads.read_work_pools(api, _pools(environment))):
         yield f"{pool} is polled" if reads.has_live_worker(api, pool) else diagnostic("MF412", pool=pool)
 

@@ -1,4 +1,4 @@
-"""Images: what each is made of, and so what it is called."""
+"""Images: named after their content, and built, pushed and pulled by a Docker engine."""
 
 from meta_flows.images.naming import Context, Image, describe_image
 

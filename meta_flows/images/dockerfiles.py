@@ -1,8 +1,9 @@
-"""What a Dockerfile says: which files of the context it copies to where, and where runs of the image start."""
+"""Reading Dockerfiles: which files of the build context they copy to where, and where runs of the image start."""
 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,16 +25,16 @@ INSTRUCTIONS = (
     *("ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"),
 )
 PREDEFINED = frozenset(f"{name}_proxy" for name in ("http", "https", "ftp", "no", "all"))
-"""Build arguments that every Dockerfile takes and no image depends on."""
+"""Build arguments that every Dockerfile accepts and no image depends on."""
 
 
 class Copy(NamedTuple):
-    """One COPY or ADD.
+    """One COPY or ADD instruction.
 
     Attributes:
-        sources: Paths in the context, or in another stage; globs among them.
-        target: Absolute path in the image; with a slash at its end it is a folder.
-        origin: Where the sources are: name or number of a stage, or an image; None for the context.
+        sources: Paths or globs in the context, or in another stage.
+        target: Absolute path in the image; a folder if it ends with a slash.
+        origin: Its `--from`: name or number of a stage, or an image; None for the context.
         stage: The earlier stage of that name or number, if there is one.
         certain: Whether all variables in it are known.
     """
@@ -47,24 +48,17 @@ class Copy(NamedTuple):
     certain: bool = True
 
 
-class Assignment(NamedTuple):
-    """A value that an ENV or an ARG instruction gives."""
-
-    key: str
-    value: str
-    place: Location
-
-
 @dataclass
 class Stage:
-    """One FROM and what follows.
+    """One build stage: a FROM and the instructions after it.
 
     Attributes:
-        base: The image or the earlier stage that it begins with.
+        base: The image or the earlier stage that it starts from.
         workdir: Working directory at its end.
+        user: The user and the place of the last USER instruction, here or in an earlier stage.
         copies: Its COPY and ADD instructions, in order.
         commands: Its RUN instructions.
-        user: Whom the last USER instruction names, here or in an earlier stage, and where; empty if there is none.
+        values: Its variables.
     """
 
     name: str
@@ -79,40 +73,40 @@ class Stage:
 
 
 class Dockerfile(NamedTuple):
-    """A Dockerfile, read with certain build arguments.
+    """A Dockerfile, read with given build arguments.
 
     Attributes:
         path: POSIX path relative to the repository's root.
-        stages: All of them; the last one becomes the image.
-        build_args: Those of the given arguments that it takes.
-        assignments: Whatever it gives a value to.
+        stages: All its stages; the last one becomes the image.
+        build_args: The given build arguments that it uses.
+        assignments: Key, value and place of its ENV and ARG values.
     """
 
     path: str
     content: bytes
     stages: tuple[Stage, ...]
     build_args: Mapping[str, str]
-    assignments: tuple[Assignment, ...]
+    assignments: tuple[tuple[str, str, Location], ...]
 
     @property
     def workdir(self) -> str:
-        """Where runs start."""
+        """Working directory of runs."""
         return self.stages[-1].workdir
 
     @property
     def bases(self) -> list[str]:
-        """The images that it begins with."""
+        """The images that its stages start from."""
         return [stage.base for stage in self.stages if stage.parent is None]
 
     @property
     def copies(self) -> Iterator[Copy]:
-        """Every instruction of any stage that copies from the context."""
+        """The instructions of all stages that copy from the context."""
         return (copy for stage in self.stages for copy in stage.copies if copy.origin is None)
 
     def places(self, path: str) -> set[str]:
-        """Where in the image this file of the context is, as far as the Dockerfile says."""
+        """Return where this file of the context is in the image."""
         found = dict[int, set[str]]()
-        for stage in self.stages:  # each is made of earlier ones
+        for stage in self.stages:  # each is built from earlier ones
             here = set(found[id(stage.parent)]) if stage.parent else set()
             for copy in stage.copies:
                 if copy.origin is None:
@@ -124,28 +118,19 @@ class Dockerfile(NamedTuple):
         return found[id(self.stages[-1])]
 
 
-def read_dockerfile(  # noqa: PLR0912 - a case for each instruction
-    root: Path, path: str, build_args: Mapping[str, str]
-) -> Dockerfile:
-    """Read a Dockerfile.
-
-    Args:
-        root: The repository.
-        path: The Dockerfile in it.
-        build_args: Values for its ARGs; those that it does not have are left out.
+def read_dockerfile(root: Path, path: str, build_args: Mapping[str, str]) -> Dockerfile:
+    """Read a Dockerfile of the repository, with values for its ARG instructions.
 
     Raises:
-        MetaFlowsError: MF602, it cannot be read, or is none.
+        MetaFlowsError: MF602, it cannot be read, or is not a Dockerfile.
     """
     try:
         content = read_file(root / path, root).removeprefix(BOM_UTF8)
         instructions = [*_instructions(content, path)]
     except (OSError, UnicodeDecodeError) as error:
         raise refuse("MF602", Location(path=path), detail=str(error)) from None
-    defaults: dict[str, str] = {}
-    taken: dict[str, str] = {}
-    stages: list[Stage] = []
-    assignments: list[Assignment] = []
+    defaults, taken = dict[str, str](), dict[str, str]()
+    stages, assignments = list[Stage](), list[tuple[str, str, Location]]()
     for instruction, value, place in instructions:
         values = stages[-1].values if stages else defaults
         if instruction == "FROM":
@@ -155,26 +140,33 @@ def read_dockerfile(  # noqa: PLR0912 - a case for each instruction
                 if name in build_args and name.lower() not in PREDEFINED:
                     taken[name] = build_args[name]
                 values[name] = build_args.get(name, defaults.get(name, "") if default is None else default)
-                assignments.append(Assignment(name, default or "", place))
+                assignments.append((name, default or "", place))
         elif not stages:
             raise refuse("MF602", place, detail=f"{instruction} before the first FROM")
         elif instruction == "ENV":
-            given = _assigned(value, values, place)
-            values |= given
-            assignments += [Assignment(name, text, place) for name, text in given.items()]
-        elif instruction == "WORKDIR":
-            if not value.strip():
-                raise refuse("MF602", place, detail="WORKDIR names no folder")
-            stages[-1].workdir = _join(stages[-1].workdir, "".join(_words(value, values)[:1]))
-        elif instruction == "USER":
-            stages[-1].user = ("".join(_words(value, values)[:1]), place)
-        elif instruction == "RUN":
-            stages[-1].commands.append(value)
-        elif instruction in ("COPY", "ADD"):
-            stages[-1].copies.append(_copy(instruction, value, stages, place))
+            env = _env(value, values, place)
+            values |= env
+            assignments += [(name, text, place) for name, text in env.items()]
+        else:
+            _extend(stages, instruction, value, place)
     if not stages:
         raise refuse("MF602", Location(path=path), detail="it has no FROM")
     return Dockerfile(path, content, tuple(stages), taken, tuple(assignments))
+
+
+def _extend(stages: Sequence[Stage], instruction: str, value: str, place: Location) -> None:
+    """Add an instruction to the last stage."""
+    stage = stages[-1]
+    if instruction == "WORKDIR":
+        if not value.strip():
+            raise refuse("MF602", place, detail="WORKDIR names no folder")
+        stage.workdir = _join(stage.workdir, "".join(_words(value, stage.values)[:1]))
+    elif instruction == "USER":
+        stage.user = ("".join(_words(value, stage.values)[:1]), place)
+    elif instruction == "RUN":
+        stage.commands.append(value)
+    elif instruction in ("COPY", "ADD"):
+        stage.copies.append(_copy(instruction, value, stages, place))
 
 
 def _instructions(content: bytes, path: str) -> Iterator[tuple[str, str, Location]]:
@@ -188,7 +180,7 @@ def _instructions(content: bytes, path: str) -> Iterator[tuple[str, str, Locatio
 
 
 def _without_heredocs(content: bytes) -> bytes:
-    """The same lines, those of here-documents as comments: the parser knows none."""
+    """Turn the lines of here-documents into comments: the parser does not know them."""
     lines, ends = [], list[bytes]()
     for line in content.split(b"\n"):
         if not ends:
@@ -214,7 +206,7 @@ def _stage(value: str, defaults: Mapping[str, str], stages: list[Stage], place: 
     return Stage(name, base, place)
 
 
-def _assigned(value: str, values: Mapping[str, str], place: Location) -> dict[str, str]:
+def _env(value: str, values: Mapping[str, str], place: Location) -> dict[str, str]:
     try:
         return dict(get_key_val_dictionary(value, env_replace=True, args={}, envs=dict(values)))
     except (IndexError, ValueError) as error:
@@ -252,7 +244,7 @@ def _copy(instruction: str, value: str, stages: Sequence[Stage], place: Location
 
 
 def _listed(value: str) -> list[str]:
-    """The words of an instruction that is written as a JSON list; empty for any other."""
+    """Return the words of an instruction that is written as a JSON list; none for any other."""
     try:
         words = [str(word) for word in json.loads(value)] if value.startswith("[") else []
         "".join(words).encode()
@@ -262,34 +254,31 @@ def _listed(value: str) -> list[str]:
 
 
 def _words(value: str, values: Mapping[str, str]) -> list[str]:
-    """The words of an instruction, with variables filled in; the parser does not know `${NAME:-default}`."""
+    """Return the words of an instruction, with variables filled in; the parser does not know `${NAME:-default}`."""
 
     def chosen(found: re.Match[str]) -> str:
-        stated, default = values.get(found["name"], ""), found["word"]
-        return (stated or default) if found["when"] == "-" else default if stated else ""
+        value, word = values.get(found["name"], ""), found["word"]
+        return (value or word) if found["when"] == "-" else word if value else ""
 
     plain = re.sub(r"\$\{(?P<name>\w+):(?P<when>[-+])(?P<word>[^}]*)\}", chosen, value)
     return [word for word in WordSplitter(plain, args={}, envs=dict(values)).split() if word]
 
 
 def _join(folder: str, path: str) -> str:
-    """`path` seen from a folder, without `.` and `..`."""
-    parts: list[str] = []
-    for part in PurePosixPath(folder, path).parts[1:]:
-        parts = parts[:-1] if part == ".." else [*parts, part]
-    return f"/{'/'.join(parts)}"
+    """Return the absolute form of a path in a folder, without `.` and `..`."""
+    return f"/{posixpath.normpath(posixpath.join(folder, path)).lstrip('/')}"
 
 
 def takes(source: str, path: str) -> bool:
-    """Whether a source of a COPY is this file of the context, or a folder that it is in."""
+    """Return whether a source of a COPY is this file of the context, or a folder that contains it."""
     if source in ("", ".", path) or path.startswith(f"{source}/"):
         return True
-    parts, wanted = path.split("/"), source.split("/")
-    return len(wanted) <= len(parts) and all(map(fnmatchcase, parts, wanted))
+    parts, patterns = path.split("/"), source.split("/")
+    return len(patterns) <= len(parts) and all(map(fnmatchcase, parts, patterns))
 
 
 def _targets(copy: Copy, path: str) -> Iterator[str]:
-    """Where an instruction puts one file: a folder's content goes into the target, a file goes there by its name."""
+    """Yield where an instruction puts one file: the content of a folder goes into the target, a file under its name."""
     parts = PurePosixPath(path).parts
     for source in copy.sources:
         if takes(source, path):

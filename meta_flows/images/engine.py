@@ -1,4 +1,4 @@
-"""The Docker engine: what it has, and what it builds, pushes and pulls; whatever goes wrong becomes a coded error."""
+"""The Docker engine: find, build, push and pull images; every failure becomes a diagnostic."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Backend = Literal["docker-py", "buildx"]
 BUILD_ERROR, PUSH_ERROR = engine_errors()
 
 BROKEN = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
-"""What docker-py raises, itself or by what it is built on; the last while an answer is under way."""
+"""What docker-py raises, itself or through its libraries; urllib3's while an answer is being read."""
 
-TOLD_LINES = 12
-"""How many of the last lines of a build that failed are part of the error."""
+SHOWN_LINES = 12
+"""How many of the last lines of a failed build the error shows."""
 
 CAUSES = (
     ("MF607", r"no space left on device"),
@@ -41,11 +41,11 @@ CAUSES = (
         r"no such host|connection refused|timeout|deadline|x509|tls:|HTTP response to HTTPS|EOF|unreachable|lookup",
     ),
 )
-"""What the engine says of a registry, or of its disk, by code."""
+"""Patterns of the engine's errors about a registry or its disk, by code."""
 
 
 class Built(NamedTuple):
-    """What an engine has of an image; sizes are in bytes."""
+    """An image in an engine; `size` is in bytes."""
 
     size: int
     layers: int
@@ -53,16 +53,16 @@ class Built(NamedTuple):
 
 @contextmanager
 def connected() -> Iterator[Engine]:
-    """The engine that the shell names.
+    """Connect to the engine that DOCKER_HOST names.
 
     Raises:
-        MetaFlowsError: MF601, none answers.
+        MetaFlowsError: MF601, no engine answers.
     """
     try:
         client = docker.DockerClient.from_env()
         client.ping()
     except BROKEN as error:
-        raise refuse("MF601", detail=_plainly(error)) from None
+        raise refuse("MF601", detail=_reason(error)) from None
     try:
         yield client
     finally:
@@ -70,16 +70,16 @@ def connected() -> Iterator[Engine]:
 
 
 def folder_here(client: Engine) -> Path | None:
-    """Where the engine keeps its images, if that is on this machine."""
+    """Return the folder of the engine's images, if it is on this machine."""
     folder = Path(client.info()["DockerRootDir"])
     return folder if client.api.base_url == "http+docker://localhost" and folder.exists() else None
 
 
 def find(client: Engine, image: Image) -> Image | None:
-    """An image, if it is where workers get it from: the registry that it is pushed to, or else this engine.
+    """Return an image if it is where workers get it from: the registry that it is pushed to, or else this engine.
 
     Raises:
-        MetaFlowsError: MF605, the registry does not answer; MF606, it does not let us in.
+        MetaFlowsError: MF605, the registry does not answer; MF606, it rejects the login.
     """
     if image.pushed:
         digest = registry_digest(client, image)
@@ -88,12 +88,12 @@ def find(client: Engine, image: Image) -> Image | None:
 
 
 def find_here(client: Engine, image: Image) -> Image | None:
-    """An image, if this engine has it."""
+    """Return an image if this engine has it."""
     return image if look_up(client, image) else None
 
 
 def look_up(client: Engine, image: Image) -> Built | None:
-    """What the engine has of an image; None if nothing."""
+    """Return the size and layers of an image in this engine; None if it has no such image."""
     try:
         found: BuiltImage = client.images.get(image.name)
     except ImageNotFound:
@@ -102,19 +102,17 @@ def look_up(client: Engine, image: Image) -> Built | None:
 
 
 def registry_digest(client: Engine, image: Image) -> str | None:
-    """Digest of an image in its registry; None if it is not there.
+    """Return the digest of an image in its registry; None if it is not there.
 
     Raises:
-        MetaFlowsError: MF605, the registry does not answer; MF606, it does not let us in.
+        MetaFlowsError: MF605, the registry does not answer; MF606, it rejects the login.
     """
     try:
         return str(client.images.get_registry_data(image.name).id)
-    except NotFound:
-        return None
     except APIError as error:
-        if re.search(r"manifest unknown|not found|name unknown", str(error), re.IGNORECASE):
+        if _is_missing(error):
             return None
-        raise _refused(image.repository, error) from None
+        raise _registry_error(image.repository, error) from None
 
 
 def build(client: Engine, image: Image, root: Path, output: TextIOBase, *, backend: Backend) -> Built:
@@ -122,18 +120,18 @@ def build(client: Engine, image: Image, root: Path, output: TextIOBase, *, backe
 
     Raises:
         MetaFlowsError: MF608, an instruction failed; MF609, there is no base image; MF607, the disk is full; MF601,
-            the engine went away.
+            the engine has stopped.
     """
-    said = _Memory(output)
+    log = _Log(output)
     builders: dict[Backend, Callable[[Image, Path, TextIOBase], None]] = {"docker-py": _classic, "buildx": _buildx}
     try:
-        builders[backend](image, root, said)
+        builders[backend](image, root, log)
     except (BUILD_ERROR, AssertionError, RuntimeError, *BROKEN) as error:
-        raise _build_failed(image, said, error) from None
+        raise _build_error(image, log, error) from None
     move_tag(client, image)
     built = look_up(client, image)
     if built is None:
-        raise _build_failed(image, said, RuntimeError("the engine has no such image after its build"))
+        raise _build_error(image, log, RuntimeError("the engine has no such image after its build"))
     return built
 
 
@@ -151,7 +149,7 @@ def _classic(image: Image, root: Path, output: TextIOBase) -> None:
 
 
 def _buildx(image: Image, root: Path, output: TextIOBase) -> None:
-    """As Prefect does it, except that Prefect keeps nothing of what buildx prints."""
+    """Build as Prefect does, but keep what buildx prints, which Prefect discards."""
     lines = python_on_whales.docker.buildx.build(
         root,
         file=root / image.dockerfile,
@@ -170,12 +168,12 @@ def _buildx(image: Image, root: Path, output: TextIOBase) -> None:
 
 
 def move_tag(client: Engine, image: Image) -> None:
-    """Let the moving tag name this image."""
+    """Point the moving tag to this image."""
     client.images.get(image.name).tag(image.repository, image.moving_tag)
 
 
 def push(client: Engine, image: Image, output: TextIOBase) -> str:
-    """Push an image, under both its tags; its digest in the registry.
+    """Push an image, under both its tags; return its digest in the registry.
 
     Raises:
         MetaFlowsError: MF605, MF606 or MF607.
@@ -186,42 +184,40 @@ def push(client: Engine, image: Image, output: TextIOBase) -> str:
                 image.repository, tag=tag, dockerfile=image.dockerfile, stream_progress_to=cast(TextIO, output)
             ).push()
     except (PUSH_ERROR, RuntimeError, *BROKEN) as error:
-        raise _refused(image.repository, error) from None
+        raise _registry_error(image.repository, error) from None
     digest = registry_digest(client, image)
     if digest is None:
-        raise refuse("MF605", repository=image.repository, detail="it took the image, but does not have it")
+        raise refuse("MF605", repository=image.repository, detail="it accepted the image, but does not have it")
     return digest
 
 
 def pull(client: Engine, image: Image) -> bool:
-    """Get an image from its registry; whether it is there.
+    """Pull an image; return whether its registry has it.
 
     Raises:
         MetaFlowsError: MF605, MF606 or MF607.
     """
     try:
         client.images.pull(image.repository, tag=image.tag)
-    except NotFound:
-        return False
     except BROKEN as error:
-        if re.search(r"manifest unknown|not found", str(error), re.IGNORECASE):
+        if _is_missing(error):
             return False
-        raise _refused(image.repository, error) from None
+        raise _registry_error(image.repository, error) from None
     move_tag(client, image)
     return True
 
 
 def make_networks(client: Engine, names: Iterable[str]) -> list[str]:
-    """Make the networks that are missing; their names."""
-    wanted = set(names)
-    known = {network.name for network in client.networks.list(names=sorted(wanted))} if wanted else set()
-    for name in sorted(wanted - known):
+    """Create the networks that do not exist; return their names."""
+    required = set(names)
+    known = {network.name for network in client.networks.list(names=sorted(required))} if required else set()
+    for name in sorted(required - known):
         client.networks.create(name, driver="bridge")
-    return sorted(wanted - known)
+    return sorted(required - known)
 
 
-class _Memory(TextIOBase):
-    """A stream that passes everything on and remembers it."""
+class _Log(TextIOBase):
+    """A stream that writes to another one and keeps the text."""
 
     def __init__(self, output: TextIOBase) -> None:
         self._output, self.text = output, ""
@@ -231,33 +227,41 @@ class _Memory(TextIOBase):
         return self._output.write(text)
 
 
-def _build_failed(image: Image, said: _Memory, error: Exception) -> MetaFlowsError:
-    place, detail = Location(path=image.dockerfile), _plainly(error)
+def _build_error(image: Image, log: _Log, error: Exception) -> MetaFlowsError:
+    place, detail = Location(path=image.dockerfile), _reason(error)
     try:
         with connected():
             pass
-    except MetaFlowsError as gone:
-        return gone
+    except MetaFlowsError as no_engine:
+        return no_engine
     if re.search(CAUSES[0][1], detail):
         return refuse("MF607", repository=image.repository, detail=detail)
-    steps = re.findall(r"^(?:Step \d+/\d+ :| > \[.*\d+/\d+\]) (.+?):?$", said.text, re.MULTILINE)  # classic, or buildx
+    steps = re.findall(r"^(?:Step \d+/\d+ :| > \[.*\d+/\d+\]) (.+?):?$", log.text, re.MULTILINE)  # classic, or buildx
     step = steps[-1].strip() if steps else "its beginning"
     if step.startswith("FROM") and re.search(r"pull access denied|not found|manifest|dial|lookup|resolve", detail):
         return refuse("MF609", place, base=step.split()[1], detail=detail)
-    last = said.text[said.text.rfind(step) + len(step) :] if steps else said.text
+    last = log.text[log.text.rfind(step) + len(step) :] if steps else log.text
     lines = [line for line in last.splitlines() if line.strip() and not line.startswith((" --->", "Removing"))]
-    told = "".join(f"\n      {line}" for line in lines[-TOLD_LINES:])
-    return refuse("MF608", place, step=step, detail=detail, output=told, image=image.repository)
+    output = "".join(f"\n      {line}" for line in lines[-SHOWN_LINES:])
+    return refuse("MF608", place, step=step, detail=detail, output=output, image=image.repository)
 
 
-def _refused(repository: str, error: Exception) -> MetaFlowsError:
-    detail = _plainly(error)
+def _is_missing(error: Exception) -> bool:
+    """Return whether a registry has no such image."""
+    text = str(error).lower()
+    return isinstance(error, NotFound) or any(
+        reason in text for reason in ("manifest unknown", "name unknown", "not found")
+    )
+
+
+def _registry_error(repository: str, error: Exception) -> MetaFlowsError:
+    detail = _reason(error)
     code = next((code for code, pattern in CAUSES if re.search(pattern, detail, re.IGNORECASE)), "MF605")
     return refuse(code, repository=repository, detail=detail)
 
 
-def _plainly(error: BaseException) -> str:
-    """What an error says, without what carried it."""
+def _reason(error: BaseException) -> str:
+    """Return an error's message, without the exceptions that wrap it."""
     text = " ".join(str(getattr(error, "explanation", None) or error).split())
     reason = re.search(r"\[Errno -?\d+\] [^'\")]+", text)
     return reason[0] if reason else text

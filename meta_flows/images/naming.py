@@ -1,4 +1,4 @@
-"""Names of images: one for each content, so that an image is built once however often it is deployed."""
+"""Names of images: the tag is a digest of the content, so that each content is built once."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ class Image(Model):
 
     Attributes:
         repository: Its name without a tag: registry, namespace and the Dockerfile's folder.
-        tag: Says what it is made of; another content has another tag.
-        moving_tag: A second tag, which later images take over.
+        tag: Digest of its content.
+        moving_tag: A second tag, which moves to later images.
         pushed: Whether workers get it from a registry.
         dockerfile: POSIX path relative to the repository's root, which is the build context.
-        workdir: Where runs start.
-        base_images: What it is built on.
-        registry_digest: What the registry calls it, once it is there; that cannot move, as a tag can.
+        workdir: Working directory of runs.
+        base_images: The images that it is built on.
+        build_args: The build arguments that its Dockerfile uses.
+        registry_digest: Its digest in the registry, once it is there; unlike a tag it cannot move.
     """
 
     repository: str
@@ -49,24 +50,24 @@ class Image(Model):
 
     @property
     def reference(self) -> str:
-        """What a deployment asks its worker for."""
+        """The image that deployments name."""
         return f"{self.repository}@{self.registry_digest}" if self.registry_digest else self.name
 
     @property
     def name(self) -> str:
-        """What it is called in an engine."""
+        """Its name in an engine."""
         return f"{self.repository}:{self.tag}"
 
 
 def describe_image(flow: FlowMetadata, environment: Environment, context: Context) -> Image:
-    """The image of a flow, as its Dockerfile and the files say it is to be; no engine is asked.
+    """Return the image of a flow, from its Dockerfile and the files that it copies; no engine is needed.
 
-    The tag covers the Dockerfile, the build arguments that it takes, its base images' names, the platform, and the
-    files of the context that its COPY and ADD instructions see. The base images' contents are theirs to name: a base
-    with a moving tag is built on again when something else changes only.
+    The tag covers the Dockerfile, the build arguments that it uses, the names of its base images, the platform, and the
+    files that its COPY and ADD instructions copy. The content of base images is not covered: after a base with a moving
+    tag has moved, the image is rebuilt only when something else changes.
 
     Raises:
-        MetaFlowsError: MF602, the Dockerfile is none; MF603, the image lacks the flow; MF604, there is no Dockerfile.
+        MetaFlowsError: MF602, it is not a Dockerfile; MF603, the image lacks the flow; MF604, there is no Dockerfile.
     """
     if flow.dockerfile_path is None:
         raise refuse("MF604", flow.place, flow=flow.name)
@@ -78,14 +79,14 @@ def describe_image(flow: FlowMetadata, environment: Environment, context: Contex
         found = f"at {', '.join(sorted(places))}" if places else "nowhere"
         raise refuse("MF603", flow.place, expected=entrypoint, found=found, dockerfile=flow.dockerfile_path)
     seen = {path for copy in dockerfile.copies for source in copy.sources for path in context.taken_by(source)}
-    made_of = {
+    content = {
         "dockerfile": hashlib.sha256(dockerfile.content).hexdigest(),
         "build_args": dict(dockerfile.build_args),
         "bases": dockerfile.bases,
         "platform": docker.platform,
         "files": {path: context.digest_of(path) for path in sorted(seen)},
     }
-    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     parts = (docker.registry, docker.namespace, _folder_name(flow.dockerfile_path, environment))
     return Image(
         repository="/".join(part.strip("/") for part in parts if part),
@@ -101,7 +102,7 @@ def describe_image(flow: FlowMetadata, environment: Environment, context: Contex
 
 
 def _folder_name(dockerfile: str, environment: Environment) -> str:
-    """The Dockerfile's folder below `flows/`, so that flows which share it share the image."""
+    """Return the Dockerfile's folder below `flows/` as a name, so that flows that share it share the image."""
     folder = PurePosixPath(dockerfile).parent
     parts = folder.parts[1:] if folder.parts[:1] == ("flows",) else folder.parts
     return kebab("-".join(parts)) or environment.project
@@ -111,13 +112,11 @@ IGNORE_FILE = ".dockerignore"
 
 
 class Context:
-    """The files of a repository that `.dockerignore` lets through.
-
-    Args:
-        root: The repository.
+    """The build context: the files of a repository that `.dockerignore` does not exclude.
 
     Attributes:
-        taken_by: The files that a source of a COPY is, or that are in it.
+        taken_by: Returns the files that a source of a COPY instruction copies.
+        digest_of: Returns a digest of a file.
     """
 
     def __init__(self, root: Path) -> None:
@@ -127,10 +126,10 @@ class Context:
 
     @cached_property
     def files(self) -> tuple[str, ...]:
-        """POSIX paths of all of them, sorted.
+        """POSIX paths of all files, sorted.
 
         Raises:
-            MetaFlowsError: MF111 or MF216, `.dockerignore` cannot be used.
+            MetaFlowsError: MF111 or MF216, `.dockerignore` is invalid or unreadable.
         """
         from docker.utils.build import PatternMatcher
 
@@ -158,7 +157,7 @@ class Context:
             return files
         if any(character in source for character in "*?["):
             return tuple(path for path in files if takes(source, path))
-        at, below = (bisect_left(files, text) for text in (source, f"{source}/"))  # sorted, they stand together
+        at, below = (bisect_left(files, text) for text in (source, f"{source}/"))  # adjacent, since files are sorted
         if files[at : at + 1] == (source,):
             return (source,)
         return tuple(takewhile(lambda path: path.startswith(f"{source}/"), islice(files, below, None)))
@@ -168,7 +167,7 @@ class Context:
         return full.is_symlink() or full.is_file()
 
     def _digest_of(self, path: str) -> str:
-        """What makes a file the same to an image: its content, whether it can be run, where a link leads."""
+        """Return what an image has of a file: a digest of its content, whether it is executable, a link's target."""
         file = self.root / path
         if file.is_symlink():
             return f"link to {file.readlink()}"

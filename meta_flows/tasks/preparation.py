@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
@@ -17,7 +15,7 @@ from meta_flows import discovery, engine, validation
 from meta_flows.configuration import Configured, Environment, Selection, configure, load_environment
 from meta_flows.configuration.templates import template_kinds
 from meta_flows.desired.deployments import Desired, as_error
-from meta_flows.desired.registration import META_FLOWS, Loaded, registered_for, render_meta_flow
+from meta_flows.desired.registration import META_FLOWS, registered_for, render_meta_flow
 from meta_flows.diagnostics import refuse
 from meta_flows.discovery import discover
 from meta_flows.engine import joined
@@ -94,17 +92,7 @@ def render_meta_flows(root: Path, environment: Environment) -> tuple[Resource, .
         "flows": sorted(item.configuration.slug for item in configured.flows),
         "kinds": sorted(template_kinds(root)),
     }
-    return tuple(
-        render_meta_flow(name, _load(name), environment, root, version=version("meta_flows"), choices=choices)
-        for name in META_FLOWS
-    )
-
-
-def _load(function: str) -> Loaded:
-    """A meta-flow as a run will load it."""
-    flow: Flow[..., Any] = load_flow_from_entrypoint(f"meta_flows.flows.{function}", use_placeholder_flow=False)
-    description = (flow.description or "").partition("\nArgs:")[0].strip()
-    return Loaded(flow.name, description, flow.parameters.model_dump_for_openapi())
+    return tuple(render_meta_flow(name, environment, root, choices) for name in META_FLOWS)
 
 
 @step("validate flows")

@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,13 @@ from meta_flows.models import Diagnostic, FlowMetadata, FlowParameter
 from meta_flows.prefect_api.compat import parameter_docstrings
 
 RESERVED = frozenset({"wait_for", "return_state"})
-"""Parameters of every call of a flow, which none of its own can be called."""
+"""Parameters that Prefect adds to every call of a flow."""
 
 NOT_DATA = frozenset(
     {"Callable", "Iterator", "Generator", "AsyncIterator", "AsyncGenerator", "Awaitable", "Coroutine"}
     | {"IO", "TextIO", "BinaryIO"}
 )
-"""Types that JSON, in which a run is given its parameters, has no value for."""
+"""Types without a JSON representation; runs get their parameters as JSON."""
 
 KNOWN_TYPES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (bool, bytes, dict, float, frozenset, int, list, object, set, str, tuple)},
@@ -39,40 +39,37 @@ KNOWN_TYPES: dict[str, Any] = {
     },
 }
 
+EXAMPLES = (".env.example", ".env.sample", ".env.template")
 
-def check_signature(flow: FlowMetadata, stated: Collection[str] = ()) -> Iterator[Diagnostic]:
-    """What is wrong with a flow's decorator, parameters and docstring.
 
-    Args:
-        flow: The flow.
-        stated: Parameters whose defaults no run uses.
-    """
+def check_signature(flow: FlowMetadata, configured: Collection[str] = ()) -> Iterator[Diagnostic]:
+    """Check a flow's decorator, parameters and docstring; no run uses the defaults of `configured` parameters."""
     checked = flow.metadata.get("validate_parameters", True)
-    yield from _decorator(flow)
+    yield from _check_decorator(flow)
     for parameter in flow.parameters:
         facts = {"function": flow.function_name, "parameter": parameter.name}
         if parameter.name in RESERVED:
-            yield diagnostic("MF115", flow.place, **facts, detail="Prefect keeps that name for itself")
+            yield diagnostic("MF115", flow.place, **facts, detail="Prefect reserves this name")
         elif parameter.name.startswith("_"):
-            yield diagnostic("MF115", flow.place, **facts, detail="Prefect takes none that begins with an underscore")
+            yield diagnostic("MF115", flow.place, **facts, detail="Prefect accepts no name that begins with '_'")
         elif parameter.required and (kind := _outermost(parameter.annotation)) in NOT_DATA:
             yield diagnostic("MF118", flow.place, **facts, annotation=kind)
-        elif checked and parameter.name not in stated and not _default_fits(parameter):
+        elif checked and parameter.name not in configured and not _default_fits(parameter):
             shown = masked(parameter.name, (parameter.default or "").strip("'\""))
             declared = {"annotation": parameter.annotation, "default": MASK if shown == MASK else parameter.default}
             yield diagnostic("MF116", flow.place, **facts, **declared)
-    yield from _docstring(flow)
+    yield from _check_docstring(flow)
 
 
-def _decorator(flow: FlowMetadata) -> Iterator[Diagnostic]:
+def _check_decorator(flow: FlowMetadata) -> Iterator[Diagnostic]:
     known = inspect.signature(decorator).parameters
     types = inspect.signature(Flow.__init__).parameters
     for name in flow.decorator_arguments:
         facts: dict[str, str] = {"function": flow.function_name, "suggestion": ""}
         if not name:
-            facts["detail"] = "its arguments go by name, as in `@flow(name=...)`"
+            facts["detail"] = "its arguments must be keyword arguments, as in `@flow(name=...)`"
         elif name not in known:
-            facts |= {"detail": f"it takes no '{name}'", "suggestion": did_you_mean(name, known)}
+            facts |= {"detail": f"it has no argument '{name}'", "suggestion": did_you_mean(name, known)}
         elif name in types and name in flow.metadata and not _fits(types[name].annotation, flow.metadata[name]):
             facts["detail"] = f"'{name}' must be {types[name].annotation}, not {flow.metadata[name]!r}"
         else:
@@ -80,7 +77,7 @@ def _decorator(flow: FlowMetadata) -> Iterator[Diagnostic]:
         yield diagnostic("MF113", flow.place, **facts)
 
 
-def _docstring(flow: FlowMetadata) -> Iterator[Diagnostic]:
+def _check_docstring(flow: FlowMetadata) -> Iterator[Diagnostic]:
     if not flow.description or "description" in flow.metadata or ":" not in flow.description:
         return
     names = [parameter.name for parameter in flow.parameters]
@@ -91,11 +88,11 @@ def _docstring(flow: FlowMetadata) -> Iterator[Diagnostic]:
 
 
 def _default_fits(parameter: FlowParameter) -> bool:
-    """Whether a default is of its parameter's type, as far as both can be known without running anything."""
+    """Return whether a default is of its parameter's type, as far as both are known without running anything."""
     try:
         return _fits(parameter.annotation, ast.literal_eval(parameter.default or ""), strict=False)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return True  # computed, or none
+        return True  # computed, or there is none
 
 
 def _fits(annotation: str | None, value: Any, *, strict: bool = True) -> bool:
@@ -110,14 +107,14 @@ def _fits(annotation: str | None, value: Any, *, strict: bool = True) -> bool:
 
 @cache
 def _adapter(annotation: str) -> pydantic.TypeAdapter[Any] | None:
-    """What checks values against an annotation; None for one that has names of anything but Python's own types."""
+    """Return the validator of an annotation; None for one that names anything but Python's own types."""
     try:
         tree = ast.parse(annotation, mode="eval")
         if isinstance(tree.body, ast.Constant) and isinstance(tree.body.value, str):
             return _adapter(tree.body.value)
         if not _is_known(tree.body):
             return None
-        # Nothing but subscripts and unions of the types above is left.
+        # Nothing but subscripts and unions of KNOWN_TYPES is left.
         return pydantic.TypeAdapter(eval(compile(tree, "", "eval"), {"__builtins__": {}}, KNOWN_TYPES))  # noqa: S307
     except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError, pydantic.PydanticUserError):
         return None
@@ -139,31 +136,23 @@ def _is_known(node: ast.expr) -> bool:
 
 
 def _outermost(annotation: str | None) -> str:
-    """`Callable` of `typing.Callable[[int], str]`."""
+    """Return `Callable` for `typing.Callable[[int], str]`."""
     return (annotation or "").partition("[")[0].rpartition(".")[2].strip(" '\"")
 
 
-EXAMPLES = (".env.example", ".env.sample", ".env.template")
-
-
 def check_variables(item: ConfiguredFlow, environment: Environment, root: Path) -> Iterator[Diagnostic]:
-    """Variables of the example file that neither an env file nor a job variable states.
+    """Report variables of the example file that neither an env file nor a job variable sets.
 
     Raises:
-        MetaFlowsError: The file cannot be read.
+        MetaFlowsError: The example file cannot be read.
     """
     folder = parent(item.flow.path)
     example = next((join(folder, name) for name in EXAMPLES if join(folder, name) in item.flow.env_files), None)
     if example is None:
         return
-    stated = {*item.env_file, *(key for options in item.configuration.kinds.values() for key in env_of(options))}
+    envs = (options.job_variables.get("env") for options in item.configuration.kinds.values())
+    known = {*item.env_file, *(key for env in envs if isinstance(env, dict) for key in env)}
     facts = {"example": example, "environment": environment.name, "file": join(folder, f".env.{environment.name}")}
     for key, _, place in read_env_file(root / example, root):
-        if re.fullmatch(r"\w+", key) and key not in stated:
+        if re.fullmatch(r"\w+", key) and key not in known:
             yield diagnostic("MF305", place, key=key, **facts)
-
-
-def env_of(options: Any) -> Mapping[str, Any]:
-    """The environment variables that are stated for a kind."""
-    env = options.job_variables.get("env")
-    return env if isinstance(env, Mapping) else {}

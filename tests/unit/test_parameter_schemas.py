@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from meta_flows.desired import parameter_schemas as module
-from meta_flows.desired.parameter_schemas import Loaded, parameter_schemas
+from meta_flows.desired.parameter_schemas import LoadedSchema, parameter_schemas
 from meta_flows.models import Location
 from tests.trees import build_tree
 from tests.waiting import wait_until
@@ -55,7 +55,7 @@ def test_it_is_what_stock_prefect_computes_custom_types_included(tmp_path: Path)
     entrypoint = "flows/a/workflow.py:main"
     stock = subprocess.run([sys.executable, "-c", STOCK, entrypoint], cwd=tmp_path, capture_output=True, check=True)
     found = parameter_schemas(tmp_path, {entrypoint: {}})
-    assert found == {entrypoint: Loaded(json.loads(stock.stdout))}
+    assert found == {entrypoint: LoadedSchema(json.loads(stock.stdout))}
     assert set(json.loads(stock.stdout)["properties"]) == {"policy", "colours", "day", "mode"}
 
 
@@ -155,8 +155,8 @@ def test_what_hangs_costs_its_time_once_and_is_named_by_its_line(
     build_tree(tmp_path, {**slow, **dict.fromkeys(("a.py", "b.py"), f"import slow\n{PLAIN}"), "c.py": PLAIN})
     found = parameter_schemas(tmp_path, {"a.py:main": {}, "b.py:main": {}, "c.py:main": {}})
     place = Location(path="slow.py", line=3)
-    assert found["a.py:main"] == Loaded(None, "importing it takes over 12 s", place)
-    assert found["b.py:main"] == Loaded(None, "importing it takes over 10 s", place)
+    assert found["a.py:main"] == LoadedSchema(None, "importing it takes over 12 s", place)
+    assert found["b.py:main"] == LoadedSchema(None, "importing it takes over 10 s", place)
     assert found["c.py:main"].schema
 
 

@@ -64,7 +64,7 @@ def test_a_deleted_deployment_fails_it_and_its_run(deployed: Deployed) -> None:
     deployed.server.delete(f"/deployments/{deployed.id('b')}")
     assert deployed.failures() == {
         "MF701": f"deployment '{deployed.shop.project.replace('-', '_')}_b/b-python-dev' was released, "
-        "and is not on the server"
+        "but is no longer on the server"
     }
     found = {"flow_runs": {"state": {"name": {"any_": ["NotVerified"]}}}, "flows": {"name": {"any_": ["check-ui"]}}}
     runs = deployed.server.post("/flow_runs/filter", found)
@@ -102,7 +102,7 @@ def test_a_scheduler_that_does_nothing_and_a_ui_that_asks_nobody_are_both_named(
     failures = deployed.failures("--wait", "1")
     assert failures.keys() == {"MF703", "MF712"}
     assert failures["MF703"] == "no run is scheduled for schedules 'default of b-python-dev', 'default of c-python-dev'"
-    assert "lets browsers ask http://127.0.0.1:9/api" in failures["MF712"]
+    assert "makes browsers call http://127.0.0.1:9/api" in failures["MF712"]
 
 
 def test_what_operators_hold_back_is_a_warning_and_what_the_repository_holds_back_is_none(deployed: Deployed) -> None:

@@ -77,7 +77,7 @@ def test_a_wrong_port_is_named(front: StartFront, server: Server) -> None:
     told = f"http://127.0.0.1:{free_port()}/api"
     url = front(told)
     [message] = found(url, server.api_url)
-    assert message.startswith(f"MF712 the UI at {url} lets browsers ask {told}: ")
+    assert message.startswith(f"MF712 the UI at {url} makes browsers call {told}: ")
 
 
 @pytest.mark.parametrize("path", ["/apy", "/v2", "", "/api/v2"])
@@ -85,7 +85,7 @@ def test_a_wrong_path_is_named(front: StartFront, server: Server, path: str) -> 
     told = server.api_url.removesuffix("/api") + path
     url = front(told)
     assert found(url, server.api_url) == [
-        f"MF712 the UI at {url} lets browsers ask {told}: what answers is no Prefect API"
+        f"MF712 the UI at {url} makes browsers call {told}: what answers is no Prefect API"
     ]
 
 
@@ -96,7 +96,8 @@ def test_another_server_is_known_by_what_it_does_not_have(
     assert found(front(server.api_url), server.api_url, f"/flows/{flow}") == []
     url = front(unscheduled_server.api_url)
     assert found(url, server.api_url, f"/flows/{flow}") == [
-        f"MF712 the UI at {url} lets browsers ask {unscheduled_server.api_url}: what answers is another Prefect server"
+        f"MF712 the UI at {url} makes browsers call {unscheduled_server.api_url}: "
+        "what answers is another Prefect server"
     ]
 
 
@@ -128,7 +129,7 @@ def test_a_loopback_address_is_of_no_use_to_browsers_elsewhere(
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: resolve("127.0.0.1", *rest, **more))
     url = front(server.api_url).replace("127.0.0.1", "prefect.example.com")
     assert found(url, url) == [
-        f"MF712 the UI at {url} lets browsers ask {server.api_url}: that is each browser's own machine"
+        f"MF712 the UI at {url} makes browsers call {server.api_url}: that is each browser's own machine"
     ]
     relative = front("/api").replace("127.0.0.1", "prefect.example.com")
     assert found(relative, relative) == []
@@ -157,8 +158,8 @@ def test_an_api_that_allows_other_origins_only_is_named(front: StartFront, serve
 def test_a_ui_that_is_not_there_is_named(server: Server) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     [message] = found(url, server.api_url)
-    assert message.startswith(f"MF711 no Prefect UI at {url}: ")
-    assert found(server.api_url, server.api_url) == [f"MF711 no Prefect UI at {server.api_url}: HTTP 404"]
+    assert message.startswith(f"MF711 no Prefect UI answers at {url}: ")
+    assert found(server.api_url, server.api_url) == [f"MF711 no Prefect UI answers at {server.api_url}: HTTP 404"]
 
 
 def test_an_api_that_calls_itself_by_every_address_is_of_no_use_to_browsers_elsewhere(
@@ -169,7 +170,7 @@ def test_an_api_that_calls_itself_by_every_address_is_of_no_use_to_browsers_else
     everywhere = server.api_url.replace("127.0.0.1", "0.0.0.0")
     url = front(everywhere).replace("127.0.0.1", "prefect.example.com")
     assert found(url, url) == [
-        f"MF712 the UI at {url} lets browsers ask {everywhere}: that is each browser's own machine"
+        f"MF712 the UI at {url} makes browsers call {everywhere}: that is each browser's own machine"
     ]
 
 

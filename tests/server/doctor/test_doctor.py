@@ -165,7 +165,7 @@ def test_a_ui_that_asks_where_no_api_is_is_a_failure(shop: Shop, tmp_path: Path)
     with started_server(tmp_path, PREFECT_UI_API_URL=nowhere) as server:
         found = Findings(shop, "--api-url", server.api_url)
     assert found.of("ui") == [("fail", "MF712")]
-    assert f"lets browsers ask {nowhere}" in found.text
+    assert f"makes browsers call {nowhere}" in found.text
 
 
 @pytest.mark.system
@@ -270,7 +270,7 @@ def test_what_does_not_answer_holds_nothing_up(
 def test_a_check_that_breaks_does_not_keep_the_others_from_being_heard(
     ready: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> doctor.Said:
+    def broken() -> doctor.CheckResult:
         raise ZeroDivisionError(f"http://robot:{SECRET}@example.com")
         yield
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import meta_flows
-from meta_flows.desired.parameter_schemas import Loaded
+from meta_flows.desired.parameter_schemas import LoadedSchema
 from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.flows import deploy_all, validate
 from meta_flows.models import DeployResult, ValidationResult
@@ -35,8 +35,8 @@ DEFECTS = [(code, "first") for code in sorted(ON_SERVER)] + [(code, "second") fo
 def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process for each repository: none of the flows has a parameter, and their import is not what is looked at."""
 
-    def schemas(_: Path, flows: Mapping[str, Any]) -> dict[str, Loaded]:
-        return {entrypoint: Loaded({}) for entrypoint in flows}
+    def schemas(_: Path, flows: Mapping[str, Any]) -> dict[str, LoadedSchema]:
+        return {entrypoint: LoadedSchema({}) for entrypoint in flows}
 
     monkeypatch.setattr(planning, "parameter_schemas", schemas)
 

@@ -75,10 +75,7 @@ def test_its_list_has_a_heading_for_each_file(polled: Shop) -> None:
     done = polled.meta_flows("validate", "-e", "dev")
     lines = [line for line in done.stderr.splitlines() if not line.startswith("      ")]
     assert lines == ["flows/a/workflow.py", "flows/c/.env"]
-    assert (
-        "        2 error MF304 'A' stands here a second time with another value, first on line 1"
-        in done.stderr.splitlines()
-    )
+    assert "        2 error MF304 'A' is set twice with different values, first on line 1" in done.stderr.splitlines()
     assert done.stdout.startswith("2 errors, 0 warnings; ")
 
 

@@ -156,7 +156,7 @@ def test_what_is_not_registered_for_this_project_is_refused_with_the_remedy(shop
     done = shop.meta_flows("deploy", "--remote", "--json")
     assert done.returncode == 1
     [error] = json.loads(done.stdout)["errors"]
-    assert (error["code"], "make register" in error["remedy"]) == ("MF531", True)
+    assert (error["code"], "meta-flows register" in error["remedy"]) == ("MF531", True)
     if project:
         assert others.runs() == []
 
@@ -166,7 +166,7 @@ def test_what_the_registered_form_does_not_know_is_refused_before_anything_runs(
     done = registered.deploy("--json", "--flow", "*")
     assert done.returncode == 1
     [error] = json.loads(done.stdout)["errors"]
-    assert (error["code"], "does not know 'c'" in error["message"], "make register" in error["remedy"]) == (
+    assert (error["code"], "does not know 'c'" in error["message"], "meta-flows register" in error["remedy"]) == (
         "MF532",
         True,
         True,

@@ -100,7 +100,8 @@ def test_a_git_source_runs_the_pinned_commit_and_moves_only_with_the_code(shop: 
     shop.write("environments/staging.yaml", {"work_pools": {"python": shop.project}, "source": source})
     refused = shop.meta_flows("deploy", "-e", "staging", "--flow", "writer", "--json")
     assert [error["message"] for error in json.loads(refused.stdout)["refused"]] == [
-        f"the git source cannot be pinned: branch release lacks commit {git('rev-parse', 'HEAD')[:12]}"
+        "no commit of the git source can be pinned: "
+        f"branch release does not contain commit {git('rev-parse', 'HEAD')[:12]}"
     ]
     git("branch", "release")
     shop.deploy("-e", "staging", "--flow", "writer")

@@ -75,7 +75,7 @@ MISTAKES = {
     "variable that does not exist": Mistake(
         "MF415", "regoin", job_variables="{env: {REGION: '{{ prefect.variables.regoin }}'}}"
     ),
-    "two flows of one name overwrite each other": Mistake("MF103", "claimed", copies=2),
+    "two flows of one name overwrite each other": Mistake("MF103", "also used", copies=2),
     "default is None for a text": Mistake("MF116", "region", source=flow("region: str = None")),
     "default is a text for a number": Mistake("MF116", "count", source=flow("count: int = 'many'")),
     "parameter that no run can be given": Mistake(

@@ -187,7 +187,7 @@ def test_an_unknown_environment_is_wrong_use_and_says_which_there_are(write: Wri
     assert refused.value.exit_code == 2
     assert str(refused.value) == (
         "MF204 there is no environment 'prodution', did you mean 'production'?\n"
-        "    remedy: Known environments: production, staging. A new one is a new file in environments."
+        "    remedy: Use one of: production, staging. To add an environment, create its file in environments."
     )
 
 

@@ -208,7 +208,7 @@ def test_every_claimant_of_a_name_is_invalid_and_names_the_others(tmp_path: Path
         (error,) = flows[entrypoint].validation_errors
         others = ", ".join(other for other in places.values() if other != place)
         assert (error.code, flows[entrypoint].is_valid) == ("MF103", False)
-        assert error.message.endswith(f"'same' is also claimed at {others}")
+        assert error.message.endswith(f"'same' is also used at {others}")
         assert str(error.place) == place
     assert flows["flows/c/workflow.py:same"].is_valid
     assert flows["flows/e/workflow.py:e"].is_valid

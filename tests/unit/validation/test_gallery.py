@@ -12,7 +12,7 @@ from _pytest.mark import ParameterSet
 from meta_flows import validation
 from meta_flows.configuration import Environment, Selection, configure, load_environment, load_template
 from meta_flows.desired.deployments import Images, describe_images, render_all
-from meta_flows.desired.parameter_schemas import Loaded
+from meta_flows.desired.parameter_schemas import LoadedSchema
 from meta_flows.diagnostics import MetaFlowsError, catalogue, outcome
 from meta_flows.discovery import discover
 from meta_flows.models import Resource, kebab
@@ -79,7 +79,7 @@ def findings_with_surroundings(root: Path) -> Findings:
     configured = configure(root, flows, environment, Selection(), parameters={})
     configured = validation.check_configured(root, flows, configured, environment, whole=True)
     images = Images(describe_images(root, configured, environment))
-    schemas = {item.flow.entrypoint: Loaded({}) for item in configured.flows}
+    schemas = {item.flow.entrypoint: LoadedSchema({}) for item in configured.flows}
     rendered = render_all(root, configured, environment, images, released={}, schemas=schemas)
     server_objects = surroundings_of(rendered.deployments, environment)
     template = cache(partial(load_template, root))
