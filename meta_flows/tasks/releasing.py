@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 
 from meta_flows import engine, proposals
 from meta_flows.configuration.settings import settings
-from meta_flows.desired.deployments import sources
+from meta_flows.desired import sources
 from meta_flows.engine import ApplyResult, Session
 from meta_flows.models import Release
 from meta_flows.proposals import Context, Proposal, Revise

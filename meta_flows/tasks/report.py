@@ -15,7 +15,7 @@ from prefect.states import Completed, Failed
 
 from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.engine import ApplyResult, joined
-from meta_flows.models import Change, DeployResult, Health, Plan
+from meta_flows.models import DeployResult, Health, Plan
 from meta_flows.prefect_api.connection import translate_http_errors
 from meta_flows.proposals import Proposal
 from meta_flows.reporting import FAILED, markdown
