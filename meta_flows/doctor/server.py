@@ -13,9 +13,8 @@ from prefect.settings import get_current_settings
 from meta_flows.configuration import Environment
 from meta_flows.diagnostics import diagnostic
 from meta_flows.models import Diagnostic
-from meta_flows.prefect_api import health as vitals
 from meta_flows.prefect_api import reads, ui
-from meta_flows.prefect_api.connection import Api, Server, check, ensure_no_older, minor
+from meta_flows.prefect_api.connection import Api, Server, check, ensure_no_older, is_api, minor
 
 CHOSEN_BY = {
     "flag": "as --api-url says",
@@ -44,7 +43,7 @@ def check_proxy(server: Server, _: Environment) -> Iterator[str | Diagnostic]:
     if not proxy:
         yield "the shell names none"
         return
-    direct, through = vitals.is_api(server.api_url), vitals.is_api(server.api_url, through_proxy=True)
+    direct, through = is_api(server.api_url), is_api(server.api_url, through_proxy=True)
     yield judge_proxy(server.api_url, proxy, direct=direct, through=through)
 
 
@@ -72,7 +71,7 @@ def judge_version(api_url: str, server: str, client: str) -> str | Diagnostic:
 
 def check_clock(api: Api, _: Environment) -> Iterator[str | Diagnostic]:
     """Do the clocks agree?"""
-    yield judge_clock(vitals.clock_ahead(api))
+    yield judge_clock(reads.clock_ahead(api))
 
 
 def judge_clock(ahead: float) -> str | Diagnostic:
@@ -85,7 +84,7 @@ def judge_clock(ahead: float) -> str | Diagnostic:
 
 def check_database(api: Api, environment: Environment) -> Iterator[str | Diagnostic]:
     """Does the database take what is asked of it?"""
-    if not vitals.is_on_sqlite(api):
+    if not reads.is_on_sqlite(api):
         yield "PostgreSQL"
     elif environment.name == "development":
         yield "SQLite; deploys write one at a time, as it wants"
