@@ -18,10 +18,9 @@ from urllib.parse import urlsplit
 import certifi
 import httpx
 import prefect
-from prefect import (
-    get_client,
-    settings,
-)  # get_client not from where it is: Prefect 3.4's states are whole only with this
+
+# Not from `prefect.client.orchestration`: with Prefect 3.4 states are complete only after this import.
+from prefect import get_client, settings
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
