@@ -94,7 +94,10 @@ def _starting(port: str) -> Iterator[tuple[Path, Path]]:
 
 
 def stop_server(api_url: str) -> bool:
-    """Stop the server that `start_server` started for this address, and kill it after 10 s; return False if there is none."""
+    """Stop the server that `start_server` started for this address; return False if there is none.
+
+    A server that does not end within 10 s is killed.
+    """
     pid_file, _ = _files(str(urlsplit(api_url).port or 80))
     try:
         pid = int(pid_file.read_text())
