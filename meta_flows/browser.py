@@ -1,6 +1,6 @@
-"""The UI in a real browser: what its pages display of each deployment, compared with how that should be.
+"""Open the UI in a real browser, and compare what its pages display of each deployment with how that should be.
 
-Playwright drives the Chromium of the machine; the extra `browser` installs the one, the operating system the other.
+Playwright drives the Chromium of the machine: the extra `browser` installs Playwright, the operating system Chromium.
 """
 
 from __future__ import annotations
@@ -30,22 +30,17 @@ if TYPE_CHECKING:
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LOADS = 3
-"""How often a page is loaded before it is judged: the UI shows the 503 of a busy SQLite as an error, and stops."""
+"""How often a page is loaded before it fails: the UI shows the 503 of a busy SQLite as an error, and stops."""
 PATIENCE_SECONDS = 20
-"""How long a page may take to show what it is for."""
+"""How long a page may take to show its content."""
 SETTLING_SECONDS = 5
-"""How long what a page shows may go on changing, once there is anything."""
+"""How long the content of a page may go on changing."""
 LISTED = 100
-"""Deployments on one page of the list; the UI offers no more."""
+"""Number of deployments on a page of the list, the largest that the UI offers."""
 
 
 class Seen(NamedTuple):
-    """One deployment as the UI shows it.
-
-    Attributes:
-        findings: What is displayed otherwise than it should be.
-        screenshot: Picture of its page.
-    """
+    """One deployment as the UI shows it: what its page displays wrongly, and a picture of the page."""
 
     name: str
     findings: tuple[Diagnostic, ...]
@@ -56,10 +51,10 @@ def look_at(changes: Iterable[Change], tags: Iterable[str], ui_url: str, folder:
     """Open the UI, find each deployment in its list, open its page, and compare what is displayed.
 
     Args:
-        changes: How each deployment should be, and which of them are there.
+        changes: How each deployment should be, and which of them exist.
         tags: Tags that all of them carry.
-        ui_url: Where the UI is.
-        folder: Where pictures of the pages go.
+        ui_url: Address of the UI.
+        folder: Folder for pictures of the pages.
 
     Raises:
         MetaFlowsError: MF721, there is no browser, or no folder for its pictures; MF723, the UI shows no deployments.
@@ -69,16 +64,16 @@ def look_at(changes: Iterable[Change], tags: Iterable[str], ui_url: str, folder:
     except OSError as error:
         raise refuse("MF721", detail=f"{folder} for its pictures cannot be made: {error.strerror}") from error
     changes = tuple(changes)
-    there = sum(change.live is not None for change in changes)
+    existing = sum(change.live is not None for change in changes)
     with _page(ui_url) as page:
         newer = urlsplit(ui_url).path.endswith("/v2")
-        listed = _listed(page, ui_url, tags, there, folder) if newer else None
+        listed = _listed(page, ui_url, tags, existing, folder) if newer else None
         return [_look_at(page, change, ui_url, listed, folder) for change in changes]
 
 
 @contextmanager
 def _page(ui_url: str) -> Iterator[Page]:
-    """An empty page of a browser that ends with it, and that asks no host but the UI's and its API's."""
+    """Start a browser and yield an empty page of it; the browser sends requests to the UI and its API only."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
@@ -107,43 +102,43 @@ def _page(ui_url: str) -> Iterator[Page]:
             browser.close()
 
 
-def _open(page: Page, url: str, what: Callable[[], Locator], picture: Path) -> None:
-    """Load a page until it shows what it is for.
+def _open(page: Page, url: str, content: Callable[[], Locator], picture: Path) -> None:
+    """Load a page until it shows its content.
 
     Raises:
         MetaFlowsError: MF723, it never does.
     """
-    if not all(_fails(page, url, what) for _ in range(LOADS)):
+    if any(_shows(page, url, content) for _ in range(LOADS)):
         return
     page.screenshot(path=picture, type="jpeg", quality=70)
     shown = " ".join(page.locator("body").inner_text().split())[-200:]
     raise refuse("MF723", page=url, detail=f"it ends with '{shown}'" if shown else "it stays empty")
 
 
-def _fails(page: Page, url: str, what: Callable[[], Locator]) -> bool:
+def _shows(page: Page, url: str, content: Callable[[], Locator]) -> bool:
     from playwright.sync_api import Error
 
     try:
         page.goto(url)
-        what().first.wait_for()
+        content().first.wait_for()
     except Error:
-        return True
-    return False
+        return False
+    return True
 
 
-def _listed(page: Page, ui_url: str, tags: Iterable[str], there: int, folder: Path) -> set[str]:
-    """The names of all deployments that the UI lists under some tags, of which so many should be there."""
+def _listed(page: Page, ui_url: str, tags: Iterable[str], existing: int, folder: Path) -> set[str]:
+    """Return the names of all deployments that the UI lists under some tags; wait until it lists as many as exist."""
     names: set[str] = set()
     heading = page.get_by_text(re.compile(r"^[\d,]+ Deployments?$"))  # counts those without the tags, too
     rows = page.get_by_role("row").filter(has=page.get_by_role("link"))
 
-    def lacking() -> list[str]:
-        return ["rows"] if rows.count() < min(there - len(names), LISTED) else []
+    def missing_rows() -> list[str]:
+        return ["rows"] if rows.count() < min(existing - len(names), LISTED) else []
 
     for number in count(1):
         url = f"{ui_url}/deployments?limit={LISTED}&page={number}&tags={quote(json.dumps(sorted(tags)))}"
         _open(page, url, lambda: heading, folder / "deployments.jpg")
-        _settled(lacking)
+        _settled(missing_rows)
         page.screenshot(path=folder / "deployments.jpg", type="jpeg", quality=70)
         listed = [row.get_by_role("link").first.inner_text() for row in rows.all()]
         names |= {*listed}
@@ -174,35 +169,35 @@ def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, f
 
 
 def _not_displayed(page: Page, url: str, change: Change, live: LiveResource, picture: Path) -> list[str]:
-    """What a deployment's page does not show as it should be; a picture of it is taken on the way."""
+    """Return what a deployment's page does not show as it should be, and take a picture of the page."""
     _open(page, f"{url}?tab=Description", lambda: page.get_by_text(live.id), picture)
     wrong = _settled(lambda: texts_not_displayed(page.locator("body").inner_text(), change.target, live.spec))
     page.screenshot(path=picture, type="jpeg", quality=70)
     tab = page.get_by_role("tab", name="Parameters")
     if tab.count():
         tab.click()
-    else:  # the older UI, whose tabs are none to the browser
+    else:  # the older UI, whose tabs have no such role
         page.goto(f"{url}?tab=Parameters")
     parameters = change.target["parameters"]
     shown: dict[str, str] = {}
     return wrong + (_settled(lambda: _parameters_not_displayed(page, parameters, shown)) if parameters else [])
 
 
-def _settled(differing: Callable[[], list[str]]) -> list[str]:
-    """What differs, once nothing does any more, or still does after a while."""
+def _settled(differences: Callable[[], list[str]]) -> list[str]:
+    """Return the differences that are left after 5 s, or none as soon as there are none."""
     deadline = time.monotonic() + SETTLING_SECONDS
-    while (found := differing()) and time.monotonic() < deadline:
+    while (found := differences()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return found
 
 
 def texts_not_displayed(text: str, spec: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
-    """What the page of a deployment does not show as its spec has it, each with what is shown instead.
+    """Return what the page of a deployment does not show as its spec has it, each with what is shown instead.
 
     Args:
         text: All text that the page displays, with its tab `Description` open.
         spec: How the deployment should be.
-        live: How the server has it. Of a schedule that it has right, no other words than ours count as wrong: the UI
+        live: How the server has it. A schedule that is right there may be displayed in other words than ours: the UI
             has its own for some cron expressions and for all recurrence rules.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -230,7 +225,7 @@ def _short(text: str, width: int = 60) -> str:
 
 
 def _section(lines: list[str], begin: str, end: str | None = None) -> list[str]:
-    """The lines below a label, the last one of this text: what comes before it may be a description."""
+    """Return the lines below a label, the last one of this text: an earlier one may be part of the description."""
     if begin not in lines:
         return []
     below = lines[len(lines) - lines[::-1].index(begin) :]
@@ -238,7 +233,7 @@ def _section(lines: list[str], begin: str, end: str | None = None) -> list[str]:
 
 
 def _blocks(description: str) -> Iterator[str]:
-    """The text of a Markdown description as it is displayed, block by block."""
+    """Yield the text of a Markdown description as it is displayed, block by block."""
     from markdown_it import MarkdownIt
 
     for token in MarkdownIt().enable(["table", "strikethrough"]).parse(description):
@@ -249,7 +244,7 @@ def _blocks(description: str) -> Iterator[str]:
 
 
 def schedule_as_displayed(timing: Mapping[str, Any]) -> str:
-    """A schedule in the words of the newer UI, or nearly so."""
+    """Return a schedule in the words of the newer UI, or nearly so."""
     if "interval" in timing:
         return f"Every {_duration(timedelta(seconds=timing['interval']))}"
     if "cron" not in timing:
@@ -258,7 +253,7 @@ def schedule_as_displayed(timing: Mapping[str, Any]) -> str:
 
     try:
         return str(get_description(timing["cron"]))
-    except Exception:  # noqa: BLE001  # it has no words for `@daily` and the like
+    except Exception:  # noqa: BLE001  # the library has no words for `@daily` and the like
         return str(timing["cron"])
 
 
@@ -266,7 +261,7 @@ UNITS = {"year": 31_557_600, "month": 2_629_800, "week": 604_800, "day": 86_400,
 
 
 def _duration(interval: timedelta) -> str:
-    """A duration in words, e.g. `1 hour, 30 minutes`."""
+    """Return a duration in words, e.g. `1 hour, 30 minutes`."""
     left, parts = interval.total_seconds(), []
     for unit, seconds in UNITS.items():
         times, left = divmod(left, seconds)
@@ -276,22 +271,19 @@ def _duration(interval: timedelta) -> str:
 
 
 def _parameters_not_displayed(page: Page, parameters: Mapping[str, Any], shown: dict[str, str]) -> list[str]:
-    """The parameters that the table of the tab `Parameters` does not show as they should be.
+    """Return the parameters that the open tab `Parameters` does not show as they should be.
 
-    Args:
-        page: The browser's page, with that tab open.
-        parameters: The values that there should be.
-        shown: Those that are displayed, as far as the table was read; it is read on from there.
+    It adds the values that it reads to `shown`, and reads the next page of the table only for those that it lacks.
     """
     page.get_by_role("cell").first.wait_for()
     for number in count(2):
         for row in page.get_by_role("row").all():
             cells = row.get_by_role("cell").all_inner_texts()
             shown |= {cells[0].strip(): cells[1].strip()} if len(cells) > 1 else {}
-        further = page.get_by_role("button", name="Go to next page")
-        if parameters.keys() <= shown.keys() or not further.count() or not further.first.is_enabled():
+        next_page = page.get_by_role("button", name="Go to next page")
+        if parameters.keys() <= shown.keys() or not next_page.count() or not next_page.first.is_enabled():
             break
-        further.first.click()
+        next_page.first.click()
         page.get_by_text(f"Page {number} of").wait_for()
     return [
         f"parameter {name}: {_short(json.dumps(value))}, but {_short(shown.get(name) or 'nothing')}"
@@ -308,7 +300,7 @@ def _is_displayed(value: Any, text: str) -> bool:
 
 
 def _joined(value: Any) -> str:
-    """A value as JavaScript makes text of it, which the newer UI leaves lists to."""
+    """Return a value as JavaScript converts it to text, as the newer UI displays lists."""
     if isinstance(value, list):
         return ",".join(map(_joined, value))
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A Prefect server and workers as processes of this machine, and `connect`: use the server of an environment."""
+"""Run a Prefect server and workers as processes of this machine; `connect` to the server of an environment."""
 
 from __future__ import annotations
 
@@ -28,16 +28,14 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def is_local(api_url: str) -> bool:
-    """Whether an address is one of this machine's own, so that a server of ours could be behind it."""
+    """Return whether an address is this machine's, so that a server can be started for it."""
     return urlsplit(api_url).hostname in LOOPBACK
 
 
 def start_server(api_url: str, on_start: Callable[[str], None] = logger.info) -> bool:
-    """Start a Prefect server in the background and wait until it answers; whether one had to be started.
+    """Start a Prefect server in the background and wait until it answers; return False if one answered already.
 
-    Args:
-        api_url: Its address.
-        on_start: Called with the news that one is being started, and how to stop it.
+    `on_start` is called with a message that one is being started, and how to stop it.
 
     Raises:
         MetaFlowsError: MF406, it did not come up; MF901, the address is not local.
@@ -49,7 +47,7 @@ def start_server(api_url: str, on_start: Callable[[str], None] = logger.info) ->
     address = urlsplit(api_url)
     host, port = str(address.hostname), str(address.port or 80)
     with _starting(port) as (pid_file, log):
-        if answers(api_url):  # another process has started one meanwhile
+        if answers(api_url):  # another process started one meanwhile
             return False
         on_start(
             f"Starting a Prefect server in the background: {api_url} (`meta-flows server stop` ends it; log: {log})"
@@ -87,18 +85,18 @@ def _start(api_url: str, host: str, port: str, pid_file: Path, log: Path) -> Non
 
 @contextmanager
 def _starting(port: str) -> Iterator[tuple[Path, Path]]:
-    """Be the only process that starts a server on a port; its pid file and its log."""
+    """Be the only process that starts a server on a port; yield its pid file and its log."""
     pid_file, log = _files(port)
     log.parent.mkdir(parents=True, exist_ok=True)
     with pid_file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # given back when the file is closed, however this process ends
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, however this process ends
         yield pid_file, log
 
 
 def stop_server(api_url: str) -> bool:
-    """End the server that `start_server` started for this address; whether there was one.
+    """Stop the server that `start_server` started for this address; return False if there is none.
 
-    One that does not end within 10 s of being asked to is killed.
+    A server that does not end within 10 s is killed.
     """
     pid_file, _ = _files(str(urlsplit(api_url).port or 80))
     try:
@@ -108,9 +106,9 @@ def stop_server(api_url: str) -> bool:
     pid_file.unlink(missing_ok=True)
     if not _is_server(pid):
         return False
-    for ending in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):  # it has ended by itself meanwhile
-            os.kill(pid, ending)
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):  # it ended by itself meanwhile
+            os.kill(pid, signal_number)
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         while _is_server(pid) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -125,7 +123,7 @@ def _files(port: str) -> tuple[Path, Path]:
 
 
 def _is_server(pid: int) -> bool:
-    """Whether this process is still a Prefect server; a number may belong to another process by now."""
+    """Return whether this process is still a Prefect server; its id may belong to another process by now."""
     listed = subprocess.run(["ps", "-o", "stat=,args=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return "prefect server start" in listed.stdout and not listed.stdout.startswith("Z")
 
@@ -136,7 +134,7 @@ def _last_line(log: Path) -> str:
 
 
 def run_workers(pools: Iterable[tuple[str, str]], api_url: str) -> int:
-    """Run a worker for each work pool, given as (name, type), until stopped; the first exit code that is not 0."""
+    """Run a worker for each work pool, given as (name, type), until stopped; return the first exit code but 0."""
     # A shell's `&` makes its command ignore SIGINT, and a worker that inherits this ignores its first SIGTERM too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {**os.environ, "PREFECT_API_URL": api_url}
@@ -152,7 +150,7 @@ def run_workers(pools: Iterable[tuple[str, str]], api_url: str) -> int:
             worker.terminate()
 
     signal.signal(signal.SIGTERM, stop)
-    with suppress(KeyboardInterrupt):  # they get it, too
+    with suppress(KeyboardInterrupt):  # the workers get it, too
         for worker in workers:
             worker.wait()
     return next((abs(code) for code in [worker.wait() for worker in workers] if code), 0)
@@ -167,14 +165,14 @@ def connect(
     start_local: bool = False,
     on_start: Callable[[str], None] = logger.info,
 ) -> Iterator[Environment]:
-    """Make the server of an environment the one in use, for our meta-flows and for Prefect itself.
+    """Use the server of an environment within this context, for our meta-flows and for Prefect itself.
 
     Args:
-        environment: Long or short name; what `DEPLOYMENT_ENV` says, or development, if not given.
+        environment: Long or short name; the value of `DEPLOYMENT_ENV`, or development, if not given.
         root: The repository; the working directory if not given.
         api_url: Server in place of the one that the shell or the environment's file names.
         start_local: Start a server if none answers and the environment's own is on this machine.
-        on_start: Called with the news that one is being started.
+        on_start: Called with a message that a server is being started.
 
     Raises:
         MetaFlowsError: MF204, no such environment; MF401 to MF406 or MF408, no usable server.

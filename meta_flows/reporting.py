@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from itertools import groupby
+from itertools import accumulate, chain, groupby
 from typing import Any
 
 from meta_flows.engine import DONE
@@ -218,22 +218,47 @@ def _code(text: str) -> str:
     return f"`{printable(text).replace('`', chr(39))}`"
 
 
-def question(result: DeployResult) -> str:
-    """What a plan does, for the narrow form that asks whether it may be carried out."""
-    lines = [f"**{result.environment}: {escaped(result.message)}**", ""]
-    for outcome in (*others(result.outcomes), *by_severity(deployments(result.outcomes))):
-        if outcome.state != PLANNED["unchanged"]:
-            reason = f" ({escaped(outcome.reason)})" if outcome.reason else ""
-            lines += [f"- {OUTCOMES[outcome.state][0]}: **{escaped(titled(outcome))}**{reason}"]
-            created = outcome.type == "deployment" and outcome.state == PLANNED["create"]
-            details = (
-                map(escaped, outcome.schedules.values())
-                if created
-                else [_code(field_in_words(item)) for item in outcome.fields]
-            )
-            lines += [f"    - {detail}" for detail in details]
-    lines += ["", *(f"- not deployed: {escaped(error.message)}" for error in result.refused)]
-    return shortened([*lines, *(f"- {escaped(note)}" for note in result.notes)])
+QUESTION_ORDER = [PLANNED[action] for action in ("delete", "update", "create")]
+QUESTION_LINES = 15
+QUESTION_FIELDS = 3
+QUESTION_WIDTH = 160
+
+
+def question(result: DeployResult, plan_link: str | None = None) -> str:
+    """Summarise a plan for the form that asks for its approval: counts, the first changes, and where all of it is.
+
+    Deletions come first, then updates, creations, and what is not deployed. The text has 19 lines at most, however
+    large the plan is: the form's fields stand below it, and its buttons are always visible.
+    """
+    changes = [outcome for outcome in result.outcomes if outcome.state != PLANNED["unchanged"]]
+    changes.sort(key=lambda item: (QUESTION_ORDER.index(item.state), item.type == "deployment", titled(item)))
+    items = [
+        *map(_change_in_question, changes),
+        *([f"- not deployed: {escaped(_cut(error.message))}"] for error in result.refused),
+        *([f"- {escaped(_cut(note))}"] for note in result.notes),
+    ]
+    shown = sum(lines <= QUESTION_LINES for lines in accumulate(map(len, items)))
+    more = f"... and {len(items) - shown} more: see " if shown < len(items) else "See "
+    plan = f"[the full plan]({plan_link})" if plan_link else "the full plan among this run's artifacts"
+    summary = f"**{result.environment}: {escaped(_cut(result.message))}**"
+    return "\n".join([summary, "", *chain.from_iterable(items[:shown]), "", f"{more}{plan}."])
+
+
+def _change_in_question(outcome: Outcome) -> list[str]:
+    """Return a change's line, and one for each of its first fields, or schedules if it is created."""
+    reason = f" ({escaped(_cut(outcome.reason))})" if outcome.reason else ""
+    if outcome.type == "deployment" and outcome.state == PLANNED["create"]:
+        details = [escaped(schedule) for schedule in outcome.schedules.values()]
+    else:
+        details = [_code(_cut(field_in_words(field))) for field in outcome.fields]
+    if len(details) > QUESTION_FIELDS:
+        details[QUESTION_FIELDS:] = [f"... and {len(details) - QUESTION_FIELDS} more"]
+    title = f"- {OUTCOMES[outcome.state][0]}: **{escaped(_cut(titled(outcome)))}**{reason}"
+    return [title, *(f"    - {detail}" for detail in details)]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= QUESTION_WIDTH else f"{text[: QUESTION_WIDTH - 1]}…"
 
 
 def by_severity(outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -13,8 +13,8 @@ from prefect.settings import get_current_settings
 from meta_flows.configuration import Environment
 from meta_flows.diagnostics import diagnostic
 from meta_flows.models import Diagnostic
-from meta_flows.prefect_api import health, reads, ui
-from meta_flows.prefect_api.connection import Api, Server, check, ensure_no_older, minor
+from meta_flows.prefect_api import reads, ui
+from meta_flows.prefect_api.connection import Api, Server, check, ensure_no_older, is_api, minor
 
 CHOSEN_BY = {
     "flag": "as --api-url says",
@@ -43,7 +43,7 @@ def check_proxy(server: Server, _: Environment) -> Iterator[str | Diagnostic]:
     if not proxy:
         yield "the shell names none"
         return
-    direct, through = health.is_api(server.api_url), health.is_api(server.api_url, through_proxy=True)
+    direct, through = is_api(server.api_url), is_api(server.api_url, through_proxy=True)
     yield judge_proxy(server.api_url, proxy, direct=direct, through=through)
 
 
@@ -71,7 +71,7 @@ def judge_version(api_url: str, server: str, client: str) -> str | Diagnostic:
 
 def check_clock(api: Api, _: Environment) -> Iterator[str | Diagnostic]:
     """Check that this machine's clock agrees with the server's."""
-    yield judge_clock(health.clock_ahead(api))
+    yield judge_clock(reads.clock_ahead(api))
 
 
 def judge_clock(ahead: float) -> str | Diagnostic:
@@ -84,7 +84,7 @@ def judge_clock(ahead: float) -> str | Diagnostic:
 
 def check_database(api: Api, environment: Environment) -> Iterator[str | Diagnostic]:
     """Check that the database suits the environment."""
-    if not health.is_on_sqlite(api):
+    if not reads.is_on_sqlite(api):
         yield "PostgreSQL"
     elif environment.name == "development":
         yield "SQLite, which suits development"

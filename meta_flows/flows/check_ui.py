@@ -1,4 +1,4 @@
-"""`check_ui`: look whether everything is as it was released, does well, and can be seen in the UI."""
+"""`check_ui`: verify that everything is as it was released, is healthy, and can be seen in the UI."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from prefect import flow
 
 from meta_flows.models import DeployResult
 from meta_flows.prefect_api.store import connected_store
-from meta_flows.tasks.checking import await_runs, check_settings, open_ui, report_check
-from meta_flows.tasks.preparation import enter_environment
+from meta_flows.tasks.checking import observe_runs, report_check, verify_ui_in_browser, verify_ui_settings
+from meta_flows.tasks.preparation import connect_to
 from meta_flows.tasks.report import final_state
 
 
@@ -19,9 +19,9 @@ def check_ui(
     wait: float = 75,
     root: Path | None = None,
 ) -> DeployResult:
-    """Compare an environment's deployments with the current release, and follow the way of a browser to them.
+    """Compare an environment's deployments with the current release, and check that browsers can show them.
 
-    What is not as it was released, is not scheduled, or cannot be seen in the UI is a failure. What operators pause,
+    What is not as it was released, is not scheduled, or cannot be seen in the UI is a failure. Paused deployments,
     missing workers and failed runs are no failures: they are the health of the deployments, and are reported.
 
     Args:
@@ -32,18 +32,18 @@ def check_ui(
         root: The repository; the working directory if not given.
 
     Returns:
-        How each deployment is; the run ends as Verified.
+        The state of each deployment; the run ends as Verified.
 
     Raises:
         DeployError: The run ends as NotVerified.
-        MetaFlowsError: The environment is not known, or its server cannot be asked.
+        MetaFlowsError: The environment is not known, or its server cannot be used.
     """
     root = (root or Path()).resolve()
-    target = enter_environment(root, environment)
+    target = connect_to(root, environment)
     folder = screenshots or root / "build" / "screenshots" / target.name
     with connected_store() as store:
-        found = await_runs(store, target, wait)
-        settings = check_settings()
-        seen = open_ui(target, found, folder) if browser and not settings else []
-        result = report_check(target, found, settings, seen, folder)
+        observed = observe_runs(store, target, wait)
+        settings = verify_ui_settings()
+        seen = verify_ui_in_browser(target, observed, folder) if browser and not settings else []
+        result = report_check(target, observed, settings, seen, folder)
     return final_state(result)

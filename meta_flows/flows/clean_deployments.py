@@ -8,8 +8,8 @@ from prefect import flow
 from meta_flows.models import DeployResult
 from meta_flows.proposals import propose_clean
 from meta_flows.tasks.approval import approve, confirm_deletion
-from meta_flows.tasks.preparation import enter_environment, run_name
-from meta_flows.tasks.releasing import carry_out
+from meta_flows.tasks.preparation import connect_to, run_name
+from meta_flows.tasks.releasing import apply
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected
 
@@ -25,8 +25,8 @@ def clean_deployments(
 ) -> DeployResult:
     """Delete the deployments that this project owns in an environment.
 
-    What others own, or made by hand, is never touched. A deploy creates again what the repository still asks for, and
-    a rollback what was released before.
+    It never touches what others own or made by hand. A deploy creates again what the repository still declares, and a
+    rollback what was released before.
 
     Args:
         environment: Environment to clean, by its long or short name.
@@ -37,21 +37,20 @@ def clean_deployments(
         root: The repository; the working directory if not given.
 
     Returns:
-        What became of each deployment; the run ends as Cleaned, InSync or Planned.
+        The outcome of each deployment; the run ends as Cleaned, InSync or Planned.
 
     Raises:
         DeployError: The run ends as Incomplete: something could not be deleted.
         MetaFlowsError: Nothing was done; MF520, it was not confirmed.
     """
     root = (root or Path()).resolve()
-    target = enter_environment(root, environment)
-    ended = None
+    target = connect_to(root, environment)
     with connected(target, root) as (context, _):
-        propose = partial(propose_clean, context, pattern)
-        proposal = propose()
+        plan = partial(propose_clean, context, pattern)
+        proposal, applied = plan(), None
         if proposal.has_changes and not dry_run:
             confirm_deletion(target, proposal, confirm)
             ask = partial(approve, target, approved)
-            proposal, ended = carry_out(context, proposal, ask, lambda _: propose())
-        result = report("Cleaned", proposal, ended)
+            proposal, applied = apply(context, proposal, approve=ask, plan_again=lambda _: plan())
+        result = report("Cleaned", proposal, applied)
     return final_state(result)

@@ -10,21 +10,16 @@ from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
 from meta_flows.proposals import DeployOptions
 from meta_flows.tasks.approval import approve
-from meta_flows.tasks.building import BUILDERS, find_images, prepare_images
-from meta_flows.tasks.checking import check_health
-from meta_flows.tasks.planning import propose_again, propose_deploy
-from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, run_name, validate_flows
-from meta_flows.tasks.releasing import carry_out
+from meta_flows.tasks.building import BUILDERS, build_missing_images, observe_images
+from meta_flows.tasks.checking import verify_health
+from meta_flows.tasks.planning import plan_again, plan_deploy
+from meta_flows.tasks.preparation import connect_to, discover_flows, resolve_configuration, run_name, validate_flows
+from meta_flows.tasks.releasing import apply
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected, observing
 
 
-@flow(
-    name="deploy-all",
-    flow_run_name=run_name("deploy"),
-    validate_parameters=True,
-    task_runner=BUILDERS,
-)
+@flow(name="deploy-all", flow_run_name=run_name("deploy"), validate_parameters=True, task_runner=BUILDERS)
 def deploy_all(
     environment: str = "development",
     flows: list[str] | None = None,
@@ -50,37 +45,42 @@ def deploy_all(
         adopt: Take over deployments of the same flow and name that this project does not own.
         prune: Delete deployments that the repository no longer asks for; the environment's file says, if not given.
         prune_limit: Largest share of the deployments that may be deleted, from 0 to 1.
-        parameters: Parameter values that go before those of the files, for flows that have such parameters.
+        parameters: Parameter values that take precedence over those of the files, for flows that have such parameters.
         plan_digest: Digest of the only plan to carry out; any other is refused.
         approved: Digest of the plan that was approved already, or `any`; a run from the UI asks for it by a form.
         root: The repository; the working directory if not given.
 
     Returns:
-        What became of each deployment; the run ends as InSync, Deployed or Planned.
+        The outcome of each deployment; the run ends as InSync, Deployed or Planned.
 
     Raises:
         DeployError: The run ends as RolledBack: something failed, and everything is as it was before. As Incomplete:
-            something was left out. As RollbackIncomplete: something failed, and so did taking it back. As Rejected:
-            the plan was rejected.
+            something was left out. As RollbackIncomplete: something failed, and so did the rollback. As Rejected: the
+            plan was rejected.
         MetaFlowsError: Nothing was done.
     """
     root = (root or Path()).resolve()
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
+    options = DeployOptions(adopt, prune, prune_limit, selection.partial, plan_digest)
 
-    target = enter_environment(root, environment)
-    ended = None
+    target = connect_to(root, environment)
     with connected(target, root) as (context, api), observing(context) as observed:
         discovered = discover_flows(root)
-        configured = configure_flows(root, discovered, target, selection, parameters or {}, allow_none=bool(prune))
+        configured = resolve_configuration(
+            root, discovered, target, selection, parameters or {}, allow_none=bool(prune)
+        )
         configured = validate_flows(root, discovered, configured, target, selection)
-        images = find_images(root, configured, target)
-        options = DeployOptions(adopt, prune, prune_limit, selection.partial, plan_digest)
-        propose = partial(propose_deploy, context, api, discovered, configured, options)
-        proposal = propose(images, observed.result())
+        images = observe_images(root, configured, target)
+        plan = partial(plan_deploy, context, api, discovered, configured, options)
+        proposal, applied = plan(images, observed.result()), None
         if not dry_run:
-            ask = partial(approve, target, approved)
-            again = partial(propose_again, context, propose)
-            build = partial(prepare_images, root, target)
-            proposal, ended = carry_out(context, proposal, ask, again, prepare=build)
-        result = report("Deployed", proposal, ended, health=check_health(api, proposal, ended))
+            proposal, applied = apply(
+                context,
+                proposal,
+                approve=partial(approve, target, approved),
+                build=partial(build_missing_images, root, target),
+                plan_again=partial(plan_again, context, plan),
+            )
+        health = verify_health(api, proposal, applied)
+        result = report("Deployed", proposal, applied, health=health)
     return final_state(result)

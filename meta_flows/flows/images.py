@@ -7,8 +7,8 @@ from prefect import flow
 
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
-from meta_flows.tasks.building import BUILDERS, build_images, find_images, pull_images, push_images, report_images
-from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment
+from meta_flows.tasks.building import BUILDERS, build_images, observe_images, pull_images, push_images, report_images
+from meta_flows.tasks.preparation import connect_to, discover_flows, resolve_configuration
 from meta_flows.tasks.report import final_state
 
 
@@ -35,14 +35,14 @@ def images(
         MetaFlowsError: Nothing was done.
     """
     root = (root or Path()).resolve()
-
-    target = enter_environment(root, environment)
-    configured = configure_flows(
-        root, discover_flows(root), target, Selection(flows=tuple(flows or ())), {}, allow_none=False
-    )
-    found = find_images(root, configured, target, local=True)
+    target = connect_to(root, environment)
+    discovered = discover_flows(root)
+    configured = resolve_configuration(root, discovered, target, Selection(flows=tuple(flows or ())), {})
+    observed = observe_images(root, configured, target, local=True)
     if action == "build":
-        done = build_images(root, target, found, push=False)
+        done = build_images(root, target, observed, push=False)
+    elif action == "push":
+        done = push_images(target, observed)
     else:
-        done = push_images(target, found) if action == "push" else pull_images(target, found)
+        done = pull_images(target, observed)
     return final_state(report_images(target, configured, done, action))

@@ -9,11 +9,10 @@ from prefect import flow
 from meta_flows.flows.deploy_all import deploy_all
 from meta_flows.models import DeployResult
 from meta_flows.proposals import propose_repair
-from meta_flows.tasks.approval import unasked
-from meta_flows.tasks.checking import check_health
-from meta_flows.tasks.preparation import enter_environment
-from meta_flows.tasks.reconciling import check_out_branch, is_suspended, spread_out, suspended
-from meta_flows.tasks.releasing import carry_out
+from meta_flows.tasks.checking import verify_health
+from meta_flows.tasks.preparation import connect_to
+from meta_flows.tasks.reconciling import check_out_branch, is_suspended, suspended, wait_for_jitter
+from meta_flows.tasks.releasing import apply
 from meta_flows.tasks.report import as_it_ended, final_state, report
 from meta_flows.tasks.shell import connected
 
@@ -27,8 +26,8 @@ def reconcile(
 ) -> DeployResult:
     """Compare an environment's deployments with the current release, and deal with drift as the policy says.
 
-    The release is what counts, not what is checked out: this brings nothing to a server that no deploy has brought
-    there. What operators pause or add is no drift, unless the repository states otherwise.
+    It compares with the release, not with what is checked out, so that it brings nothing to a server that no deploy has
+    brought there. What operators pause or add is no drift, unless the repository declares otherwise.
 
     Args:
         environment: Environment to look at, by its long or short name.
@@ -37,7 +36,7 @@ def reconcile(
         root: The repository; the working directory if not given.
 
     Returns:
-        What became of each deployment; the run ends as InSync, Drifted, Repaired or Suspended, with the policy
+        The outcome of each deployment; the run ends as InSync, Drifted, Repaired or Suspended, with the policy
         `deploy` as `deploy_all` does.
 
     Raises:
@@ -45,8 +44,8 @@ def reconcile(
         MetaFlowsError: Nothing was done.
     """
     root = (root or Path()).resolve()
-    spread_out(jitter)
-    target = enter_environment(root, environment)
+    wait_for_jitter(jitter)
+    target = connect_to(root, environment)
     policy = policy or target.reconcile.policy
     if is_suspended(target):
         return final_state(suspended(target))
@@ -54,12 +53,11 @@ def reconcile(
         with check_out_branch(target, root) as checkout:
             return as_it_ended(deploy_all(environment=target.name, root=checkout, return_state=True))
 
-    ended = None
     with connected(target, root) as (context, api):
-        proposal = propose_repair(context)
+        proposal, applied = propose_repair(context), None
         if policy == "repair":
-            again = partial(propose_repair, context, locked=True)
-            proposal, ended = carry_out(context, proposal, unasked, lambda _: again())
-        health = check_health(api, proposal, ended)
-        result = report("Repaired", proposal, ended, health=health, unwritten="Drifted")
+            plan_again = partial(propose_repair, context, locked=True)
+            proposal, applied = apply(context, proposal, plan_again=lambda _: plan_again())
+        health = verify_health(api, proposal, applied)
+        result = report("Repaired", proposal, applied, health=health, unwritten="Drifted")
     return final_state(result)

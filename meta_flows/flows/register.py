@@ -8,9 +8,8 @@ from prefect import flow
 from meta_flows.desired.registration import owner
 from meta_flows.models import DeployResult
 from meta_flows.proposals import propose_registration
-from meta_flows.tasks.approval import unasked
-from meta_flows.tasks.preparation import enter_environment, render_meta_flows
-from meta_flows.tasks.releasing import carry_out
+from meta_flows.tasks.preparation import connect_to, resolve_meta_flows
+from meta_flows.tasks.releasing import apply
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected
 
@@ -19,7 +18,7 @@ from meta_flows.tasks.shell import connected
 def register(environment: str = "development", dry_run: bool = False, root: Path | None = None) -> DeployResult:
     """Create or update the deployments of the meta-flows for an environment.
 
-    What operators paused, and the runs that are scheduled, stay: a deployment is written to only where it differs.
+    A deployment is written to only where it differs, so that what operators paused and what is scheduled stays.
 
     Args:
         environment: Environment to register them for, by its long or short name.
@@ -27,20 +26,19 @@ def register(environment: str = "development", dry_run: bool = False, root: Path
         root: The repository; the working directory if not given.
 
     Returns:
-        What became of each deployment; the run ends as Registered, InSync or Planned.
+        The outcome of each deployment; the run ends as Registered, InSync or Planned.
 
     Raises:
         DeployError: The run ends as RolledBack or RollbackIncomplete.
         MetaFlowsError: Nothing was done.
     """
     root = (root or Path()).resolve()
-    target = enter_environment(root, environment)
-    wanted = render_meta_flows(root, target)
-    ended = None
+    target = connect_to(root, environment)
+    meta_flows = resolve_meta_flows(root, target)
     with connected(owner(target), root) as (context, _):
-        propose = partial(propose_registration, context, wanted)
-        proposal = propose()
+        plan = partial(propose_registration, context, meta_flows)
+        proposal, applied = plan(), None
         if not dry_run:
-            proposal, ended = carry_out(context, proposal, unasked, lambda _: propose())
-        result = report("Registered", proposal, ended)
+            proposal, applied = apply(context, proposal, plan_again=lambda _: plan())
+        result = report("Registered", proposal, applied)
     return final_state(result)

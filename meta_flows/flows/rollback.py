@@ -8,9 +8,9 @@ from prefect import flow
 from meta_flows.models import DeployResult
 from meta_flows.proposals import propose_rollback
 from meta_flows.tasks.approval import approve
-from meta_flows.tasks.checking import check_health
-from meta_flows.tasks.preparation import enter_environment, run_name
-from meta_flows.tasks.releasing import carry_out
+from meta_flows.tasks.checking import verify_health
+from meta_flows.tasks.preparation import connect_to, run_name
+from meta_flows.tasks.releasing import apply
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected
 
@@ -25,9 +25,9 @@ def rollback(
 ) -> DeployResult:
     """Bring an environment's deployments back to what an earlier release made of them.
 
-    A release that was killed half-way, or that could not be taken back, is undone first of all: everything that it
-    wrote becomes what it was before, to the last field, and that needs no approval. Otherwise the earlier release
-    becomes the current one, as if it were deployed again. What operators did beside it stays in both cases.
+    A release that was killed half-way, or whose rollback failed, is undone first of all: everything that it wrote
+    becomes what it was before, to the last field, and that needs no approval. Otherwise the earlier release becomes the
+    current one, as if it were deployed again. What operators changed besides stays in both cases.
 
     Args:
         environment: Environment to roll back, by its long or short name.
@@ -37,20 +37,20 @@ def rollback(
         root: The repository; the working directory if not given.
 
     Returns:
-        What became of each deployment; the run ends as Restored, InSync or Planned.
+        The outcome of each deployment; the run ends as Restored, InSync or Planned.
 
     Raises:
         DeployError: The run ends as RolledBack or RollbackIncomplete.
         MetaFlowsError: Nothing was done.
     """
     root = (root or Path()).resolve()
-    target = enter_environment(root, environment)
-    ended = None
+    target = connect_to(root, environment)
     with connected(target, root) as (context, api):
-        propose = partial(propose_rollback, context, to)
-        proposal = propose()
+        plan = partial(propose_rollback, context, to)
+        proposal, applied = plan(), None
         if not dry_run:
             ask = partial(approve, target, approved)
-            proposal, ended = carry_out(context, proposal, ask, lambda _: propose())
-        result = report("Restored", proposal, ended, health=check_health(api, proposal, ended))
+            proposal, applied = apply(context, proposal, approve=ask, plan_again=lambda _: plan())
+        health = verify_health(api, proposal, applied)
+        result = report("Restored", proposal, applied, health=health)
     return final_state(result)

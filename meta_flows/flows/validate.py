@@ -1,4 +1,4 @@
-"""`validate`: say everything that a deploy would refuse, and what it would warn of, without planning one."""
+"""`validate`: report everything that a deploy would refuse or warn of, without planning one."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from prefect import flow
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
 from meta_flows.proposals import check_plan
-from meta_flows.tasks.building import BUILDERS, find_images
+from meta_flows.tasks.building import BUILDERS, observe_images
 from meta_flows.tasks.planning import resolve
 from meta_flows.tasks.preparation import (
-    configure_flows,
+    connect_to,
     discover_flows,
-    enter_environment,
     report_validation,
+    resolve_configuration,
     validate_flows,
 )
 from meta_flows.tasks.report import final_state
@@ -29,7 +29,7 @@ def validate(
     import_flows: bool = False,
     root: Path | None = None,
 ) -> DeployResult:
-    """Apply every rule to the flows, their configuration and the deployments that they come to; nothing is written.
+    """Apply every rule to the flows, their configuration and their deployments; nothing is written.
 
     Args:
         environment: Environment to check them for, by its long or short name.
@@ -40,21 +40,21 @@ def validate(
         root: The repository; the working directory if not given.
 
     Returns:
-        What was found; the run ends as Valid.
+        The findings; the run ends as Valid.
 
     Raises:
         DeployError: The run ends as Invalid: a deploy would refuse something.
-        MetaFlowsError: The environment is not known, or its server cannot be asked.
+        MetaFlowsError: The environment is not known, or its server cannot be used.
     """
     root = (root or Path()).resolve()
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
 
-    target = enter_environment(root, environment)
-    with connected(target, root) as (context, api), observing(context) as ours:
+    target = connect_to(root, environment)
+    with connected(target, root) as (context, api), observing(context) as owned:
         discovered = discover_flows(root)
-        configured = configure_flows(root, discovered, target, selection, {}, allow_none=False)
+        configured = resolve_configuration(root, discovered, target, selection, {})
         configured = validate_flows(root, discovered, configured, target, selection)
-        images = find_images(root, configured, target)
-        observed, pools, checked = resolve(context, api, configured, images, ours.result(), import_flows=import_flows)
-        checked = check_plan(context, checked, observed, pools)
-    return final_state(report_validation(target, configured, checked, import_flows=import_flows))
+        images = observe_images(root, configured, target)
+        observed, pools, desired = resolve(context, api, configured, images, owned.result(), import_flows=import_flows)
+        desired = check_plan(context, desired, observed, pools)
+    return final_state(report_validation(target, configured, desired, import_flows=import_flows))

@@ -55,9 +55,9 @@ __all__ = [
 
 
 def pulls_code_for_modules() -> bool:
-    """Whether a run whose entrypoint is a module carries out its pull steps; Prefect 3.4 goes straight to the import.
+    """Return whether a run whose entrypoint is a module runs its pull steps; Prefect 3.4 imports the module at once.
 
-    It shows in what came along: the steps are told which run they are for.
+    The same change of Prefect gave `run_steps` its parameter `flow_run`.
     """
     from prefect.deployments.steps.core import run_steps
 
@@ -65,18 +65,18 @@ def pulls_code_for_modules() -> bool:
 
 
 def heartbeat_setting() -> Any:
-    """The setting of how often runs send heartbeats; None on Prefect 3.4, which sends none."""
+    """Return the setting of how often runs send heartbeats; None on Prefect 3.4, which sends none."""
     return getattr(prefect.settings, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", None)
 
 
 def send_pending_events(timeout: float) -> None:
-    """Wait until the events of this process have been sent, for so many seconds at most."""
+    """Wait until the events of this process have been sent, for `timeout` seconds at most."""
     EventsWorker.drain_all(timeout=timeout)
 
 
 @contextmanager
 def settings_of_shell() -> Iterator[None]:
-    """Let only environment variables count as settings, and no profile."""
+    """Take Prefect's settings from environment variables alone, and from no profile."""
     with SettingsContext(profile=Profile(name="shell", settings={}), settings=Settings()):
         yield
 
@@ -89,7 +89,7 @@ def default_job_template(pool_type: str) -> Mapping[str, Any]:
 
 
 def scheduler_schedules() -> Any:
-    """Return the module of schedules as the server's scheduler follows them."""
+    """Return the server's module of schedules, by which its scheduler computes runs."""
     from prefect.server.schemas import schedules
 
     return schedules
@@ -101,14 +101,14 @@ def load_schema_tools() -> None:
 
 
 def schema_errors(values: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Any]:
-    """Return where values do not fit a JSON Schema, as `jsonschema` has it; what is missing does not count."""
+    """Return the errors of values against a JSON Schema, as `jsonschema` has them; missing values are no errors."""
     from prefect.utilities.schema_tools import validate
 
     return validate(dict(values), dict(schema), ignore_required=True, allow_none_with_default=True)
 
 
 def engine_errors() -> tuple[type[Exception], type[Exception]]:
-    """Return what `DockerImage` raises when a build and when a push fails; the libraries of Docker come along."""
+    """Return what `DockerImage` raises when a build and when a push fails; imports the libraries of Docker."""
     from prefect.utilities.dockerutils import BuildError, PushError
 
     return BuildError, PushError

@@ -1,4 +1,4 @@
-"""Which server to talk to, and how its refusals read."""
+"""Choose and reach a Prefect server, and translate its errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -18,10 +18,9 @@ from urllib.parse import urlsplit
 import certifi
 import httpx
 import prefect
-from prefect import (
-    get_client,
-    settings,
-)  # get_client not from where it is: Prefect 3.4's states are whole only with this
+
+# Not from `prefect.client.orchestration`: with Prefect 3.4 states are complete only after this import.
+from prefect import get_client, settings
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
@@ -32,39 +31,33 @@ from meta_flows.prefect_api.compat import heartbeat_setting, send_pending_events
 Api = SyncPrefectClient
 """A client of the server in use."""
 
-SENDING = 10
-"""How long to wait for logs and events to arrive, in seconds."""
-
-logger = logging.getLogger("meta_flows")
+SENDING_SECONDS = 10
+"""How long to wait at the end of a connection until events have arrived."""
 
 RETRIES = 4
-"""How often Prefect's client tries a request again in our local runs: after 2, 4, 8 and 16 s, so for half a minute. By
-default it tries five times in a minute, and a run of whose server nothing is left takes twice that to end."""
+"""How often Prefect's client retries a request in our local runs: after 2, 4, 8 and 16 s, so for half a minute. By
+default it retries five times in a minute, and a run takes twice that to end once its server is gone."""
 
 TRANSIENT_STATUSES = frozenset({408, 429, 502, 503, 504})
 
+logger = logging.getLogger("meta_flows")
+
 
 class Server(NamedTuple):
-    """A Prefect server and who named it.
-
-    Attributes:
-        chosen_by: `run` is the server that started this very run.
-    """
+    """A Prefect server and what chose it; `run` stands for the server that started this very run."""
 
     api_url: str
     chosen_by: Literal["run", "flag", "shell", "environment"]
 
 
 def choose_server(environment: str, environment_url: str, flag: str | None = None) -> Server:
-    """The server to deploy to: a worker-started run's own, else flag, else shell or profile, else the environment file.
+    """Return the server to deploy to.
 
-    Args:
-        environment: Long name, for the message.
-        environment_url: What the environment's file says.
-        flag: What the command line says.
+    For a run that a worker started that is its own server; otherwise the flag takes precedence over the shell or
+    profile, and those over the environment's file.
 
     Raises:
-        MetaFlowsError: MF403, shell and file disagree; in development the shell just wins.
+        MetaFlowsError: MF403, shell and file disagree; in development the shell wins.
     """
     shell = get_current_settings().api.url
     if "PREFECT__FLOW_RUN_ID" in os.environ and shell:
@@ -82,11 +75,11 @@ _connected_to: ContextVar[str | None] = ContextVar("connected_to", default=None)
 
 
 def ensure_on_server_of(environment: str, environment_url: str) -> str:
-    """The address of the server in use, if it was chosen for this environment; a run lives where it deploys to.
+    """Return the address of the server in use if it is the environment's: a run lives on the server that it writes to.
 
     Raises:
-        MetaFlowsError: MF405 when Prefect would start a server just for this run, MF403 when the shell's is another,
-            MF401, MF402 or MF408 when it cannot be used.
+        MetaFlowsError: MF405, Prefect would start a server for this run only; MF403, the shell names another server;
+            MF401, MF402 or MF408, it cannot be used.
     """
     in_use = get_current_settings().api.url
     if not in_use:
@@ -99,102 +92,68 @@ def ensure_on_server_of(environment: str, environment_url: str) -> str:
 
 @contextmanager
 def connected(api_url: str) -> Iterator[None]:
-    """Make a server the one that Prefect uses: for its runs, logs and events as for our own requests.
+    """Make Prefect use a server: for runs, logs and events as for our own requests.
 
-    What it was sent in the background has arrived at the end. Prefect 3.8 keeps one sender of events for each process,
-    and that stays with the first server: the next one would not see the steps of its own runs.
+    At the end all events have arrived. Prefect 3.8 keeps one sender of events for each process, which stays with the
+    first server: without waiting, the next server would not get the task runs of its own runs.
 
     Raises:
-        MetaFlowsError: MF401 when nothing answers, MF402 when it refuses us, MF408 when it is older than our Prefect.
+        MetaFlowsError: MF401, nothing answers; MF402, it rejects our key; MF408, it is older than our Prefect.
     """
     with translate_http_errors(api_url):
         ensure_no_older(api_url, check(api_url))
-        updates = {PREFECT_API_URL: api_url, **_links(api_url), **_no_heartbeat(), **_retries(), **_key_of_the_shell()}
+        updates = {PREFECT_API_URL: api_url, **_links(api_url), **_defaults_of_local_runs(), **_key_of_the_shell()}
         with temporary_settings(updates=updates):  # once: each takes 0.1 s
             token = _connected_to.set(api_url)
             try:
                 yield
             finally:
                 _connected_to.reset(token)
-                send_pending_events(SENDING)
-
-
-@contextmanager
-def linking(api_url: str) -> Iterator[None]:
-    """Let the links that Prefect and we print lead to the UI that this server shows by default."""
-    if updates := _links(api_url):
-        with temporary_settings(updates=updates):
-            yield
-    else:
-        yield
+                send_pending_events(SENDING_SECONDS)
 
 
 def _links(api_url: str) -> dict[Any, str]:
-    """The setting that links follow.
+    """Return the setting that makes Prefect's links and ours lead to the UI that this server shows by default.
 
-    `PREFECT_UI_URL`, where set, says where people reach it; what Prefect infers without it is always the older UI.
+    `PREFECT_UI_URL`, where set, names the address for people; without it Prefect's links lead to the older UI.
     """
     return {} if "ui_url" in get_current_settings().model_fields_set else {PREFECT_UI_URL: ui_url(api_url)}
 
 
-def _no_heartbeat() -> dict[Any, None]:
-    """The setting that keeps runs from sending heartbeats: each would wait up to a second for that thread to end.
+def _defaults_of_local_runs() -> dict[Any, int | None]:
+    """Return the settings of our local runs that the user has not set: four retries, and no heartbeats.
 
-    Heartbeats let an automation find runs whose process is gone. A run on a terminal is watched by the person who
-    started it, and the next run that takes the lock marks a killed writer as crashed. Set
-    `PREFECT_FLOWS_HEARTBEAT_FREQUENCY` to send them all the same.
+    A run waits up to a second at its end for its heartbeat's thread. Heartbeats let an automation find runs whose
+    process is gone; a run on a terminal is watched by the person who started it, and the next run that takes the lock
+    marks a killed writer as crashed. Set `PREFECT_FLOWS_HEARTBEAT_FREQUENCY` to send them nevertheless.
     """
+    current, defaults = get_current_settings(), dict[Any, int | None]()
+    if "max_retries" not in current.client.model_fields_set:
+        defaults[settings.PREFECT_CLIENT_MAX_RETRIES] = RETRIES
     frequency = heartbeat_setting()
-    chosen = frequency is None or "heartbeat_frequency" in get_current_settings().flows.model_fields_set
-    return {} if chosen else {frequency: None}
-
-
-def _retries() -> dict[Any, int]:
-    """The setting of how often requests are tried again, unless the user has set it."""
-    chosen = "max_retries" in get_current_settings().client.model_fields_set
-    return {} if chosen else {settings.PREFECT_CLIENT_MAX_RETRIES: RETRIES}
+    if frequency is not None and "heartbeat_frequency" not in current.flows.model_fields_set:
+        defaults[frequency] = None
+    return defaults
 
 
 def _key_of_the_shell() -> dict[Any, None]:
-    """The setting that lets an API key from the shell go before a password from a file, such as a stack's `.env`.
+    """Return the setting by which an API key from the shell takes precedence over a password from a file.
 
-    Prefect prefers the password wherever it is from, and would show it to a server that it is not for.
+    Prefect prefers the password wherever it is from, such as a stack's `.env`, and would send it to a server that it is
+    not for.
     """
-    said = "PREFECT_API_KEY" in os.environ and "PREFECT_API_AUTH_STRING" not in os.environ
-    return {settings.PREFECT_API_AUTH_STRING: None} if said else {}
+    only_key = "PREFECT_API_KEY" in os.environ and "PREFECT_API_AUTH_STRING" not in os.environ
+    return {settings.PREFECT_API_AUTH_STRING: None} if only_key else {}
 
 
 def check(api_url: str) -> str:
-    """Make sure that the server answers and lets us in, at the cost of one request; where nothing listens, at once.
-
-    Returns:
-        Its version.
-    """
+    """Make sure, by one request, that the server answers and accepts our key; return its version."""
     with translate_http_errors(api_url):
         answer = ask(f"{api_url}/admin/version", authorised=True)
         if answer.status_code == httpx.codes.NOT_FOUND or "json" not in answer.headers.get("content-type", ""):
             raise refuse("MF401", url=api_url, detail="what answers is no Prefect API; its address ends in /api")
         answer.raise_for_status()
     return str(answer.json())
-
-
-def ask(url: str, *, authorised: bool = False, headers: Mapping[str, str] | None = None) -> httpx.Response:
-    """The answer to one GET without a client, of which Prefect's settings say how to make it.
-
-    Args:
-        url: What to ask.
-        authorised: Whether to show who we are: to the server that we work on, and to no other.
-        headers: Headers to send along.
-    """
-    api = get_current_settings().api
-    sent = {**get_current_settings().client.custom_headers, **(headers or {})} if authorised else dict(headers or {})
-    auth: httpx.BasicAuth | None = None
-    if authorised and api.auth_string and not _key_of_the_shell():
-        user, _, password = api.auth_string.get_secret_value().partition(":")
-        auth = httpx.BasicAuth(user, password)
-    elif authorised and api.key:
-        sent["Authorization"] = f"Bearer {api.key.get_secret_value()}"
-    return _get(url, headers=sent, auth=auth, verify=certificates(), timeout=10)
 
 
 def ensure_no_older(api_url: str, server: str) -> None:
@@ -210,20 +169,44 @@ def ensure_no_older(api_url: str, server: str) -> None:
 
 
 def minor(version: str) -> tuple[int, ...]:
-    """Major and minor version."""
+    """Return the major and minor version."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
+def ask(url: str, *, authorised: bool = False, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    """Send one GET without a client, as Prefect's settings say; `authorised` is for the server in use only."""
+    current, sent = get_current_settings(), dict(headers or {})
+    auth: httpx.BasicAuth | None = None
+    if authorised:
+        sent = {**current.client.custom_headers, **sent}
+        if current.api.auth_string and not _key_of_the_shell():
+            user, _, password = current.api.auth_string.get_secret_value().partition(":")
+            auth = httpx.BasicAuth(user, password)
+        elif current.api.key:
+            sent["Authorization"] = f"Bearer {current.api.key.get_secret_value()}"
+    return _get(url, headers=sent, auth=auth, verify=certificates(), timeout=10)
+
+
 def answers(api_url: str) -> bool:
-    """Whether a Prefect server is up at this address, whatever it thinks of us."""
+    """Return whether a Prefect server answers at this address, even if it rejects us."""
     try:
         return _get(f"{api_url}/health", timeout=2, verify=certificates()).status_code in (200, 401, 403)
     except httpx.HTTPError:
         return False
 
 
+def is_api(url: str, *, through_proxy: bool = False) -> bool:
+    """Return whether a Prefect API answers, without credentials, directly or through the proxies of the shell."""
+    try:
+        with httpx.Client(verify=certificates(), trust_env=through_proxy, timeout=5) as browser:
+            answer = browser.get(f"{url}/health")
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+    return answer.status_code in (401, 403) or (answer.is_success and "json" in answer.headers["content-type"])
+
+
 def _get(url: str, **options: Any) -> httpx.Response:
-    """The answer to a GET, asked for again a few times when a fault that passes came between."""
+    """Send a GET, and again up to four times after a transient fault."""
     for pause in (0.2, 0.5, 1.0, 2.0):
         with suppress(httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError):
             answer = httpx.get(url, **options)
@@ -234,21 +217,21 @@ def _get(url: str, **options: Any) -> httpx.Response:
 
 
 def ui_url(api_url: str) -> str:
-    """Where this server's default UI is; two ship with Prefect 3, and its own links lead to the older one."""
+    """Return the address of this server's default UI; Prefect 3 ships two, and its own links lead to the older one."""
     root = api_url.removesuffix("/api")
     try:
-        settings = httpx.get(f"{root}/ui-settings", timeout=5, verify=certificates()).json()
-        newer = settings["v2_base_url"]  # none where the server shows no UI at all
-        path = urlsplit(root).path  # the server's own, or that of a proxy that takes it off
-        return f"{root}{newer.removeprefix(path)}" if newer and settings["default_ui"] == "v2" else root
+        shown = httpx.get(f"{root}/ui-settings", timeout=5, verify=certificates()).json()
+        newer = shown["v2_base_url"]  # none where the server shows no UI at all
+        path = urlsplit(root).path  # the server's own, or that of a proxy that removes it
+        return f"{root}{newer.removeprefix(path)}" if newer and shown["default_ui"] == "v2" else root
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return root
 
 
 def certificates() -> ssl.SSLContext:
-    """How Prefect's settings want certificates to be checked; a transport of one's own has to be told."""
-    settings = get_current_settings().api
-    return _tls_context(settings.ssl_cert_file or certifi.where(), settings.tls_insecure_skip_verify)
+    """Return how Prefect's settings want certificates to be checked, for requests that its client does not make."""
+    api = get_current_settings().api
+    return _tls_context(api.ssl_cert_file or certifi.where(), api.tls_insecure_skip_verify)
 
 
 @cache  # reading the certificates takes longer than a request
@@ -264,7 +247,7 @@ _brief: ContextVar[float | None] = ContextVar("brief", default=None)
 
 @contextmanager
 def briefly(seconds: float) -> Iterator[None]:
-    """Try each request that is made within this context once, for so many seconds at most."""
+    """Try each request within this context once, for this many seconds at most."""
     token = _brief.set(seconds)
     try:
         yield
@@ -273,19 +256,19 @@ def briefly(seconds: float) -> Iterator[None]:
 
 
 def is_brief() -> bool:
-    """Whether requests are tried once."""
+    """Return whether each request is tried once."""
     return _brief.get() is not None
 
 
 class Transport(httpx.HTTPTransport):
-    """Tries again soon when the server's SQLite is locked, and says so when a server does not answer.
+    """Retries soon when the server's SQLite is locked, and logs a warning when a server does not answer.
 
-    SQLite refuses a write at once (503) if another one came in between, which the events of our own task runs do all
-    the time. Prefect's client would wait for two seconds, and does so after these tries.
+    SQLite refuses a write at once (503) if another one came in between, which the events of our own task runs often do.
+    Prefect's client would wait for two seconds, and does so after these retries.
 
     Attributes:
-        hurried: Whether the server has been given up on, until it answers again: then each request is tried once, and
-            briefly. Prefect's client would try each again for half a minute and more.
+        hurried: Set once the server did not answer, until it answers again: then each request is tried once, for 5 s.
+            Prefect's client would retry each for half a minute and more.
     """
 
     PAUSES_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -297,7 +280,7 @@ class Transport(httpx.HTTPTransport):
         self._warned = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, and once more where a locked database is the reason that it was refused."""
+        """Send a request, and again where a locked database refused it."""
         if seconds := self.BRIEFLY_SECONDS if self.hurried else _brief.get():
             request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
         try:
@@ -307,7 +290,7 @@ class Transport(httpx.HTTPTransport):
             raise
         if response.status_code in TRANSIENT_STATUSES:
             if self.hurried or is_brief():
-                response.close()  # it will not be read, and it holds a connection
+                response.close()  # nothing reads it, and it holds a connection
             self._failed(f"HTTP {response.status_code}")
         else:
             self.hurried = self._warned = False
@@ -332,12 +315,13 @@ class Transport(httpx.HTTPTransport):
 
 @contextmanager
 def client(transport: Transport | None = None) -> Iterator[Api]:
-    """A client of the connected server; requests that it refuses become errors of ours."""
-    transport = transport or Transport(verify=certificates())
+    """Open a client of the server in use, whose links lead to its default UI, and whose errors are ours."""
+    links = _links(str(get_current_settings().api.url))
+    httpx_settings = {"transport": transport or Transport(verify=certificates())}
     with (
-        linking(str(get_current_settings().api.url)),
+        temporary_settings(updates=links) if links else nullcontext(),
         translate_http_errors(),
-        get_client(sync_client=True, httpx_settings={"transport": transport}) as api,
+        get_client(sync_client=True, httpx_settings=httpx_settings) as api,
     ):
         yield api
 
@@ -367,7 +351,7 @@ def request(api: Api, method: str, path: str, body: Any = None) -> Any:
 
 @contextmanager
 def translate_http_errors(server: str | None = None) -> Iterator[None]:
-    """Turn what the HTTP client raises into errors with a code, a cause and a remedy."""
+    """Translate what the HTTP client raises into errors with a code, a cause and a remedy."""
     api_url = server or str(get_current_settings().api.url)
     try:
         yield
@@ -386,7 +370,7 @@ def translate_http_errors(server: str | None = None) -> Iterator[None]:
 
 
 def _detail(response: httpx.Response) -> str:
-    """Return why a request was refused, without what it sent: servers repeat that, secrets too."""
+    """Return why a request was refused, without the values it sent: servers repeat those, secrets too."""
     try:
         body = response.json()
     except ValueError:
@@ -402,7 +386,7 @@ def _detail(response: httpx.Response) -> str:
 
 
 def _misfit(error: Any) -> str:
-    """Return where a request does not fit, and why; `input` repeats what was sent."""
+    """Return where a request is invalid, and why; `input` would repeat what was sent."""
     if not isinstance(error, dict):
         return str(error)
     return f"{'.'.join(map(str, error.get('loc', ())))}: {error.get('msg', '')}"

@@ -1,4 +1,4 @@
-"""How far a long step is: an artifact that moves in the Prefect UI, a bar on the terminal."""
+"""Show the progress of a long step: in the Prefect UI by an artifact, and in this process by a watcher, e.g. a bar."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.prefect_api.connection import translate_http_errors
 
 Watcher = Callable[[str, int, int], None]
-"""What is told: what is being done, how much of it is done, out of how many."""
+"""Called with what is being done, how many parts of it are done, and how many there are."""
 
 SECONDS_BETWEEN = 3.0
-"""How often the UI is told at most; what takes less time than that has no artifact at all."""
+"""Shortest time between two updates of the artifact; a step that takes less has none."""
 
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 @contextmanager
 def watching(watcher: Watcher) -> Iterator[None]:
-    """Let a watcher in this process see the progress of what runs in it."""
+    """Call a watcher with the progress of all that runs within this context."""
     token = _watcher.set(watcher)
     try:
         yield
@@ -35,35 +35,30 @@ def watching(watcher: Watcher) -> Iterator[None]:
 
 @contextmanager
 def progress(doing: str, total: int) -> Iterator[Callable[[], None]]:
-    """Tell how far something is; call what this yields once for each part that is done.
-
-    Args:
-        doing: What is being done, e.g. `apply to staging`.
-        total: How many parts there are.
-    """
-    watcher, told, done = _watcher.get(), time.monotonic(), 0
+    """Show the progress of a step, e.g. `build images`; call the yielded function once for each part that is done."""
+    watcher, updated, done = _watcher.get(), time.monotonic(), 0
     artifact: UUID | None = None
 
-    def tell() -> None:
+    def update() -> None:
         nonlocal artifact
         percent = 100 * done / total
-        with suppress(MetaFlowsError), translate_http_errors():  # a step does not fail for want of a picture of it
+        with suppress(MetaFlowsError), translate_http_errors():  # no step fails because its progress cannot be shown
             if artifact:
                 update_progress_artifact(artifact, percent)
             else:
                 artifact = cast(UUID, create_progress_artifact(percent, description=f"{doing}: {total} in all"))
 
     def advance() -> None:
-        nonlocal told, done
+        nonlocal updated, done
         done += 1
         if watcher:
             watcher(doing, done, total)
-        if time.monotonic() - told > SECONDS_BETWEEN:
-            tell()
-            told = time.monotonic()
+        if time.monotonic() - updated > SECONDS_BETWEEN:
+            update()
+            updated = time.monotonic()
 
     if watcher and total:
         watcher(doing, 0, total)
     yield advance
     if artifact:
-        tell()
+        update()

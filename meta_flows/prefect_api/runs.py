@@ -24,11 +24,11 @@ __all__ = ["FlowRun", "Log", "cancel_run", "follow", "follow_run", "last_logs", 
 POLL_SECONDS = 0.5
 LAST_LOGS_SECONDS = 10
 LATE_LINES = 50
-"""How many lines are read again: those of several processes do not arrive in the order in which they were written."""
+"""How many lines are read again: those of several processes arrive in another order than they were written in."""
 
 
 def start_run(api: Api, deployment: LiveResource, parameters: Mapping[str, Any]) -> FlowRun:
-    """Trigger a deployment as a person would from the UI."""
+    """Trigger a deployment, as a person does from the UI."""
     return api.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters))  # type: ignore[arg-type]
 
 
@@ -51,19 +51,15 @@ def follow_run(api: Api, run: FlowRun, work_pool: str, timeout: timedelta) -> Fl
 
 
 def follow(api: Api, run: FlowRun, seen: dict[UUID, datetime]) -> Iterator[tuple[FlowRun, list[Log]]]:
-    """A run as it is now and its log lines that are new, again and again until it has ended and sent its last ones.
+    """Yield a run as it is now and its new log lines, every 0.5 s, until it has ended and its last lines have arrived.
 
-    Args:
-        api: Client of the server.
-        run: The run.
-        seen: When each line that was returned already was written, by its id; with it a caller can follow again.
+    It adds each line to `seen`, by its id and with its time: with the same mapping a caller can follow the run again.
     """
-    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
     deadline = None
     while True:
         now = api.read_flow_run(run.id)
         offset = max(0, len(seen) - LATE_LINES)
-        found = api.read_logs(log_filter=of_run, limit=PAGE, offset=offset, sort=LogSort.TIMESTAMP_ASC)
+        found = api.read_logs(_of_run(run), limit=PAGE, offset=offset, sort=LogSort.TIMESTAMP_ASC)
         lines = [line for line in found if line.id not in seen]
         seen |= {line.id: line.timestamp for line in lines}
         yield now, lines
@@ -77,17 +73,20 @@ def follow(api: Api, run: FlowRun, seen: dict[UUID, datetime]) -> Iterator[tuple
 
 
 def cancel_run(api: Api, run: FlowRun) -> None:
-    """Ask for a run to be cancelled; its worker does it, or the server where no worker has it."""
+    """Request the cancellation of a run; its worker cancels it, or the server where no worker has it."""
     api.set_flow_run_state(run.id, Cancelling())
 
 
 def last_logs(api: Api, run: FlowRun, count: int) -> list[Log]:
-    """The newest log lines of an ended run, oldest first; a run sends its last ones after it has ended."""
-    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+    """Return the newest log lines of an ended run, oldest first; wait up to 10 s for those sent after its end."""
     deadline = time.monotonic() + LAST_LOGS_SECONDS
     while True:
-        newest = api.read_logs(log_filter=of_run, limit=count, sort=LogSort.TIMESTAMP_DESC)
+        newest = api.read_logs(_of_run(run), limit=count, sort=LogSort.TIMESTAMP_DESC)
         complete = newest and run.end_time is not None and newest[0].timestamp >= run.end_time
         if complete or time.monotonic() > deadline:
             return list(reversed(newest))
         time.sleep(POLL_SECONDS)
+
+
+def _of_run(run: FlowRun) -> LogFilter:
+    return LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))

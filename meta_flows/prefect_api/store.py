@@ -6,9 +6,8 @@ than the requests do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -37,21 +36,27 @@ from meta_flows.resources.resource_type import PAGE
 from meta_flows.resources.work_pool import read_bodies
 
 KEPT = 20
-"""How many releases of an environment that succeeded stay on the server, and how many of the others."""
+"""How many succeeded releases of an environment stay on the server, and how many of the others."""
 
 SHORTEST_LEASE = 60
 """Seconds; the server refuses shorter ones."""
 
 GONE = object()
+"""Stands for the answer where the server has no such object, or does not give it."""
+
+
+@contextmanager
+def _valid_answers() -> Iterator[None]:
+    """Refuse an answer of another shape than the API's; usable as a decorator."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError, AttributeError, pydantic.ValidationError) as error:
+        detail = f"the answer is not the API's: {type(error).__name__} {error}"[:300]
+        raise refuse("MF404", request="what was asked", detail=detail) from error
 
 
 class PrefectStore:
-    """A Prefect server.
-
-    Attributes:
-        api: Client of the server.
-        guard: Called before each request that writes a resource.
-    """
+    """A Prefect server; `guard` is called before each request that writes a resource."""
 
     def __init__(self, api: Api, transport: Transport) -> None:
         self.api = api
@@ -60,10 +65,10 @@ class PrefectStore:
         self._flow_ids: dict[str, str] = {}
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Make one request; once the server did not answer one, the next ones are tried once and briefly.
+        """Make one request and return its answer; once the server did not answer, try each next request once, for 5 s.
 
         Raises:
-            MetaFlowsError: The server could not be reached, or refused it.
+            MetaFlowsError: The server could not be reached, or refused the request.
         """
         try:
             return request(self.api, method, path, body)
@@ -73,59 +78,58 @@ class PrefectStore:
             raise
 
     def briefly(self, seconds: float) -> AbstractContextManager[None]:
-        """Try each request within this context once, for so many seconds at most."""
+        """Try each request within this context once, for this many seconds at most."""
         return briefly(seconds)
 
     def _write(self, method: str, path: str, body: Any = None) -> Any:
-        """Make a request that writes a resource, if the guard lets it pass."""
+        """Make a request that writes a resource, unless the guard raises."""
         self.guard()
         return self.send(method, path, body)
 
     # Resources
 
+    @_valid_answers()
     def read(self, addresses: Collection[str]) -> dict[str, LiveResource]:
         """Return the resources at these addresses that exist, by address."""
         parts = sorted(address.partition("/")[::2] for address in addresses)
         return _by_address(
-            lambda: (
-                item
-                for name, group in groupby(parts, key=lambda part: part[0])
-                for item in TYPES[name].read(self.send, {key for _, key in group})
-            )
+            item
+            for name, group in groupby(parts, key=lambda part: part[0])
+            for item in TYPES[name].read(self.send, {key for _, key in group})
         )
 
+    @_valid_answers()
     def read_owned(self, ownership: Ownership) -> dict[str, LiveResource]:
         """Return the resources that carry our tags, by address."""
         readers = (item.read_owned for item in TYPES.values() if item.read_owned)
-        return _by_address(lambda: (item for read in readers for item in read(self.send, ownership)))
+        return _by_address(item for read in readers for item in read(self.send, ownership))
 
+    @_valid_answers()
     def create(self, change: Change) -> None:
         """Create a resource as its change says."""
-        _checked(partial(TYPES[change.type].create, self._write, change, self._flow_ids))
+        TYPES[change.type].create(self._write, change, self._flow_ids)
 
+    @_valid_answers()
     def update(self, live: LiveResource, target: Spec) -> None:
         """Send what differs between a resource and its target."""
-        _checked(partial(TYPES[live.type].update, self._write, live, target))
+        TYPES[live.type].update(self._write, live, target)
 
     def delete(self, live: LiveResource) -> None:
         """Delete a resource."""
         self._write("DELETE", TYPES[live.type].path(live))
 
+    @_valid_answers()
     def read_flow_ids(self, names: Collection[str]) -> Mapping[str, str]:
         """Return the ids of the flows of these names that the server knows."""
-        found: dict[str, str] = _checked(partial(read_flow_ids, self.send, names))
+        found = read_flow_ids(self.send, names)
         self._flow_ids |= found
         return found
 
+    @_valid_answers()
     def remove_unused(
         self, pools: Collection[str], queues: Collection[tuple[str, str]], flows: Collection[str]
     ) -> None:
         """Delete these work pools, queues and flows, unless there are deployments or runs of them."""
-        _checked(partial(self._remove_unused, pools, queues, flows))
-
-    def _remove_unused(
-        self, pools: Collection[str], queues: Collection[tuple[str, str]], flows: Collection[str]
-    ) -> None:
         for pool, queue in queues:
             if pool not in pools and not self._is_used(work_pool_queues=_named(queue), work_pools=_named(pool)):
                 self._write("DELETE", f"/work_pools/{pool}/queues/{queue}")
@@ -140,23 +144,23 @@ class PrefectStore:
     def _is_used(self, **found: Any) -> bool:
         return any(self.send("POST", f"/{kind}/count", found) for kind in ("deployments", "flow_runs"))
 
+    @_valid_answers()
     def read_work_queues(self, pool: str) -> set[str]:
         """Return the names of a work pool's queues."""
-        names: set[str] = _checked(
-            lambda: {queue["name"] for queue in read_all(self.send, f"work_pools/{pool}/queues")}
-        )
-        return names
+        return {queue["name"] for queue in read_all(self.send, f"work_pools/{pool}/queues")}
 
+    @_valid_answers()
     def read_deployments_in(self, pool: str) -> dict[str, LiveResource]:
         """Return the deployments in a work pool, whatever project owns them, by address."""
-        return _by_address(lambda: find(self.send, work_pools=_named(pool)))
+        return _by_address(find(self.send, work_pools=_named(pool)))
 
     def default_job_template(self, pool_type: str) -> Spec:
         """Return the base job template that work pools of a type have by default."""
         return compat.default_job_template(pool_type)
 
-    # Releases, as one Secret block each. Pre-images can hold what operators typed, so the record is a Secret whose
-    # value is a JSON string: that is masked in the UI and the API. A Secret that holds a mapping would show in clear.
+    # Releases, as one Secret block each. Pre-images can hold secrets that operators typed, so the record is a Secret
+    # whose value is a JSON string: that is masked in the UI and the API. A Secret that holds a mapping would show in
+    # clear.
 
     def latest_release(self, ownership: Ownership) -> Release | None:
         """Return the newest release that was not rejected.
@@ -164,7 +168,7 @@ class PrefectStore:
         Raises:
             MetaFlowsError: MF518, its record cannot be read by this version.
         """
-        for limit in (1, PAGE):  # a record can be large, and seldom is the newest one rejected
+        for limit in (1, PAGE):  # a record can be large, and the newest one is seldom rejected
             for name, release in self.read_releases(ownership, limit):
                 if release is None:
                     raise refuse("MF518", block=name)
@@ -188,18 +192,18 @@ class PrefectStore:
             with translate_http_errors():
                 try:
                     Secret(value=release.model_dump_json()).save(_name(release), overwrite=True)
-                except (PrefectException, ValueError, TypeError, KeyError) as error:  # of answers that are none
+                except (PrefectException, ValueError, TypeError, KeyError) as error:  # of malformed answers
                     if isinstance(error, httpx.HTTPError):
                         raise
                     detail = f"{type(error).__name__}: {error}"
                     raise refuse("MF404", request=f"saving block {_name(release)}", detail=detail) from error
-        except MetaFlowsError:  # where only the answer was lost, its repetition is refused
+        except MetaFlowsError:  # where only the answer was lost, the server refuses the retry
             saved = self.read_release(release)
             if saved is None or saved.model_dump_json() != release.model_dump_json():
                 raise
 
     def update_release(self, release: Release) -> None:
-        """Record what a release has come to, in two requests; a record that is gone is made again."""
+        """Record the progress of a release, in two requests; create the record again if it is gone."""
         documents = self._documents(_name(release))
         if not documents:
             self.save_release(release)
@@ -208,15 +212,14 @@ class PrefectStore:
             self.send("PATCH", f"/block_documents/{document['id']}", body)
 
     def delete_release(self, release: Release) -> None:
-        """Forget one release."""
+        """Delete the record of a release."""
         for document in self._documents(_name(release)):
             self.send("DELETE", f"/block_documents/{document['id']}")
 
     def forget_old_releases(self, ownership: Ownership) -> None:
-        """Delete all but the newest releases: of those that succeeded, and of the others.
+        """Delete all but the 20 newest releases that succeeded, and the 20 newest others.
 
-        Which succeeded stands in the records, and those are large. So they are read only once there are as many as may
-        be kept of both, and the ones that are in excess are deleted down to half of that.
+        Only the records say which succeeded, and they are large. So they are read only once there are more than 40.
         """
         documents = self._documents(release_name(ownership))
         if len(documents) <= 2 * KEPT:
@@ -228,96 +231,89 @@ class PrefectStore:
         for name in (*succeeded[KEPT:], *others[KEPT:]):
             self.send("DELETE", f"/block_documents/{ids[name]}")
 
+    @_valid_answers()
     def _documents(self, prefix: str, **body: Any) -> list[dict[str, Any]]:
-        """Return the blocks whose names begin so, newest first."""
+        """Return the blocks whose names begin with a prefix, newest first."""
         found = {"name": {"like_": f"{prefix}%"}}
-        documents: list[dict[str, Any]] = _checked(
-            lambda: [
-                document
-                for document in read_all(self.send, "block_documents", block_documents=found, sort="NAME_DESC", **body)
-                if document["name"].startswith(prefix) and document["id"]
-            ]
-        )
-        return documents
+        return [
+            document
+            for document in read_all(self.send, "block_documents", block_documents=found, sort="NAME_DESC", **body)
+            if document["name"].startswith(prefix) and document["id"]
+        ]
 
     # The lock
 
     def limit(self, name: str) -> Limit:
-        """Return the limit of this name, which is created if there is none."""
+        """Return the limit of this name; create it if there is none."""
         found = self.find_limit(name)
         if found is None:
             try:
                 self.send("POST", "/v2/concurrency_limits/", {"name": name, "limit": 1})
             except MetaFlowsError as error:
-                if _status(error) != _CONFLICT:  # another deploy was quicker
+                if _status(error) != httpx.codes.CONFLICT:  # another deploy was quicker
                     raise
             found = self.find_limit(name)
         if found is None:
             raise refuse("MF404", request=f"GET /v2/concurrency_limits/{name}", detail="HTTP 404 after its creation")
         return found
 
+    @_valid_answers()
     def find_limit(self, name: str) -> Limit | None:
         """Return the limit of this name, if there is one."""
-        body = self._unless(404, "GET", f"/v2/concurrency_limits/{name}")
-        found: Limit | None = _checked(lambda: None if body is GONE else Limit(body["id"], bool(body["active_slots"])))
-        return found
+        body = self._unless((404,), "GET", f"/v2/concurrency_limits/{name}")
+        return None if body is GONE else Limit(body["id"], bool(body["active_slots"]))
 
     def delete_limit(self, limit_id: str) -> None:
         """Delete a limit."""
         self.send("DELETE", f"/v2/concurrency_limits/{limit_id}")
 
+    @_valid_answers()
     def acquire(self, name: str, seconds: float) -> str | None:
-        """Take a limit's slot for some seconds, and return the lease; None while it is taken."""
+        """Take a limit's slot for a time, 60 s at least, and return the lease; None while another run has it."""
         body = {"names": [name], "slots": 1, "mode": "concurrency", "lease_duration": max(seconds, SHORTEST_LEASE)}
-        answer = self._unless(423, "POST", "/v2/concurrency_limits/increment-with-lease", body)
-        lease: str | None = _checked(lambda: None if answer is GONE else str(answer["lease_id"]))
-        return lease
+        answer = self._unless((423,), "POST", "/v2/concurrency_limits/increment-with-lease", body)
+        return None if answer is GONE else str(answer["lease_id"])
 
     def renew(self, lease: str, seconds: float) -> bool:
-        """Keep a slot for some more seconds; False if the lease is no more."""
+        """Keep a slot for more seconds; return False if the lease has ended."""
         path = f"/v2/concurrency_limits/leases/{lease}/renew"
         return self._unless((404, 410), "POST", path, {"lease_duration": max(seconds, SHORTEST_LEASE)}) is not GONE
 
     def release(self, lease: str) -> None:
-        """Give a slot back."""
+        """Release a slot."""
         self.send("POST", "/v2/concurrency_limits/decrement-with-lease", {"lease_id": lease})
 
+    @_valid_answers()
     def writers(self, tag: str) -> list[Writer]:
-        """Return the runs under way that carry a tag, the newest first."""
+        """Return the active runs that carry a tag, newest first."""
         found = {"tags": {"all_": [tag]}, "state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}}
-        writers: list[Writer] = _checked(
-            lambda: [
-                Writer(
-                    run["id"],
-                    run["name"],
-                    run["updated"],
-                    run["start_time"] or "",
-                    compat.url_for("flow-run", obj_id=run["id"]) or "",
-                )
-                for run in read_all(self.send, "flow_runs", flow_runs=found, sort="START_TIME_DESC")
-            ]
-        )
-        return writers
+        return [
+            Writer(
+                run["id"],
+                run["name"],
+                run["updated"],
+                run["start_time"] or "",
+                compat.url_for("flow-run", obj_id=run["id"]) or "",
+            )
+            for run in read_all(self.send, "flow_runs", flow_runs=found, sort="START_TIME_DESC")
+        ]
 
     def tag_run(self, run_id: str, tags: Sequence[str]) -> None:
         """Set a run's tags."""
         self.send("PATCH", f"/flow_runs/{run_id}", {"tags": list(tags)})
 
     def mark_crashed(self, run_id: str) -> None:
-        """Say of a run that its process has ended without a word."""
-        state = {
-            "type": "CRASHED",
-            "name": "Crashed",
-            "message": "Its process ended without a word: its lease ran out.",
-        }
+        """Set a run whose process has ended silently to the state `Crashed`."""
+        message = "Its process ended without a word: its lease ran out."
+        state = {"type": "CRASHED", "name": "Crashed", "message": message}
         self.send("POST", f"/flow_runs/{run_id}/set_state", {"state": state, "force": True})
 
-    def _unless(self, statuses: int | tuple[int, ...], method: str, path: str, body: Any = None) -> Any:
+    def _unless(self, statuses: tuple[int, ...], method: str, path: str, body: Any = None) -> Any:
         """Make a request; return `GONE` where the server answers with one of these statuses."""
         try:
             return self.send(method, path, body)
         except MetaFlowsError as error:
-            if _status(error) in (statuses if isinstance(statuses, tuple) else (statuses,)):
+            if _status(error) in statuses:
                 return GONE
             raise
 
@@ -330,26 +326,13 @@ def connected_store() -> Iterator[PrefectStore]:
         yield PrefectStore(api, transport)
 
 
-_CONFLICT = 409
-
-
 def _status(error: MetaFlowsError) -> int | None:
-    """Return the HTTP status that an error stands for, if it stands for one."""
+    """Return the HTTP status that caused an error, if one did."""
     return getattr(getattr(error.__cause__, "response", None), "status_code", None)
 
 
-def _checked(read: Callable[[], Any]) -> Any:
-    """Return what is read; an answer of another shape than the API's is refused."""
-    try:
-        return read()
-    except (KeyError, TypeError, IndexError, AttributeError, pydantic.ValidationError) as error:
-        detail = f"the answer is not the API's: {type(error).__name__} {error}"[:300]
-        raise refuse("MF404", request="what was asked", detail=detail) from error
-
-
-def _by_address(find: Callable[[], Iterator[LiveResource]]) -> dict[str, LiveResource]:
-    by_address: dict[str, LiveResource] = _checked(lambda: {item.address: item for item in find()})
-    return by_address
+def _by_address(resources: Iterable[LiveResource]) -> dict[str, LiveResource]:
+    return {item.address: item for item in resources}
 
 
 def _named(name: str) -> dict[str, Any]:

@@ -18,39 +18,39 @@ V2 = "/v2"
 
 
 def check_ui(ui_url: str, api_url: str, known: str = "/health") -> Iterator[Diagnostic]:
-    """What keeps people's browsers from showing what the server has.
+    """Yield what keeps people's browsers from showing what the server has.
 
     Args:
-        ui_url: Where people reach the UI.
-        api_url: Where we reach the API.
-        known: Path of something that this server has, and no other.
+        ui_url: Address of the UI for people.
+        api_url: Address of the API for us.
+        known: Path of an object that this server has and no other.
     """
     ui_url = ui_url.rstrip("/")
     here = _seen_from_here(ui_url, api_url)
     try:
         ask(f"{here}/").raise_for_status()
-        told = str(ask(f"{here.removesuffix(V2)}/ui-settings").raise_for_status().json()["api_url"])
+        configured = str(ask(f"{here.removesuffix(V2)}/ui-settings").raise_for_status().json()["api_url"])
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         yield diagnostic("MF711", url=ui_url, detail=_detail(error))
         return
-    target = urljoin(f"{ui_url}/", told).rstrip("/")
-    if wrong := _unusable(target, ui_url):
-        yield diagnostic("MF712", url=ui_url, api_url=told, detail=wrong)
+    target = urljoin(f"{ui_url}/", configured).rstrip("/")
+    if reason := _unusable(target, ui_url):
+        yield diagnostic("MF712", url=ui_url, api_url=configured, detail=reason)
         return
     foreign = _origin(target) != _origin(ui_url)
-    asked = target if foreign else _origin(here) + target.removeprefix(_origin(target))
+    reachable = target if foreign else _origin(here) + target.removeprefix(_origin(target))
     ours = not foreign or _origin(target) == _origin(api_url)
     try:
-        if wrong := _no_api_of_ours(asked, known, authorised=ours):
-            yield diagnostic("MF712", url=ui_url, api_url=told, detail=wrong)
-        elif foreign and not _allows(asked, _origin(ui_url)):
+        if reason := _not_our_api(reachable, known, authorised=ours):
+            yield diagnostic("MF712", url=ui_url, api_url=configured, detail=reason)
+        elif foreign and not _allows_origin(reachable, _origin(ui_url)):
             yield diagnostic("MF713", api_url=target, origin=_origin(ui_url))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        yield diagnostic("MF712", url=ui_url, api_url=told, detail=_detail(error))
+        yield diagnostic("MF712", url=ui_url, api_url=configured, detail=_detail(error))
 
 
 def _unusable(target: str, ui_url: str) -> str:
-    """Why no browser that shows the UI can ask such an address, whatever answers there."""
+    """Return why no browser that shows the UI can send requests to an address, whatever answers there."""
     if is_loopback(target) and not is_loopback(ui_url):
         return "that is each browser's own machine"
     if ui_url.startswith("https:") and target.startswith("http:"):
@@ -58,8 +58,8 @@ def _unusable(target: str, ui_url: str) -> str:
     return ""
 
 
-def _no_api_of_ours(target: str, known: str, *, authorised: bool) -> str:
-    """Why an address is not that of our server's API; others are not shown who we are, and may refuse to answer."""
+def _not_our_api(target: str, known: str, *, authorised: bool) -> str:
+    """Return why an address is not that of our server's API; without authorisation it may reject the request."""
     healthy = ask(f"{target}/health")
     if "json" not in healthy.headers.get("content-type", "") or healthy.status_code == httpx.codes.NOT_FOUND:
         return "what answers is no Prefect API"
@@ -70,21 +70,21 @@ def _no_api_of_ours(target: str, known: str, *, authorised: bool) -> str:
     return "" if answer.is_success or refused else f"HTTP {answer.status_code}"
 
 
-def _allows(target: str, origin: str) -> bool:
-    """Whether an API answers pages of another origin."""
+def _allows_origin(target: str, origin: str) -> bool:
+    """Return whether an API answers pages of another origin."""
     answer = ask(f"{target}/health", headers={"Origin": origin})
     return answer.headers.get("access-control-allow-origin") in ("*", origin)
 
 
 def _seen_from_here(ui_url: str, api_url: str) -> str:
-    """The UI's address for us: in a container, what people reach on their own machine is beside the API."""
+    """Return the UI's address for us: in a container, the UI on people's own machine is reached beside the API."""
     if is_loopback(ui_url) and not is_loopback(api_url):
         return _origin(api_url) + ui_url.removeprefix(_origin(ui_url))
     return ui_url
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address leads each machine to itself; a server that listens everywhere may call itself 0.0.0.0."""
+    """Return whether an address leads each machine to itself, as 0.0.0.0 does, where a server listens everywhere."""
     host = urlsplit(url).hostname or ""
     try:
         address = ipaddress.ip_address(host)

@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
 from prefect.exceptions import Pause
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.runtime import deployment, flow_run
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from meta_flows.configuration import Environment
 from meta_flows.diagnostics import refuse
+from meta_flows.engine import joined
 from meta_flows.models import Plan
 from meta_flows.prefect_api.compat import url_for
 from meta_flows.prefect_api.connection import client
 from meta_flows.proposals import Proposal
-from meta_flows.reporting import question
+from meta_flows.reporting import changes_by_action, markdown, question
 from meta_flows.results import sum_up
 
 PROTECTED = "production"
 REJECTED = "rejected by who ran it"
 PARTS_OF_A_FORM = 3
-"""What the server keeps of one: its schema, its description, and what was answered."""
+"""How many inputs the server keeps for one form: its schema, its description and its answer."""
 
 Form = TypeVar("Form", bound=RunInput)
 
 
 class Approval(RunInput):
-    """The form that asks whether a plan may be carried out."""
+    """The form that asks whether a plan may be carried out.
 
-    approve: bool = Field(False, title="Approve", description="Carry out this plan, exactly as it is shown.")
+    The decision has no default: the server accepts no answer without one, so that **Resume** alone decides nothing.
+    """
+
+    decision: Literal["approve", "reject"] = Field(
+        title="Decision", description="approve carries out this plan, exactly as it is shown; reject ends the run."
+    )
     name: str = Field("", title="Your name", description="Kept with the release: Prefect does not know who you are.")
     reason: str = Field("", title="Reason", description="Why it may be done, or why not; kept with the release.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_answer_to_earlier_form(cls, answer: Any) -> Any:
+        """Accept `approve: true` or `false`, with which runs are answered that version 0.1 has suspended."""
+        if isinstance(answer, dict) and "approve" in answer:
+            decision = "approve" if answer["approve"] else "reject"
+            return {"decision": decision, **{key: value for key, value in answer.items() if key != "approve"}}
+        return answer
+
     def __str__(self) -> str:
-        verdict = "approved" if self.approve else "rejected"
-        return f"{verdict} by {self.name or 'somebody'}" + (f": {self.reason}" if self.reason else "")
+        verdict = {"approve": "approved", "reject": "rejected"}[self.decision]
+        return f"{verdict} by {self.name or 'an unnamed user'}" + (f": {self.reason}" if self.reason else "")
 
 
 class Confirmation(RunInput):
@@ -47,25 +65,17 @@ class Confirmation(RunInput):
     environment: str = Field("", title="Environment", description="Its name, to delete what is listed for good.")
 
 
-def unasked(proposal: Proposal) -> Proposal:
-    """A proposal that needs no approval."""
-    return proposal
-
-
 def approve(environment: Environment, approved: str | None, proposal: Proposal) -> Proposal:
-    """Ask for approval of what is proposed, where the environment requires it.
+    """Ask for approval of a proposal where the environment requires it, and return the proposal with the answer.
 
-    A run of a deployment is suspended: a worker starts it anew once the form is answered, and then the answer counts
-    for the very same plan only. Another plan is another question.
+    A run of a deployment is suspended. A worker starts it anew once the form is answered, and then the answer is valid
+    for the very same plan only: for another plan the run asks again.
 
     Args:
         environment: Where it goes.
-        approved: Digest of the plan that was approved already, `any`, or `none` for one that was rejected; counts only
-            where there is no form.
+        approved: Digest of the plan that was approved already, `any`, or `none` for one that was rejected. Used only
+            in a run that has no form.
         proposal: What is proposed.
-
-    Returns:
-        The same with the answer; a rejected one is not worth doing any more.
 
     Raises:
         MetaFlowsError: MF508, there is no way to ask; MF510, another plan was approved.
@@ -80,9 +90,9 @@ def approve(environment: Environment, approved: str | None, proposal: Proposal) 
         if approved not in ("any", proposal.plan.digest):
             raise refuse("MF510", planned=approved[:12], now=proposal.plan.digest[:12])
         return proposal._replace(approval="approved by who ran it")
-    answer = _ask(Approval, environment, proposal.plan, question(sum_up("Planned", proposal)))
+    answer = _ask(Approval, environment, proposal.plan, partial(_show_plan, proposal))
     get_run_logger().info("The plan was %s", answer)
-    return proposal._replace(approval=str(answer), rejected=not answer.approve)
+    return proposal._replace(approval=str(answer), rejected=answer.decision == "reject")
 
 
 def confirm_deletion(environment: Environment, proposal: Proposal, confirmed: str | None) -> None:
@@ -96,30 +106,48 @@ def confirm_deletion(environment: Environment, proposal: Proposal, confirmed: st
     if confirmed is None and deployment.id:
         names = "\n".join(f"- {change.name}" for change in proposal.plan.pending)
         text = f"Type **{environment.name}** to delete for good:\n\n{names}"
-        if _ask(Confirmation, environment, proposal.plan, text).environment == environment.name:
+        if _ask(Confirmation, environment, proposal.plan, lambda: text).environment == environment.name:
             return
     raise refuse("MF520", environment=environment.name)
 
 
-def _ask(form: type[Form], environment: Environment, plan: Plan, description: str) -> Form:
-    """What was answered to this question about this plan; the run is suspended until it is."""
-    asking = form.with_initial_data(description=description)
+def _show_plan(proposal: Proposal) -> str:
+    """Write the full plan as an artifact, and return a summary that links to it."""
+    result = sum_up("Planned", proposal)
+    key = joined("plan", proposal.plan.project, proposal.plan.environment)
+    artifact = create_markdown_artifact(markdown(result), key=key, description=result.message)
+    return question(result, f"{result.ui_url}/artifacts/artifact/{artifact}" if result.ui_url else None)
+
+
+def _ask(form: type[Form], environment: Environment, plan: Plan, describe: Callable[[], str]) -> Form:
+    """Suspend this run until the form about a plan is answered, and return the answer.
+
+    Once it is answered, a worker starts the run anew: then this returns the answer at once, and describes nothing.
+    """
     key = f"{form.__name__.lower()}-{plan.digest}"
-    _forget_answers_of_earlier_tries(key)
+    if not _is_asked(key):
+        form = form.with_initial_data(description=describe())
     try:
-        return suspend_flow_run(wait_for_input=asking, timeout=environment.approval_timeout, key=key)
+        return suspend_flow_run(wait_for_input=form, timeout=environment.approval_timeout, key=key)
     except Pause:
-        link = url_for("flow-run", obj_id=flow_run.id)
-        get_run_logger().warning("Plan %s needs an answer: open %s, then ⋮ → Resume", plan.digest[:12], link)
+        get_run_logger().warning(
+            "Plan %s (%s) needs an answer: open %s, then ⋮ → Resume",
+            plan.digest[:12],
+            changes_by_action(plan.pending),
+            url_for("flow-run", obj_id=flow_run.id),
+        )
         raise
 
 
-def _forget_answers_of_earlier_tries(key: str) -> None:
-    """Make room for the same question: to a run that is retried the server puts it again, but keeps the old form."""
+def _is_asked(key: str) -> bool:
+    """Return whether this run was suspended with a question already; if not, delete what an earlier try left of it.
+
+    A run that is retried is asked again, but the server would keep the form and the answer of its earlier try.
+    """
+    run_id = UUID(flow_run.id)
     with client() as api:
-        run_id = UUID(flow_run.id)
-        if key not in (api.read_flow_run(run_id).empirical_policy.pause_keys or ()):
-            for kept in api.filter_flow_run_input(
-                run_id, f"suspended-{key}", limit=PARTS_OF_A_FORM, exclude_keys=set()
-            ):
-                api.delete_flow_run_input(run_id, kept.key)
+        if key in (api.read_flow_run(run_id).empirical_policy.pause_keys or ()):
+            return True
+        for item in api.filter_flow_run_input(run_id, f"suspended-{key}", limit=PARTS_OF_A_FORM, exclude_keys=set()):
+            api.delete_flow_run_input(run_id, item.key)
+    return False

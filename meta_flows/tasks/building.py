@@ -1,4 +1,4 @@
-"""Steps about images: what each flow's is called, which are missing, and building, pushing and pulling them."""
+"""Steps about images: observe which of them exist, and build, push and pull them."""
 
 from __future__ import annotations
 
@@ -10,52 +10,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact
 from prefect.futures import PrefectFuture
-from prefect.runtime import flow_run
-from prefect.settings import get_current_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from meta_flows.configuration import Configured, Environment, LocalSource
 from meta_flows.desired.deployments import Images, describe_images
 from meta_flows.diagnostics import MetaFlowsError, outcome, refuse
-from meta_flows.engine import joined
 from meta_flows.images import Image
 from meta_flows.models import DeployResult, Resource
-from meta_flows.prefect_api.compat import url_for
 from meta_flows.prefect_api.progress import progress
 from meta_flows.proposals import Proposal
-from meta_flows.reporting import markdown
-from meta_flows.tasks import step
+from meta_flows.tasks import publish, step
 
 if TYPE_CHECKING:  # the engine's libraries take half a second to import, and most deploys need none
     from meta_flows.images.engine import Backend
 
 
-class Made(NamedTuple):
-    """An image, and what was done about it, in words."""
+class Done(NamedTuple):
+    """An image that was built, pushed or pulled, and the note that says so."""
 
     image: Image
-    told: str
+    note: str
 
 
 BUILDERS: Any = ThreadPoolTaskRunner(max_workers=4)
-"""How many images are worked on at a time."""
-
-Make = Callable[..., PrefectFuture[Made]]
+"""Builds, pushes or pulls four images at a time."""
 
 
-@step("find images")
-def find_images(root: Path, configured: Configured, environment: Environment, *, local: bool = False) -> Images:
-    """Say which image each flow wants, and look which of them there are; nothing happens where no flow wants one.
+@step("observe images")
+def observe_images(root: Path, configured: Configured, environment: Environment, *, local: bool = False) -> Images:
+    """Name the image of each flow that runs in one, and look up which of them exist.
 
-    Without an engine the deployments that run an image are left out, and a strict environment refuses them.
+    Without a Docker engine the deployments that run an image are left out, and a strict environment refuses them.
 
     Args:
         root: The repository.
         configured: Its flows.
-        environment: Where they go.
-        local: Look into this machine's engine, and not where workers get images from; it is an error if there is none.
+        environment: The environment that they are for.
+        local: Look them up in this machine's engine, not where workers get them from, and fail if it has no engine.
     """
     described = describe_images(root, configured, environment)
     if not described:
@@ -64,8 +56,8 @@ def find_images(root: Path, configured: Configured, environment: Environment, *,
 
     try:
         with engine.connected() as client:
-            look = engine.find_here if local else engine.find
-            found = {name: outcome(look, client, image) for name, image in _by_name(described.values()).items()}
+            find = engine.find_here if local else engine.find
+            found = {name: outcome(find, client, image) for name, image in _by_name(described.values()).items()}
     except MetaFlowsError as error:
         if environment.strict or local:
             return Images(dict.fromkeys(described, error))
@@ -79,28 +71,28 @@ def find_images(root: Path, configured: Configured, environment: Environment, *,
     return Images(_with(described, found), missing=missing, notes=notes)
 
 
-def prepare_images(root: Path, environment: Environment, proposal: Proposal) -> Proposal:
-    """Build what images a proposal lacks, and what else its containers need on this machine."""
+def build_missing_images(root: Path, environment: Environment, proposal: Proposal) -> Proposal:
+    """Build the images that a proposal lacks, and create what else its containers need on this machine."""
     images = proposal.images
     if images.missing:
         proposal = proposal._replace(images=build_images(root, environment, images), outdated=True)
-    prepare(environment, proposal.desired, root)
+    in_containers = [item for item in proposal.desired if "image" in item.spec["job_variables"]]
+    if in_containers and isinstance(environment.source, LocalSource):  # they run on this machine
+        prepare_engine(in_containers, root)
     return proposal
 
 
 def build_images(root: Path, environment: Environment, images: Images, *, push: bool = True) -> Images:
-    """Build what is missing, and push it where the environment has a registry; what fails refuses its flows only.
+    """Build the missing images, and push them where the environment has a registry; a failure refuses its flows only.
 
-    The first one is built before all others: what images have in common is then built once.
+    The first image is built before all others: what they have in common is then built once.
     """
     missing = [image for name, image in _by_name(images.of.values()).items() if name in images.missing]
-    made: dict[str, Made | MetaFlowsError] = {}
-
+    backend = environment.docker.build_backend
+    done: dict[str, Done | MetaFlowsError] = {}
     for batch in (missing[:1], missing[1:]):
-        made |= _outcomes(
-            "build images", batch, lambda image: build_image.submit(root, image, environment.docker.build_backend, push)
-        )
-    return _after(images, made)
+        done |= _run("build images", batch, lambda image: build_image.submit(root, image, backend, push))
+    return _after(images, done)
 
 
 def push_images(environment: Environment, images: Images) -> Images:
@@ -110,40 +102,45 @@ def push_images(environment: Environment, images: Images) -> Images:
         MetaFlowsError: MF611, the environment has no registry.
     """
     _ensure_registry(environment)
-    return _after(images, _outcomes("push images", _by_name(images.of.values()).values(), push_image.submit))
+    return _after(images, _run("push images", _by_name(images.of.values()).values(), push_image.submit))
 
 
 def pull_images(environment: Environment, images: Images) -> Images:
-    """Get every image from the environment's registry.
+    """Pull every image from the environment's registry.
 
     Raises:
         MetaFlowsError: MF611, the environment has no registry.
     """
     _ensure_registry(environment)
-    return _after(images, _outcomes("pull images", _by_name(images.of.values()).values(), pull_image.submit))
+    return _after(images, _run("pull images", _by_name(images.of.values()).values(), pull_image.submit))
+
+
+def _ensure_registry(environment: Environment) -> None:
+    if environment.docker.registry is None:
+        raise refuse("MF611", environment=environment.name)
 
 
 @step("build {image.repository}")
-def build_image(root: Path, image: Image, backend: Backend, push: bool) -> Made:
+def build_image(root: Path, image: Image, backend: Backend, push: bool) -> Done:
     """Build one image, with the engine's output in the log; push it if workers get it from a registry."""
     started = time.monotonic()
     from meta_flows.images import engine
 
     with engine.connected() as client:
-        built = engine.build(client, image, root, _Lines(get_run_logger()), backend=backend)
-        told = (
+        built = engine.build(client, image, root, _LogStream(get_run_logger()), backend=backend)
+        note = (
             f"image {image.name} was built in {time.monotonic() - started:.0f} s: "
             f"{built.size / 1e6:.0f} MB, {built.layers} layers"
         )
         if push and image.pushed:
-            digest = engine.push(client, image, _Lines(get_run_logger()))
-            image, told = image.model_copy(update={"registry_digest": digest}), f"{told}, and pushed"
-    get_run_logger().info("%s", told)
-    return Made(image, told)
+            digest = engine.push(client, image, _LogStream(get_run_logger()))
+            image, note = image.model_copy(update={"registry_digest": digest}), f"{note}, and pushed"
+    get_run_logger().info("%s", note)
+    return Done(image, note)
 
 
 @step("push {image.repository}")
-def push_image(image: Image) -> Made:
+def push_image(image: Image) -> Done:
     """Push one image."""
     from meta_flows.images import engine
 
@@ -151,26 +148,42 @@ def push_image(image: Image) -> Made:
         if engine.look_up(client, image) is None:
             raise refuse("MF612", image=image.name)
         engine.move_tag(client, image)
-        digest = engine.push(client, image, _Lines(get_run_logger()))
-    return Made(image.model_copy(update={"registry_digest": digest}), f"image {image.name} was pushed as {digest}")
+        digest = engine.push(client, image, _LogStream(get_run_logger()))
+    return Done(image.model_copy(update={"registry_digest": digest}), f"image {image.name} was pushed as {digest}")
 
 
 @step("pull {image.repository}")
-def pull_image(image: Image) -> Made:
+def pull_image(image: Image) -> Done:
     """Pull one image."""
     from meta_flows.images import engine
 
     with engine.connected() as client:
         if not engine.pull(client, image):
             raise refuse("MF613", image=image.name)
-    return Made(image, f"image {image.name} was pulled")
+    return Done(image, f"image {image.name} was pulled")
+
+
+@step("prepare networks and folders")
+def prepare_engine(deployments: Iterable[Resource], root: Path) -> None:
+    """Create the networks of containers on this machine, and the folders of the repository that they mount."""
+    job_variables = [item.spec["job_variables"] for item in deployments]
+    for volume in (str(volume) for variables in job_variables for volume in variables.get("volumes", ())):
+        if volume.startswith(f"{root}/"):
+            Path(volume.partition(":")[0]).mkdir(parents=True, exist_ok=True)
+    networks = {name for variables in job_variables for name in variables.get("networks", ())}
+    if networks:
+        from meta_flows.images import engine
+
+        with engine.connected() as client:
+            for name in engine.make_networks(client, networks):
+                get_run_logger().info("Network %s was created", name)
 
 
 @step("report")
 def report_images(
     environment: Environment, configured: Configured, images: Images, action: Literal["build", "push", "pull"]
 ) -> DeployResult:
-    """Sum up what was done about images, as an artifact too."""
+    """Sum up what was built, pushed or pulled, as an artifact too."""
     failed = (error for item in images.of.values() if isinstance(item, MetaFlowsError) for error in item.errors)
     refused = (*configured.refused, *dict.fromkeys(failed))
     done = {"build": "Built", "push": "Pushed", "pull": "Pulled"}[action]
@@ -181,38 +194,11 @@ def report_images(
         message=", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing to do",
         refused=refused,
         notes=images.notes,
-        run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
-        ui_url=get_current_settings().ui_url,
     )
-    key = joined("images", *environment.ownership)
-    create_markdown_artifact(markdown(result), key=key, description=result.message)
-    return result
+    return publish(result, "images", environment.ownership)
 
 
-@step("prepare networks and folders")
-def prepare_engine(deployments: Iterable[Resource], root: Path) -> None:
-    """Make what containers of this machine are going to need: their networks, and folders for what they write."""
-    variables = [item.spec["job_variables"] for item in deployments]
-    networks = {name for each in variables for name in each.get("networks", ())}
-    for volume in (str(volume) for each in variables for volume in each.get("volumes", ())):
-        if volume.startswith(f"{root}/"):
-            Path(volume.partition(":")[0]).mkdir(parents=True, exist_ok=True)
-    if networks:
-        from meta_flows.images import engine
-
-        with engine.connected() as client:
-            for name in engine.make_networks(client, networks):
-                get_run_logger().info("Network %s was created", name)
-
-
-def prepare(environment: Environment, deployments: Iterable[Resource], root: Path) -> None:
-    """`prepare_engine`, where containers run on this machine: with a local source."""
-    in_containers = [item for item in deployments if "image" in item.spec["job_variables"]]
-    if in_containers and isinstance(environment.source, LocalSource):
-        prepare_engine(in_containers, root)
-
-
-class _Lines(io.TextIOBase):
+class _LogStream(io.TextIOBase):
     """A stream whose lines go to a log."""
 
     def __init__(self, logger: Logger | LoggerAdapter[Logger]) -> None:
@@ -226,35 +212,34 @@ class _Lines(io.TextIOBase):
         return len(text)
 
 
-def _ensure_registry(environment: Environment) -> None:
-    if environment.docker.registry is None:
-        raise refuse("MF611", environment=environment.name)
-
-
 def _by_name(images: Iterable[Image | MetaFlowsError]) -> dict[str, Image]:
     return {image.name: image for image in images if isinstance(image, Image)}
 
 
-def _outcomes(doing: str, images: Iterable[Image], make: Make) -> dict[str, Made | MetaFlowsError]:
-    futures = {image.name: make(image) for image in images}
-    made = {}
+def _run(
+    doing: str, images: Iterable[Image], start: Callable[[Image], PrefectFuture[Done]]
+) -> dict[str, Done | MetaFlowsError]:
+    """Start a task for each image at once, and return their results by the image's name."""
+    futures = {image.name: start(image) for image in images}
+    results = {}
     with progress(doing, len(futures)) as advance:
         for name, future in futures.items():
-            made[name] = outcome(future.result)
+            results[name] = outcome(future.result)
             advance()
-    return made
+    return results
 
 
-def _after(images: Images, made: Mapping[str, Made | MetaFlowsError]) -> Images:
-    now: dict[str, Any] = {name: item.image if isinstance(item, Made) else item for name, item in made.items()}
-    notes = tuple(item.told for item in made.values() if isinstance(item, Made))
+def _after(images: Images, done: Mapping[str, Done | MetaFlowsError]) -> Images:
+    """Return the images as they are after these results, with their notes."""
+    now = {name: item.image if isinstance(item, Done) else item for name, item in done.items()}
+    notes = tuple(item.note for item in done.values() if isinstance(item, Done))
     return Images(_with(images.of, now), left_out=images.left_out, notes=notes)
 
 
 def _with(
     described: Mapping[str, Image | MetaFlowsError], found: Mapping[str, Image | MetaFlowsError | None]
 ) -> dict[str, Image | MetaFlowsError]:
-    """The same images, with what was found out about those of some names."""
+    """Return the same images, each replaced by what was found under its name, if anything was."""
     return {
         entrypoint: (found.get(image.name) or image) if isinstance(image, Image) else image
         for entrypoint, image in described.items()

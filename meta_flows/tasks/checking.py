@@ -1,17 +1,20 @@
-"""Steps that check an environment after a deploy: health, sync, schedules, and the UI."""
+"""Steps that verify an environment: the health of a deploy's deployments, and all that `check-ui` looks at.
+
+`check-ui` compares the environment with its release (sync), reads the runs and schedules (health), verifies that
+browsers can reach the UI and show it, and reports.
+"""
 
 from __future__ import annotations
 
 import base64
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
 from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
@@ -19,7 +22,7 @@ from meta_flows import planning
 from meta_flows.browser import Seen, look_at
 from meta_flows.configuration import Environment
 from meta_flows.diagnostics import MetaFlowsError, diagnostic, error_summary
-from meta_flows.engine import ApplyResult, joined
+from meta_flows.engine import ApplyResult
 from meta_flows.health import GRAVITY, Facts, health, in_words
 from meta_flows.models import Change, DeployResult, Diagnostic, Health, LiveResource, Outcome, Release
 from meta_flows.planning import history
@@ -29,15 +32,35 @@ from meta_flows.prefect_api.health import read_facts
 from meta_flows.prefect_api.store import PrefectStore
 from meta_flows.prefect_api.ui import check_ui
 from meta_flows.proposals import Proposal
-from meta_flows.reporting import counts_in_words, markdown, schedule_in_words
-from meta_flows.tasks import step
+from meta_flows.reporting import counts_in_words, schedule_in_words
+from meta_flows.tasks import publish, step
 
 SYNC = {"create": "Missing", "update": "Drifted", "unchanged": "InSync"}
-"""What a deployment is, by what would make it as it was released."""
+"""A deployment's sync status, by the change that would make it as it was released."""
 
 POLL_SECONDS = 1.0
 PICTURES = 6
-"""How many screenshots the report shows; each is some 50 KB in the server's database."""
+"""Largest number of screenshots in the report; each takes some 50 KB in the server's database."""
+
+
+@step("verify health")
+def verify_health(api: Api, proposal: Proposal, applied: ApplyResult | None) -> dict[str, Health]:
+    """Return the health of a plan's deployments by address, if the plan was applied or is in sync.
+
+    Health informs: this waits for nothing, and where it cannot be read, the run does not fail.
+    """
+    if (applied and applied.unreachable) or (applied is None and not proposal.plan.in_sync):
+        return {}
+    now = datetime.now(timezone.utc)
+    existing = applied.live if applied else proposal.observed.live
+    planned = (change.address for change in proposal.plan.changes if change.type == "deployment")
+    live = {address: existing[address] for address in planned if address in existing}
+    try:
+        with translate_http_errors():
+            facts = read_facts(api, live, proposal.resources)
+    except MetaFlowsError as error:
+        return dict.fromkeys(live, Health(reasons=(diagnostic("MF737", detail=error_summary(error)),)))
+    return {address: health(item, now) for address, item in facts.items()}
 
 
 class Inspection(NamedTuple):
@@ -46,8 +69,8 @@ class Inspection(NamedTuple):
     Attributes:
         release: The newest release, if there is any.
         changes: What would bring each deployment back to how it was released.
-        live: Those that are on the server, by address.
-        facts: What is known of them, by address.
+        live: The deployments on the server, by address.
+        facts: Their runs and schedules, by address.
     """
 
     release: Release | None
@@ -62,24 +85,24 @@ class Inspection(NamedTuple):
 
 
 def inspect(store: PrefectStore, environment: Environment) -> Inspection:
-    """Compare with the release, and read how everything does, in some ten requests however many deployments."""
+    """Compare an environment with its release and read its health, in ten requests or so per 200 deployments."""
     release = store.latest_release(environment.ownership)
-    wanted = {at: item for at, item in history.confirmed(release).items() if item.type == "deployment"}
+    released = {at: item for at, item in history.confirmed(release).items() if item.type == "deployment"}
     live = store.read_owned(environment.ownership)
-    if missing := wanted.keys() - live.keys():
+    if missing := released.keys() - live.keys():
         live |= store.read(missing)
     policy = planning.Policy(adopt=True, prune=planning.Prune(only=frozenset()))
-    plan = planning.make_plan(wanted.values(), wanted, live, environment.ownership, policy=policy)
-    return Inspection(release, plan.changes, live, read_facts(store.api, live, wanted))
+    plan = planning.make_plan(released.values(), released, live, environment.ownership, policy=policy)
+    return Inspection(release, plan.changes, live, read_facts(store.api, live, released))
 
 
 def outcomes(found: Inspection) -> tuple[Outcome, ...]:
-    """What each deployment is, and how it does."""
+    """Return the sync status and the health of each deployment, by name."""
     now = datetime.now(timezone.utc)
-    compared = {change.address: change for change in found.changes}
+    changes = {change.address: change for change in found.changes}
     return tuple(
-        _outcome(compared.get(at), found.live.get(at), found.facts.get(at), now)
-        for at in sorted({*compared, *found.live}, key=lambda at: at.rpartition("/")[2])
+        _outcome(changes.get(at), found.live.get(at), found.facts.get(at), now)
+        for at in sorted({*changes, *found.live}, key=lambda at: at.rpartition("/")[2])
     )
 
 
@@ -100,9 +123,9 @@ def _outcome(change: Change | None, live: LiveResource | None, facts: Facts | No
     )
 
 
-@step("inspect {environment.name}")
-def await_runs(store: PrefectStore, environment: Environment, wait: float) -> Inspection:
-    """Inspect an environment; where runs are not scheduled that should be, give the scheduler time to do it."""
+@step("observe {environment.name}")
+def observe_runs(store: PrefectStore, environment: Environment, wait: float) -> Inspection:
+    """Inspect an environment; give the scheduler `wait` seconds at most to make the scheduled runs that are missing."""
     deadline = time.monotonic() + wait
     found = inspect(store, environment)
     while found.unscheduled and time.monotonic() < deadline:
@@ -112,17 +135,16 @@ def await_runs(store: PrefectStore, environment: Environment, wait: float) -> In
     return found
 
 
-@step("check the UI's settings")
-def check_settings() -> tuple[Diagnostic, ...]:
-    """What keeps browsers from showing what the server has; only this server knows this very run."""
+@step("verify UI settings")
+def verify_ui_settings() -> tuple[Diagnostic, ...]:
+    """Return what keeps browsers from showing what the server has; only this server knows this very run."""
     settings = get_current_settings()
-    known = f"/flow_runs/{flow_run.id}"
-    return tuple(check_ui(str(settings.ui_url), str(settings.api.url), known))
+    return tuple(check_ui(str(settings.ui_url), str(settings.api.url), known=f"/flow_runs/{flow_run.id}"))
 
 
-@step("open the UI in a browser")
-def open_ui(environment: Environment, found: Inspection, folder: Path) -> list[Seen]:
-    """Look at the page of each deployment; what is wrong with the browser is a finding, too."""
+@step("verify UI in a browser")
+def verify_ui_in_browser(environment: Environment, found: Inspection, folder: Path) -> list[Seen]:
+    """Open the page of each deployment and compare what it shows; without a browser, that is the only finding."""
     tags = environment.ownership.tags
     try:
         seen = look_at(found.changes, tags, str(get_current_settings().ui_url), folder)
@@ -136,97 +158,66 @@ def open_ui(environment: Environment, found: Inspection, folder: Path) -> list[S
 def report_check(
     environment: Environment, found: Inspection, settings: Sequence[Diagnostic], seen: Sequence[Seen], folder: Path
 ) -> DeployResult:
-    """Sum up what was found, failures first, as an artifact too."""
+    """Sum up the findings, failures first, as an artifact too."""
     rows = outcomes(found)
-    wrong = (
+    failures = (
         *_differences(environment, found, rows),
         *settings,
         *(finding for page in seen for finding in page.findings),
     )
-    healths = Counter[str](row.health.status for row in rows if row.health)
-    counts = ", ".join(f"{healths[status]} {status.lower()}" for status in GRAVITY if healths[status])
+    statuses = Counter[str](row.health.status for row in rows if row.health)
+    counts = [
+        counts_in_words(rows, 0),
+        ", ".join(f"{statuses[status]} {status.lower()}" for status in GRAVITY if statuses[status]),
+        f"{len(failures)} failure{'s' if len(failures) > 1 else ''}" if failures else "",
+    ]
     result = DeployResult(
         environment=environment.name,
-        state="NotVerified" if wrong else "Verified",
-        message="; ".join(
-            filter(
-                None,
-                [
-                    counts_in_words(rows, 0),
-                    counts,
-                    f"{len(wrong)} failure{'s' if len(wrong) > 1 else ''}" if wrong else "",
-                ],
-            )
-        ),
+        state="NotVerified" if failures else "Verified",
+        message="; ".join(filter(None, counts)),
         outcomes=rows,
-        refused=wrong,
+        refused=failures,
         warnings=_remedies(rows),
         notes=(f"pictures of the pages are in {folder}",) if seen else (),
-        run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
-        ui_url=get_current_settings().ui_url,
     )
-    key = joined("check-ui", *environment.ownership)
-    create_markdown_artifact(markdown(result) + _pictures(seen), key=key, description=result.message)
-    return result
+    return publish(result, "check-ui", environment.ownership, appendix=_pictures(seen))
 
 
 def _differences(environment: Environment, found: Inspection, rows: Sequence[Outcome]) -> list[Diagnostic]:
-    """What is not as it was released, and what the scheduler leaves undone."""
+    """Return what differs from the release, and the schedules without a run."""
     if found.release is None or found.release.unfinished:
         detail = f"has an unfinished release, {found.release.id}" if found.release else "has no release"
         return [diagnostic("MF704", environment=environment.name, detail=detail)]
-    wrong = [diagnostic("MF701", key=row.key) for row in rows if row.state == "Missing"]
-    wrong += [
+    missing = [diagnostic("MF701", key=row.key) for row in rows if row.state == "Missing"]
+    drifted = [
         diagnostic("MF702", key=row.key, detail=", ".join(field.path for field in row.fields))
         for row in rows
         if row.state == "Drifted"
     ]
-    return wrong + ([diagnostic("MF703", schedules=in_words(found.unscheduled))] if found.unscheduled else [])
+    unscheduled = [diagnostic("MF703", schedules=in_words(found.unscheduled))] if found.unscheduled else []
+    return missing + drifted + unscheduled
 
 
 def _remedies(rows: Sequence[Outcome]) -> tuple[Diagnostic, ...]:
-    """Each reason of poor health once, with the deployments that it is about."""
-    concerned: dict[Diagnostic, list[str]] = {}
+    """Return each reason of poor health once, with the deployments that it is about."""
+    names_by_reason: defaultdict[Diagnostic, list[str]] = defaultdict(list)
     for row in rows:
         for reason in row.health.reasons if row.health else ():
             if reason.severity == "warning":
-                concerned.setdefault(reason, []).append(row.name)
-    return tuple(
-        reason.model_copy(update={"message": f"{names[0]}{_others(len(names) - 1)}: {reason.message}"})
-        for reason, names in concerned.items()
-    )
-
-
-def _others(count: int) -> str:
-    return f" and {count} more" if count else ""
+                names_by_reason[reason].append(row.name)
+    warnings = []
+    for reason, names in names_by_reason.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        warnings.append(reason.model_copy(update={"message": f"{names[0]}{others}: {reason.message}"}))
+    return tuple(warnings)
 
 
 def _pictures(seen: Sequence[Seen]) -> str:
-    """Screenshots as part of the report, those with findings first."""
-    shown = sorted((page for page in seen if page.screenshot), key=lambda page: not page.findings)[:PICTURES]
-    lines = [
-        f"**{page.name}**\n\n![{page.name}](data:image/jpeg;base64,{base64.b64encode(page.screenshot.read_bytes()).decode()})"
-        for page in shown
-        if page.screenshot
-    ]
+    """Return the first screenshots as part of the report, those of pages with findings before the others."""
+    taken = [(page, page.screenshot) for page in seen if page.screenshot]
+    taken.sort(key=lambda item: not item[0].findings)
+    lines = []
+    for page, screenshot in taken[:PICTURES]:
+        data = base64.b64encode(screenshot.read_bytes()).decode()
+        lines.append(f"**{page.name}**\n\n![{page.name}](data:image/jpeg;base64,{data})")
     return "\n\n".join(["\n## In the browser", *lines]) + "\n" if lines else ""
-
-
-@step("look at health")
-def check_health(api: Api, proposal: Proposal, carried: ApplyResult | None) -> dict[str, Health]:
-    """How the deployments of a plan do, by address, where it was carried out or changes nothing.
-
-    It informs: it waits for nothing, and nothing fails where it cannot be read.
-    """
-    if (carried and carried.unreachable) or (carried is None and not proposal.plan.in_sync):
-        return {}
-    now = datetime.now(timezone.utc)
-    there = carried.live if carried else proposal.observed.live
-    planned = (change for change in proposal.plan.changes if change.type == "deployment")
-    live = {change.address: there[change.address] for change in planned if change.address in there}
-    try:
-        with translate_http_errors():
-            facts = read_facts(api, live, proposal.resources)
-    except MetaFlowsError as error:
-        return dict.fromkeys(live, Health(reasons=(diagnostic("MF737", detail=error_summary(error)),)))
-    return {key: health(item, now) for key, item in facts.items()}

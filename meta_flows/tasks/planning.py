@@ -1,4 +1,4 @@
-"""Steps that say what the repository wants of the server: render, and check against what it has."""
+"""Steps from flows to a plan: resolve the desired deployments, validate them against the server, plan their deploy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from meta_flows.tasks import step
 from meta_flows.validation import Pool, Reference, ServerObjects
 
 
-def propose_deploy(
+def plan_deploy(
     context: Context,
     api: Api,
     flows: tuple[FlowMetadata, ...],
@@ -30,19 +30,16 @@ def propose_deploy(
     images: Images,
     observed: Observed,
 ) -> Proposal:
-    """Render and plan a deploy.
-
-    Args:
-        context: Where it goes.
-        api: Client of the server.
-        flows: All flows of the repository.
-        configured: The selected ones with their configuration.
-        options: What was asked for beside them.
-        images: Their images.
-        observed: What the server has that is ours.
-    """
+    """Resolve the selected flows of a repository into deployments, and plan their deploy."""
     observed, pools, desired = resolve(context, api, configured, images, observed, adopt=options.adopt)
     return proposals.propose_deploy(context, flows, configured, desired, observed, pools, images, options)
+
+
+def plan_again(context: Context, plan: Callable[[Images, Observed], Proposal], proposal: Proposal) -> Proposal:
+    """Plan a deploy anew, unless nothing has changed since it was planned."""
+    if not proposal.outdated and proposals.is_current(context, proposal):
+        return proposal
+    return plan(proposal.images, proposals.observe(context))
 
 
 def resolve(
@@ -55,42 +52,40 @@ def resolve(
     adopt: bool = False,
     import_flows: bool = False,
 ) -> tuple[Observed, PlannedPools, Desired]:
-    """Render every desired deployment, and check it against what the server has.
+    """Render the desired deployments of flows, plan their work pools, and validate them against the server.
 
     Args:
-        context: Where it goes.
+        context: Where they go.
         api: Client of the server.
         configured: The selected flows with their configuration.
         images: Their images.
-        observed: What the server has that is ours.
-        adopt: Change work pools that are not ours, too.
-        import_flows: Import all flows for their parameter schemas, and not only those whose code is new.
+        observed: The resources on the server that this project owns.
+        adopt: Change work pools that this project does not own, too.
+        import_flows: Import all flows for their parameter schemas, not only those whose code is new.
 
     Returns:
-        What the server has that is ours or has the name of what is ours, what is planned for work pools, and the
-        deployments.
+        The observed resources, with those that others own under a name that this project needs; the planned work
+        pools; the deployments.
     """
     environment = context.environment
-    observed = proposals.observe_others(context, observed, _addresses(configured, environment))
+    addresses = {
+        f"deployment/{item.flow.name}/{deployment_name(item.configuration.slug, kind, environment)}"
+        for item in configured.flows
+        for kind in item.kinds
+    }
+    observed = proposals.observe_others(context, observed, addresses)
     released = {} if import_flows else observed.released
-    desired = render_deployments(context.root, configured, environment, images, released)
+    desired = resolve_deployments(context.root, configured, environment, images, released)
     declared = proposals.environment_pools(environment)
     pools = proposals.plan_pools(context, declared, observed, desired.deployments, adopt=adopt)
-    return observed, pools, check_deployments(context, api, configured, desired, observed.live, pools.changes)
+    return observed, pools, validate_deployments(context, api, configured, desired, observed.live, pools.changes)
 
 
-def propose_again(context: Context, propose: Callable[[Images, Observed], Proposal], proposal: Proposal) -> Proposal:
-    """Propose a deploy anew, unless nothing has changed since it was proposed."""
-    if not proposal.outdated and proposals.is_current(context, proposal):
-        return proposal
-    return propose(proposal.images, proposals.observe(context))
-
-
-@step("render deployments")
-def render_deployments(
+@step("resolve deployments")
+def resolve_deployments(
     root: Path, configured: Configured, environment: Environment, images: Images, released: Mapping[str, Resource]
 ) -> Desired:
-    """Render every desired deployment; parameter schemas are computed for flows whose code is new only."""
+    """Render every desired deployment; compute parameter schemas only of flows whose code is new."""
     specs = {item.key: item.spec for item in released.values() if item.type == "deployment"}
     new = flows_with_new_code(configured, environment, specs)
     get_run_logger().info("%d of %d flows have new code", len(new), len(configured.flows))
@@ -98,17 +93,8 @@ def render_deployments(
     return render_all(root, configured, environment, images, released=specs, schemas=schemas)
 
 
-def _addresses(configured: Configured, environment: Environment) -> set[str]:
-    """The addresses of all deployments that are asked for."""
-    return {
-        f"deployment/{item.flow.name}/{deployment_name(item.configuration.slug, kind, environment)}"
-        for item in configured.flows
-        for kind in item.kinds
-    }
-
-
 @step("validate deployments")
-def check_deployments(
+def validate_deployments(
     context: Context,
     api: Api,
     configured: Configured,
@@ -116,41 +102,48 @@ def check_deployments(
     live: Mapping[str, LiveResource],
     pool_changes: Iterable[Change],
 ) -> Desired:
-    """Apply the rules that compare deployments with what the server has: pools, job variables, blocks, variables.
+    """Apply the rules that compare deployments with the server's pools, job variables, blocks and variables.
 
     Args:
-        context: Where it goes.
+        context: Where they go.
         api: Client of the server.
-        configured: The flows.
+        configured: The selected flows.
         rendered: Their deployments.
-        live: The resources that are known to exist, by address.
-        pool_changes: What is made of them before the deployments are written.
+        live: The observed resources, by address.
+        pool_changes: The changes of work pools that are made before the deployments are written.
     """
-    server_objects = _server_objects(api, rendered.deployments, live, pool_changes)
-    kept, found = validation.check_deployments(
-        configured,
-        rendered.deployments,
-        context.environment,
-        server_objects,
-        cache(partial(load_template, context.root)),
+    server_objects = _read_server_objects(api, rendered.deployments, live, pool_changes)
+    template = cache(partial(load_template, context.root))
+    valid, found = validation.check_deployments(
+        configured, rendered.deployments, context.environment, server_objects, template
     )
     for error in found.errors:
         get_run_logger().error("%s", error)
     for warning in found.warnings:
         get_run_logger().warning("%s", warning)
-    refused, warnings = (*rendered.refused, *found.errors), (*rendered.warnings, *found.warnings)
-    return Desired(kept, refused, warnings)
+    return Desired(valid, (*rendered.refused, *found.errors), (*rendered.warnings, *found.warnings))
 
 
-def _server_objects(
+def _read_server_objects(
     api: Api, deployments: Collection[Resource], live: Mapping[str, LiveResource], pool_changes: Iterable[Change]
 ) -> ServerObjects:
-    """What the server has of all that deployments refer to, in one request for each sort of it."""
-    used = {item.spec["work_pool_name"] for item in deployments}
-    known = {item.name: item for item in live.values() if item.type == "work_pool" and item.name in used}
-    if others := used - known.keys():
-        known |= {body["name"]: live_work_pool(body) for body in reads.read_work_pools(api, others).values()}
-    paused = reads.read_paused_queues(api, known)
+    """Return the pools, blocks and variables that deployments refer to, read in one request for each of the three."""
+    references = validation.references(deployments)
+    blocks = reads.read_blocks(api, {item.name.rpartition("/")[2] for item in references if item.what == "block"})
+    variables = reads.read_variables(api, {item.name for item in references if item.what == "variable"})
+    existing = {Reference("block", name) for name in blocks} | {Reference("variable", name) for name in variables}
+    return ServerObjects(_read_pools(api, deployments, live, pool_changes), existing)
+
+
+def _read_pools(
+    api: Api, deployments: Collection[Resource], live: Mapping[str, LiveResource], pool_changes: Iterable[Change]
+) -> dict[str, Pool]:
+    """Return the work pools of deployments by name, as they are once their changes are made."""
+    names = {item.spec["work_pool_name"] for item in deployments}
+    found = {item.name: item for item in live.values() if item.type == "work_pool" and item.name in names}
+    if unknown := names - found.keys():
+        found |= {body["name"]: live_work_pool(body) for body in reads.read_work_pools(api, unknown).values()}
+    paused = reads.read_paused_queues(api, found)
     pools = {
         name: Pool(
             variables=pool.spec["base_job_template"].get("variables", {}),
@@ -160,15 +153,11 @@ def _server_objects(
             ),
             polled=pool.ready,
         )
-        for name, pool in known.items()
+        for name, pool in found.items()
     }
     for change in pool_changes:
         pools[change.name] = pools.get(change.name, Pool({}))._replace(
             variables=change.target["base_job_template"].get("variables", {}),
             limit=change.target.get("concurrency_limit"),
         )
-    wanted = validation.references(deployments)
-    blocks = reads.read_blocks(api, {item.name.rpartition("/")[2] for item in wanted if item.what == "block"})
-    variables = reads.read_variables(api, {item.name for item in wanted if item.what == "variable"})
-    existing = {Reference("block", name) for name in blocks} | {Reference("variable", name) for name in variables}
-    return ServerObjects(pools, existing)
+    return pools

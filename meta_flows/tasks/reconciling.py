@@ -1,4 +1,4 @@
-"""Steps that only `reconcile` needs: its switch, and the branch that it may deploy."""
+"""Steps that only `reconcile` needs: the variable that suspends it, and the checkout of the branch that it deploys."""
 
 from __future__ import annotations
 
@@ -27,33 +27,29 @@ SCHEDULED = "auto-scheduled"
 
 
 def switch(environment: Environment) -> str:
-    """Name of the Prefect variable that suspends reconciliation while it is true."""
+    """Return the name of the Prefect variable that suspends reconciliation while it is true."""
     return joined("reconcile-suspended", *environment.ownership)
 
 
 def legacy_switch(environment: Environment) -> str:
-    """The name that it had before, which could be another project's too; honoured for one version."""
+    """Return the variable's earlier name, which could be another project's too; still read for one version."""
     return f"reconcile-suspended-{environment.project}-{environment.name}"
 
 
-def spread_out(jitter: float) -> None:
-    """Let a scheduled run wait for a random time, so that those of all environments do not begin at once.
-
-    Args:
-        jitter: Longest time to wait, in seconds.
-    """
+def wait_for_jitter(jitter: float) -> None:
+    """Let a scheduled run wait for a random time of up to `jitter` seconds, so that environments start at odd times."""
     if jitter and SCHEDULED in flow_run.tags:
         time.sleep(random.uniform(0, jitter))  # noqa: S311  # nothing secret
 
 
-@step("is {environment.name} suspended?")
+@step("check whether {environment.name} is suspended")
 def is_suspended(environment: Environment) -> bool:
-    """Whether an operator has switched reconciliation off."""
+    """Return whether an operator has suspended reconciliation."""
     return any(bool(Variable.get(name, default=False)) for name in (switch(environment), legacy_switch(environment)))
 
 
 def suspended(environment: Environment) -> DeployResult:
-    """The result of a run that did not look."""
+    """Return the result of a run that compared nothing."""
     return DeployResult(
         environment=environment.name,
         state="Suspended",
@@ -64,10 +60,10 @@ def suspended(environment: Environment) -> DeployResult:
 
 @contextmanager
 def check_out_branch(environment: Environment, root: Path) -> Iterator[Path]:
-    """The repository's folder in a fresh clone of the branch to deploy, while the context lasts.
+    """Clone the branch to deploy, and yield the repository's folder in it; the clone is deleted at the end.
 
     Raises:
-        MetaFlowsError: MF521, there is no git source, no branch, or no way to it; or nothing may be deployed unasked.
+        MetaFlowsError: MF521, there is no git source, no branch, or no access to it; or every deploy needs an approval.
     """
     if environment.require_approval:  # each tick would leave one more run behind that waits for an answer
         raise refuse("MF521", detail="the environment wants every plan to be approved")

@@ -1,4 +1,4 @@
-"""Carrying out a proposal as a release: approve it, take the lock, propose again, apply."""
+"""Applying a proposal as a release: approve it, take the lock, plan again, write."""
 
 from __future__ import annotations
 
@@ -21,12 +21,34 @@ from meta_flows.models import Release
 from meta_flows.proposals import Context, Proposal, Revise
 
 
+def unchanged(proposal: Proposal) -> Proposal:
+    """Return a proposal as it is: where nothing has to be approved or built."""
+    return proposal
+
+
+def apply(
+    context: Context,
+    proposal: Proposal,
+    *,
+    approve: Revise = unchanged,
+    build: Revise = unchanged,
+    plan_again: Revise,
+) -> tuple[Proposal, ApplyResult | None]:
+    """Apply a proposal as this flow run, if it has changes; see `proposals.carry_out`.
+
+    Raises:
+        MetaFlowsError: Nothing was done: it may not be, or another run held the lock all the time.
+    """
+    lock, record = partial(writing, context), partial(_record, context)
+    return proposals.carry_out(context, proposal, approve, plan_again, lock, record, prepare=build)
+
+
 @contextmanager
 def writing(context: Context) -> Iterator[Session]:
     """Be the only writer of an environment.
 
     Raises:
-        MetaFlowsError: MF512, another run was all the time.
+        MetaFlowsError: MF512, another run held the lock all the time.
     """
     environment = context.environment
     with engine.write_lock(
@@ -41,20 +63,8 @@ def writing(context: Context) -> Iterator[Session]:
         yield Session(context.store, context.shell, lock)
 
 
-def carry_out(
-    context: Context, proposal: Proposal, approve: Revise, propose: Revise, **options: Revise
-) -> tuple[Proposal, ApplyResult | None]:
-    """Carry out a proposal as this flow run, if it is worth it; see `proposals.carry_out`.
-
-    Raises:
-        MetaFlowsError: Nothing was done: it may not be, or another run held the lock all the time.
-    """
-    lock, record = partial(writing, context), partial(_record, context)
-    return proposals.carry_out(context, proposal, approve, propose, lock, record, **options)
-
-
 def _record(context: Context, proposal: Proposal) -> Release:
-    """Who does what, when and from which code; not yet to which resources."""
+    """Begin a release's record with who applies which plan, when and from which code; the specs are added later."""
     started = datetime.now(timezone.utc)
     code = proposal.restores or sources.read_checkout(context.root)
     return Release(

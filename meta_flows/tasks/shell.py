@@ -26,7 +26,7 @@ from meta_flows.proposals import Context, Observed, read_server
 from meta_flows.tasks import run_step, step
 
 SINGLE = 20
-"""Up to this many changes have a task run each; more of them share one.
+"""Largest number of changes that have a task run each; more of them share one.
 
 Each task run sends five events, and while SQLite stores those it refuses our writes: with a task run each, 97 of 100
 creations were first answered with 503; with one for all, 8.
@@ -38,30 +38,19 @@ Ended = list[tuple[Change, BaseException | None]]
 """Changes that were tried, each with its error if it failed."""
 
 
-@step("{change}")
+@step("apply {change}")
 def apply_change(change: Change, action: Callable[[], None]) -> State[Any]:
-    """Make one change.
-
-    Returns:
-        A state named for what was done.
-    """
+    """Make one change; return a state that is named for what was done, e.g. `Created`."""
     for field in change.fields if change.live else ():
         get_run_logger().info("%s: %s -> %s%s", field.path, field.old, field.new, " (drift)" if field.drift else "")
     action()
+    _log_applied(change)
     return Completed(name=DONE[change.action], message=change.reason or f"{len(change.fields)} fields")
 
 
 @step("apply {count} changes")
 def apply_batch(count: int, make_all: Callable[[], Ended]) -> State[Any]:
-    """Make many changes in one task run.
-
-    Args:
-        count: How many.
-        make_all: Makes them, and returns those that were tried, each with its error if it failed.
-
-    Returns:
-        A state that counts what was done, or names what failed.
-    """
+    """Make many changes in one task run; return a state that counts what was done, or names what failed."""
     ended = make_all()
     failed = [f"{change.key}: {error_summary(error)}" for change, error in ended if error]
     if failed:
@@ -70,21 +59,21 @@ def apply_batch(count: int, make_all: Callable[[], Ended]) -> State[Any]:
     return Completed(name="Applied", message=", ".join(f"{number} {done.lower()}" for done, number in counts.items()))
 
 
-@step("{change}")
+@step("apply {change}")
 def fail_change(change: Change, error: BaseException) -> None:
-    """Show a change of a batch that failed as a task run of its own, which raises its error."""
+    """Give a change of a batch that failed a task run of its own, which raises the change's error."""
     raise error
 
 
 class PrefectShell:
-    """Makes a task run of each step, and one of each change, or of many together."""
+    """Runs each step of the engine as a task run, and so each change, or many changes together."""
 
     def step(self, name: str, action: Callable[[], T]) -> T:
-        """Carry out a step as a task run."""
+        """Run a step as a task run."""
         return run_step(name, action)
 
     def changes(self, count: int, carry_out: Callable[[Write], None]) -> None:
-        """Carry out some changes, with a task run each, or all in one if they are many."""
+        """Make changes with a task run each, or with one for all if there are more than 20."""
         with progress("write deployments", count) as advance:
             if count <= SINGLE:
                 carry_out(partial(_as_task, advance))
@@ -106,20 +95,20 @@ class PrefectShell:
 
 @contextmanager
 def connected(environment: Environment, root: Path) -> Iterator[tuple[Context, Api]]:
-    """Open the server in use, with task runs for the steps; its client is for what the engine does not know."""
+    """Open the server in use: as the context in which task runs are the engine's steps, and as an API client."""
     with connected_store() as store:
         yield Context(store, PrefectShell(), environment, root), store.api
 
 
 @contextmanager
 def observing(context: Context) -> Iterator[PrefectFuture[Observed]]:
-    """Observe in the background, so that the server answers while the repository is read."""
+    """Observe the environment in the background, so that the server answers while the repository is read."""
     future = run_step.submit(f"observe {context.environment.name}", partial(read_server, context))
     load_schema_tools()  # needed next
     try:
         yield future
     finally:
-        future.wait()  # the client is closed next
+        future.wait()  # the caller closes the client next
 
 
 def _as_task(advance: Callable[[], None], change: Change, action: Callable[[], None]) -> BaseException | None:
@@ -138,13 +127,17 @@ def _in_batch(
         ended.append((change, error))
         return error
     ended.append((change, None))
-    fields = ", ".join(field.path for field in change.fields) if change.live else ""
-    get_run_logger().info("%s %s%s", DONE[change.action], change, fields and f": {fields}")
+    _log_applied(change)
     return None
 
 
+def _log_applied(change: Change) -> None:
+    fields = ", ".join(field.path for field in change.fields) if change.live else ""
+    get_run_logger().info("%s %s%s", DONE[change.action], change, fields and f": {fields}")
+
+
 def _failure(state: State[Any]) -> BaseException | None:
-    """Why a task run failed, if it did."""
+    """Return the error that a task run raised, if it failed."""
     if state.is_completed():
         return None
     error: BaseException = state.result(raise_on_failure=False)
