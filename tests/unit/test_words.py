@@ -17,7 +17,7 @@ WRITTEN = [page for page in PAGES if not page.read_text(encoding="utf-8").starts
 AVOIDED = re.compile(r"\b(somebody|nobody|whoever|mend(ed|s|ing)?)\b", re.IGNORECASE)
 AVOIDED_IN_PROSE = re.compile(
     r"\b(be told|is told|told|stated|tak(e|es|en|ing) (it |all |everything )?back|took back"
-    r"|what became of|what it comes to|what came of it|how it does|how they do|as it is)\b",
+    r"|what became of|what it comes to|what came of it|how it does|how they do|as it is|looks? whether)\b",
     re.IGNORECASE,
 )
 """Still in messages of the code, so generated pages and the outputs that pages quote may have them."""
