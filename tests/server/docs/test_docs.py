@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,14 +14,16 @@ from typing import Any
 import pytest
 
 from meta_flows.diagnostics import catalogue
-from meta_flows.reporting import FAILED, OUTCOMES, RESULTS
+from meta_flows.models import FieldChange, Outcome
+from meta_flows.reporting import FAILED, OUTCOMES, RESULTS, counts_in_words, field_in_words
 from tests.shops import FLOW, Shop
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 ERRORS = DOCS / "troubleshooting" / "errors.md"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), DOCS / "troubleshooting" / "README.md"]
+INDEX = DOCS / "README.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md")), DOCS / "troubleshooting" / "README.md"]
 ALL_PAGES = [*PAGES, *sorted(REFERENCE.glob("*.md")), ERRORS]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -68,17 +71,40 @@ def test_every_target_with_help_is_in_the_reference() -> None:
     assert [target for target in helped if f"`make {target.replace('%', '<flow>')}`" not in reference] == []
 
 
-def test_every_page_can_be_reached_from_the_readme() -> None:
+def links(page: Path) -> list[str]:
+    """The relative links of a page."""
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    return [link for link in re.findall(r"\]\(([^)]+)\)", prose) if "://" not in link]
+
+
+def test_the_index_lists_every_page_and_the_readme_links_to_the_index() -> None:
+    listed = {(DOCS / link).resolve() for link in links(INDEX)}
+    assert [name(page) for page in ALL_PAGES if page != INDEX and page not in listed] == []
+    assert "docs/README.md" in links(ROOT / "README.md")
+
+
+def test_the_plan_in_the_readme_is_printed_as_it_is_shown() -> None:
+    """Each field of it is read back and printed again."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name(page) for page in ALL_PAGES[1:] if f"({name(page)})" not in readme] == []
+    [plan] = [block for _, block in FENCE.findall(readme) if block.startswith("$ meta-flows plan")]
+    fields = re.findall(r"^  (\S+): (.+) → (.+?)( \(drift\))?$", plan, re.MULTILINE)
+    assert len(fields) == len(re.findall("→", plan)) > 4
+    for path, old, new, drift in fields:
+        change = FieldChange(path=path, old=json.loads(old), new=json.loads(new), drift=bool(drift))
+        assert f"  {field_in_words(change)}\n" in plan
+    rows = [*["ToUpdate"] * len(re.findall(r"^\S+-prod", plan, re.MULTILINE)), *["Unchanged"] * 8]
+    outcomes = [Outcome(flow_name="a", name=str(row), kind="python", state=state) for row, state in enumerate(rows)]
+    assert plan.endswith(f"production is {RESULTS['Planned']}: {counts_in_words(outcomes, refused=0)}\n")
+
+
+def test_the_readme_counts_the_diagnostic_codes() -> None:
+    assert f"{len(catalogue())} diagnostic codes" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=name)
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
-    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", prose) if "://" not in link]
     broken = []
-    for link in links:
+    for link in links(page):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         if not target.is_file() or (anchor and anchor not in anchors(target)):
@@ -127,13 +153,14 @@ def test_the_automation_on_its_page_is_the_one_in_its_file() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_command_and_option_exists(page: Path) -> None:
+def test_every_command_and_option_in_a_sentence_exists(page: Path) -> None:
+    """Those in sentences are often cut short; tests/unit/test_documented_commands.py parses the others."""
     reference = (REFERENCE / "commands.md").read_text(encoding="utf-8")
     commands = set(re.findall(r"^#+ meta-flows (.+)$", reference, re.MULTILINE))
     options = set(re.findall(r"(?<=[ `])--?[a-z][\w-]*", reference))
     groups = {command.partition(" ")[0] for command in commands if " " in command}
-    blocks = [re.sub(r"^    remedy: .*$", "", text, flags=re.MULTILINE) for text in code(page)]
-    for call in {call for text in blocks for call in re.findall(r"\bmeta-flows((?: +[\w./=-]+)+)", text)}:
+    spans = re.findall(r"`([^`]+)`", FENCE.sub("", page.read_text(encoding="utf-8")))
+    for call in {call for text in spans for call in re.findall(r"\bmeta-flows((?: +[\w./=-]+)+)", text)}:
         words = call.split()
         assert " ".join(words[: 2 if words[0] in groups else 1]) in commands, call
         assert {word for word in words if word.startswith("-")} <= options, call
