@@ -76,7 +76,7 @@ for position, (heading, commands) in enumerate(COMMANDS.items(), start=1):
             app.command(App(name=parent, help=PARENTS[parent], group=panel))
         target = app[parent] if parent else app
         target.command(f"meta_flows.cli.{home}", name=command, help=purpose, group=None if parent else panel)
-app.register_install_completion_command(help="Install tab completion for bash, zsh or fish.")
+app.register_install_completion_command("install-completion", help="Install tab completion for bash, zsh or fish.")
 
 
 def run() -> None:
