@@ -34,26 +34,23 @@ def upgraded_release(data: Any) -> Any:
         return data
     release = dict(data)
     deployments, previous, preimages = (release.pop(key, {}) for key in ("deployments", "previous", "preimages"))
-    pools = _work_pools(release.pop("work_pools", {}))
-    previous_pools = _work_pools(release.pop("previous_work_pools", {}))
-    pool_preimages = release.pop("work_pool_preimages", {})
-    changed = [
-        name
-        for name in {**pools, **previous_pools}
-        if name in pool_preimages or pools.get(name) != previous_pools.get(name)
-    ]
+    pools, previous_pools = (_work_pools(release.pop(key, {})) for key in ("work_pools", "previous_work_pools"))
+    live_pools = {
+        name: {"type": "work_pool", "name": name, "id": name, "spec": spec}
+        for name, spec in release.pop("work_pool_preimages", {}).items()
+    }
+    unchanged = {name for name in pools if name not in live_pools and pools[name] == previous_pools.get(name)}
     created = [
         pool["name"]
         for pool in release.get("plan", {}).get("work_pools", ())
-        if pool.get("action", "create") == "create" and pool["name"] not in pool_preimages
+        if pool.get("action", "create") == "create" and pool["name"] not in live_pools
     ]
-    live_pools = {
-        name: {"type": "work_pool", "name": name, "id": name, "spec": spec} for name, spec in pool_preimages.items()
-    }
     return {
         **release,
         "resources": _by_address(deployments, pools),
-        "previous": _by_address(previous, {name: previous_pools.get(name) for name in changed}),
+        "previous": _by_address(
+            previous, {name: previous_pools.get(name) for name in pools | previous_pools if name not in unchanged}
+        ),
         "preimages": _by_address(
             {key: image and _live_deployment(image) for key, image in preimages.items()},
             dict.fromkeys(created) | live_pools,

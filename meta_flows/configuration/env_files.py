@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dotenv.parser import parse_stream
 
 from meta_flows.configuration.environment import Environment
-from meta_flows.configuration.reading import place_path, read_text
+from meta_flows.configuration.reading import display_path, read_text
 from meta_flows.configuration.secrets import looks_secret
 from meta_flows.diagnostics import MetaFlowsError, diagnostic
 from meta_flows.files import is_there
@@ -64,7 +64,7 @@ def read_env_file(path: Path, root: Path) -> Iterator[Variable]:
     for binding in parse_stream(StringIO(read_text(path, root))):
         text = binding.original.string
         blank_lines = text[: len(text) - len(text.lstrip())].count("\n")
-        place = Location(path=place_path(path, root), line=binding.original.line + blank_lines)
+        place = Location(path=display_path(path, root), line=binding.original.line + blank_lines)
         if binding.error or (binding.key and binding.value is None):
             yield Variable(text.strip(), None, place)
         elif binding.key:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from meta_flows.configuration.documents import Document, merge
-from meta_flows.configuration.reading import configuration_folder, load_document, place_path
+from meta_flows.configuration.reading import configuration_folder, display_path, load_document
 from meta_flows.configuration.schedules import Schedule
 from meta_flows.configuration.secrets import looks_secret, plain_secrets
 from meta_flows.configuration.sections import BUILT_IN, Cpu, Memory, Resolved, Section
@@ -268,14 +268,14 @@ class Available(NamedTuple):
 
 def available(root: Path) -> Available:
     """Read the content of the folder of environments."""
-    return Available(place_path(configuration_folder(root), root), environment_names(root), template_kinds(root))
+    return Available(display_path(configuration_folder(root), root), environment_names(root), template_kinds(root))
 
 
 def environment_names(root: Path) -> dict[str, str]:
     """Return the short name of each environment, by its name; only `development` if no file describes any."""
     folder = configuration_folder(root)
     if other := next((file for file in sorted(folder.glob("*.yml")) if file.stem in {"defaults", *SHORT_NAMES}), None):
-        place = Location(path=place_path(other, root), line=1)
+        place = Location(path=display_path(other, root), line=1)
         raise refuse("MF203", place, key=other.name, detail="is not read: environments are files that end in .yaml")
     files = sorted(folder.glob("[!.]*.yaml"))
     return {file.stem: _short_name(file, root) for file in files if file.stem != "defaults"} or {"development": "dev"}
@@ -347,6 +347,6 @@ def _with_job_templates(document: Document, root: Path) -> Document:
             path = ("work_pools", kind, "base_job_template")
             file = configuration_folder(root) / template
             if not is_there(file):
-                raise refuse("MF215", document.place(path), what="the base job template", path=place_path(file, root))
+                raise refuse("MF215", document.place(path), what="the base job template", path=display_path(file, root))
             layers.append(load_document(file, root).under(*path))
     return merge(*layers)

@@ -30,7 +30,7 @@ def load_document(path: Path, root: Path) -> Document:
     Raises:
         MetaFlowsError: It cannot be read, is not YAML, holds a key twice, or is not a mapping.
     """
-    name, text = place_path(path, root), read_text(path, root)
+    name, text = display_path(path, root), read_text(path, root)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None or node.tag == _YAML + "null":
@@ -56,7 +56,7 @@ def load_document(path: Path, root: Path) -> Document:
 
 def read_text(path: Path, root: Path) -> str:
     """Return the text of a UTF-8 file with universal newlines; raise MetaFlowsError if it cannot be read."""
-    name = place_path(path, root)
+    name = display_path(path, root)
     try:
         return io.TextIOWrapper(io.BytesIO(read_file(path, root)), encoding="utf-8-sig").read()
     except FileNotFoundError:
@@ -72,11 +72,11 @@ def configuration_folder(root: Path) -> Path:
     configured = settings().deployment_config_path
     folder = root / (configured or "environments")
     if configured and not folder.is_dir():
-        raise refuse("MF215", what="the folder that DEPLOYMENT_CONFIG_PATH names", path=place_path(folder, root))
+        raise refuse("MF215", what="the folder that DEPLOYMENT_CONFIG_PATH names", path=display_path(folder, root))
     return folder
 
 
-def place_path(path: Path, root: Path) -> str:
+def display_path(path: Path, root: Path) -> str:
     """Return a file's path as locations show it: relative to the root if it is inside."""
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 

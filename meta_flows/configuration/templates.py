@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from meta_flows.configuration.documents import Document
-from meta_flows.configuration.reading import configuration_folder, load_document, place_path
+from meta_flows.configuration.reading import configuration_folder, display_path, load_document
 from meta_flows.configuration.sections import Resolved
 from meta_flows.diagnostics import refuse
 from meta_flows.files import is_there
@@ -69,4 +69,4 @@ def load_template(root: Path, kind: str) -> Template:
         return Template.of(load_document(path, root))
     if kind in BUILT_IN:
         return Template.of(Document(BUILT_IN[kind]))
-    raise refuse("MF210", kind=kind, missing=f"a template: {place_path(path, root)}")
+    raise refuse("MF210", kind=kind, missing=f"a template: {display_path(path, root)}")

@@ -78,11 +78,8 @@ def _started_on_import(
 
     `flows` are the functions that are flows, `names` the qualified names of what the file's names refer to.
     """
-    calls_of_functions = {
-        node.name: [call for statement in node.body for call in _calls_on_import(statement)]
-        for node in tree.body
-        if isinstance(node, Function)
-    }
+    functions = (node for node in tree.body if isinstance(node, Function))
+    calls = {node.name: [call for part in node.body for call in _calls_on_import(part)] for node in functions}
     starting_functions: dict[str, str] = {}  # each with the call that starts a flow
 
     def start(call: ast.Call) -> str:
@@ -96,15 +93,14 @@ def _started_on_import(
         return f"{name}(...), which calls {starting_functions[name]}" if name in starting_functions else ""
 
     while found := {
-        name: start_of_flow
-        for name, calls in calls_of_functions.items()
-        if name not in starting_functions and (start_of_flow := next(filter(None, map(start, calls)), ""))
+        name: started
+        for name, inner in calls.items()
+        if name not in starting_functions and (started := next(filter(None, map(start, inner)), ""))
     }:
         starting_functions |= found
     for call in _calls_on_import(tree):
-        if start_of_flow := start(call):
-            place = Location(path=path, line=call.lineno, column=call.col_offset + 1)
-            yield diagnostic("MF119", place, call=start_of_flow)
+        if started := start(call):
+            yield diagnostic("MF119", Location(path=path, line=call.lineno, column=call.col_offset + 1), call=started)
 
 
 def _calls_on_import(node: ast.AST) -> Iterator[ast.Call]:

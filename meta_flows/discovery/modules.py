@@ -12,9 +12,8 @@ from meta_flows.discovery.source import Import, Source, parse, unparsed
 from meta_flows.discovery.tree import Tree, join, parent
 from meta_flows.models import ImportedModule, Location
 
-# No file of the repository can shadow these: they are loaded before any flow.
 LOADED_BEFORE_ANY_FLOW = frozenset({*sys.builtin_module_names, "prefect"})
-
+"""Modules that no file of the repository can shadow."""
 
 Resolution = tuple[set[str], str | None]
 """The files of the repository that one import runs, and the path that it lacks there."""
@@ -85,11 +84,11 @@ class Modules:
         imported = Imported(set(), set(), set())
         for item in self.source(path).imports:
             missing: str | None = None
-            resolved = (
-                self._resolve_relative(item, path, is_entry=is_entry)
-                if item.level
-                else self._resolve_absolute(item, roots)
-            )
+            if not item.level:
+                resolved = self._resolve_absolute(item, roots)
+            else:
+                folder = "/".join(path.split("/")[: -item.level])
+                resolved = self._resolve(item, (folder, "") if is_entry and item.level == 1 else (folder,))
             if resolved:
                 files, missing = resolved
                 imported.files.update(files)
@@ -101,12 +100,6 @@ class Modules:
                 place = Location(path=path, line=item.line)
                 imported.required.add(ImportedModule(module=module, place=place, missing=missing))
         return imported
-
-    def _resolve_relative(self, item: Import, path: str, *, is_entry: bool) -> Resolution:
-        folder = path
-        for _ in range(item.level):
-            folder = parent(folder)
-        return self._resolve(item, (folder, "") if is_entry and item.level == 1 else (folder,))
 
     def _resolve_absolute(self, item: Import, roots: Sequence[str]) -> Resolution | None:
         """Resolve an absolute import; return None if the repository does not contain it."""
