@@ -144,7 +144,7 @@ def test_failed_runs_and_a_run_that_waits_are_warnings(deployed: Deployed) -> No
     crashed, failed, late = sorted(item["message"] for item in result["warnings"])
     assert crashed.startswith("a-python-dev: the last run crashed at ")
     assert failed.startswith("b-python-dev: none of the last 3 runs succeeded, and the last failed at ")
-    assert late.startswith("c-python-dev: a run should have started at ")
+    assert late.startswith("c-python-dev: a run that should have started at ")
 
 
 @pytest.mark.system

@@ -249,7 +249,7 @@ def test_what_is_meant_for_one_flow_cannot_stand_at_the_top_of_a_file_for_severa
     with pytest.raises(MetaFlowsError) as refused:
         flow_configuration(flows[0], load_environment(root, "dev"), root, siblings=flows)
     assert errors_of(refused) == [("MF214", FILE, 2)]
-    assert "speaks for 2 flows" in str(refused.value)
+    assert "configures 2 flows" in str(refused.value)
 
 
 def test_a_function_that_several_flows_share_names_none_of_them(write: Write) -> None:
