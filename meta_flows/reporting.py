@@ -219,7 +219,7 @@ def _code(text: str) -> str:
 
 
 QUESTION_ORDER = [PLANNED[action] for action in ("delete", "update", "create")]
-QUESTION_LINES = 15
+QUESTION_LINES = 12
 QUESTION_FIELDS = 3
 QUESTION_WIDTH = 160
 
@@ -227,8 +227,8 @@ QUESTION_WIDTH = 160
 def question(result: DeployResult, plan_link: str | None = None) -> str:
     """Summarise a plan for the form that asks for its approval: counts, the first changes, and where all of it is.
 
-    Deletions come first, then updates, creations, and what is not deployed. The text has 19 lines at most, however
-    large the plan is: the form's fields stand below it, and its buttons are always visible.
+    Deletions come first, then updates, creations, and what is not deployed. The text has 16 lines at most, however
+    large the plan is: the form's fields stand below it, and its button is always visible.
     """
     changes = [outcome for outcome in result.outcomes if outcome.state != PLANNED["unchanged"]]
     changes.sort(key=lambda item: (QUESTION_ORDER.index(item.state), item.type == "deployment", titled(item)))

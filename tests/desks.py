@@ -75,9 +75,20 @@ class Desk(Shop):
 
     def answer(self, run: str, **fields: Any) -> None:
         """Fill in the form of a suspended run, as slowly as a person: its process has ended by then."""
-        wait_until(lambda: not self.is_executed(run))
-        taken = self.server.post(f"/flow_runs/{run}/resume", {"run_input": fields})
+        taken = self.resume(run, **fields)
         assert taken["status"] == "ACCEPT", taken
+
+    def resume(self, run: str, **fields: Any) -> dict[str, Any]:
+        """Press the form's button; what the server says to it."""
+        wait_until(lambda: not self.is_executed(run))
+        said: dict[str, Any] = self.server.post(f"/flow_runs/{run}/resume", {"run_input": fields})
+        return said
+
+    def artifacts(self, run: str, key: str) -> list[dict[str, Any]]:
+        """What a run has written under a key, which goes on with the project and the environment."""
+        written = {"flow_run_id": {"any_": [run]}, "key": {"any_": [f"{key}--{self.project}--development"]}}
+        found: list[dict[str, Any]] = self.server.post("/artifacts/filter", {"artifacts": written})
+        return found
 
     def is_executed(self, run: str) -> bool:
         """Whether any process of this machine executes a run."""

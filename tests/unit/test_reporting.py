@@ -59,6 +59,46 @@ def test_a_report_shows_what_names_and_texts_hold_and_obeys_none_of_it(report: C
     assert "&lt;img" in outside_of_code
 
 
+def planned(fields: int = 5, **states: int) -> DeployResult:
+    """A plan of so many deployments in each state, each with some changed fields."""
+    changed = tuple(FieldChange(path=f"parameters.{number}", old=1, new="x" * 500) for number in range(fields))
+    rows = [
+        Outcome(flow_name="f", name=f"{state}-{number:03}", kind="python", state=state, fields=changed)
+        for state, count in states.items()
+        for number in range(count)
+    ]
+    return DeployResult(environment="staging", state="Planned", message="counts", outcomes=tuple(rows))
+
+
+def test_the_question_about_300_changes_is_short_and_leads_to_all_of_them() -> None:
+    text = question(planned(ToCreate=200, ToUpdate=98, ToDelete=2, Unchanged=50), "http://server/plan")
+    lines = text.splitlines()
+    assert lines[0] == "**staging: counts**"
+    assert len(lines) <= 16
+    assert max(map(len, lines)) < 200
+    assert [line.split("**")[1] for line in lines if line.startswith("- ")] == ["ToDelete-000", "ToDelete-001"]
+    assert lines[-1] == "... and 298 more: see [the full plan](http://server/plan)."
+
+
+def test_the_question_begins_with_deletions_and_ends_with_what_is_not_deployed() -> None:
+    plan = planned(fields=1, ToCreate=1, ToUpdate=1, ToDelete=1, Unchanged=1)
+    plan = plan.model_copy(update={"refused": (diagnostic("MF901", detail="x"),), "notes": ("a note",)})
+    titles = [line for line in question(plan).splitlines() if line.startswith("- ")]
+    assert titles[:3] == [
+        "- to delete: **ToDelete-000**",
+        "- to update: **ToUpdate-000**",
+        "- to create: **ToCreate-000**",
+    ]
+    assert [title.split(":")[0] for title in titles[3:]] == ["- not deployed", "- a note"]
+
+
+def test_the_question_about_a_few_changes_shows_all_of_them() -> None:
+    text = question(planned(fields=3, ToUpdate=3), "http://server/plan")
+    assert text.count("to update") == 3
+    assert text.count("parameters.") == 9
+    assert text.endswith("\nSee [the full plan](http://server/plan).")
+
+
 def test_code_in_a_message_stays_code_unless_a_backtick_is_missing() -> None:
     assert escaped("run `a <b> [c]` now <d>") == "run `a <b> [c]` now &lt;d&gt;"
     assert escaped("`<script>") == r"\`&lt;script&gt;"

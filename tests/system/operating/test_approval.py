@@ -32,13 +32,14 @@ def test_nothing_is_written_before_the_approval_and_the_plan_is_carried_out_afte
     run = careful.start("deploy-all-dev")
     assert careful.settled(run) == "Suspended"
     assert careful.live() == {}
-    careful.answer(run, approve=True, name="Ada", reason="looked at it")
+    careful.answer(run, decision="approve", name="Ada", reason="looked at it")
     assert careful.settled(run) == "Deployed"
     assert len(careful.live()) == 3
     assert careful.release()["approval"] == "approved by Ada: looked at it"
+    assert len(careful.artifacts(run, "plan")) == 1
 
 
-def test_the_form_shows_the_plan_and_says_no_unless_told_otherwise(careful: Desk, worker: Worker) -> None:
+def test_the_form_sums_up_the_plan_and_links_to_all_of_it(careful: Desk, worker: Worker) -> None:
     pool = {"name": careful.pool, "concurrency_limit": 5}
     careful.write("environments/development.yaml", {"require_approval": True, "work_pools": {"python": pool}})
     run = careful.start("deploy-all-dev", flows=["a"], adopt=True)
@@ -51,8 +52,23 @@ def test_the_form_shows_the_plan_and_says_no_unless_told_otherwise(careful: Desk
     assert "a-python-dev" in asked["description"]
     assert f"work pool {careful.pool}" in asked["description"]
     assert "concurrency_limit: null → 5" in asked["description"]
-    careful.answer(run)
+    [plan] = careful.artifacts(run, "plan")  # before it was suspended
+    assert f"/artifacts/artifact/{plan['id']})" in asked["description"]
+    assert "Planned: development" in plan["data"] and "a-python-dev" in plan["data"]
+    wait_until(lambda: any("(1 create, 1 update) needs an answer: open http" in line for line in careful.logs(run)))
+    careful.answer(run, decision="reject")
     assert careful.settled(run) == "Rejected"
+    assert len(careful.artifacts(run, "plan")) == 1
+
+
+def test_an_answer_without_a_decision_decides_nothing(careful: Desk, worker: Worker) -> None:
+    run = careful.start("deploy-all-dev", flows=["a"])
+    assert careful.settled(run) == "Suspended"
+    for fields in ({}, {"name": "Ada"}, {"decision": "yes"}, {"approve": True}):
+        assert careful.resume(run, **fields)["status"] == "REJECT"
+    assert careful.state(run) == "Suspended"
+    careful.answer(run, decision="approve")
+    assert careful.settled(run) == "Deployed"
 
 
 def test_a_rejection_is_recorded_with_its_reason_and_leaves_everything_as_it_is(careful: Desk, worker: Worker) -> None:
@@ -60,7 +76,7 @@ def test_a_rejection_is_recorded_with_its_reason_and_leaves_everything_as_it_is(
     careful.write("flows/a/deployment.yaml", {"parameters": {"count": 9}})
     run = careful.start("deploy-all-dev")
     careful.settled(run)
-    careful.answer(run, approve=False, name="Bob", reason="not on a Friday")
+    careful.answer(run, decision="reject", name="Bob", reason="not on a Friday")
     assert careful.settled(run) == "Rejected"
     assert careful.live()["a-python-dev"]["parameters"] == {"count": 2}
     record = careful.release()
@@ -75,14 +91,14 @@ def test_a_run_that_is_retried_asks_again(careful: Desk, worker: Worker, ending:
     run = careful.start("deploy-all-dev")
     assert careful.settled(run) == "Suspended"
     if ending == "Rejected":
-        careful.answer(run, approve=False)
+        careful.answer(run, decision="reject")
     wait_until(lambda: careful.state(run) == ending, timeout=120)
     careful.write("environments/development.yaml", {"require_approval": True})
     retry = {"type": "SCHEDULED", "name": "AwaitingRetry"}
     careful.server.post(f"/flow_runs/{run}/set_state", {"state": retry})  # as the button of the UI does
     assert careful.settled(run) == "Suspended"
     assert careful.live() == {}
-    careful.answer(run, approve=True)
+    careful.answer(run, decision="approve")
     assert careful.settled(run) == "Deployed"
     wait_until(lambda: sum("needs an answer" in line for line in careful.logs(run)) == 2)
 
@@ -99,11 +115,11 @@ def test_a_plan_that_changed_while_it_waited_is_asked_about_again(careful: Desk,
     run = careful.start("deploy-all-dev")
     careful.settled(run)
     careful.add_flow("d")
-    careful.answer(run, approve=True, name="Ada")
+    careful.answer(run, decision="approve", name="Ada")
     wait_until(lambda: sum("needs an answer" in line for line in careful.logs(run)) == 2, timeout=120)
     assert careful.settled(run) == "Suspended"
     assert careful.live() == {}
-    careful.answer(run, approve=True, name="Ada", reason="d as well")
+    careful.answer(run, decision="approve", name="Ada", reason="d as well")
     assert careful.settled(run) == "Deployed"
     assert len(careful.live()) == 4
 
@@ -114,9 +130,9 @@ def test_a_waiting_run_frees_its_worker_and_harms_no_other_deploy(careful: Desk,
     wait_until(lambda: not careful.is_executed(first))
     second = careful.start("deploy-all-dev", flows=["b"])  # of the same deployment, which runs one at a time
     assert careful.settled(second) == "Suspended"
-    careful.answer(second, approve=True)
+    careful.answer(second, decision="approve")
     assert careful.settled(second) == "Deployed"
-    careful.answer(first, approve=True)
+    careful.answer(first, decision="approve")
     assert careful.settled(first) in ("Deployed", "Suspended")
     assert set(careful.live()) <= {"a-python-dev", "b-python-dev"}
 
@@ -127,7 +143,7 @@ def test_a_rollback_is_asked_about_too(careful: Desk, worker: Worker) -> None:
     careful.deploy("--yes")
     run = careful.start("rollback-dev")
     assert careful.settled(run) == "Suspended"
-    careful.answer(run, approve=True)
+    careful.answer(run, decision="approve")
     assert careful.settled(run) == "Restored"
     assert careful.live()["a-python-dev"]["parameters"] == {"count": 2}
 

@@ -13,7 +13,7 @@ from meta_flows.browser import BROWSERS
 from tests.desks import Desk, on_each_database
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 Worker = subprocess.Popen[bytes]
 
@@ -88,23 +88,28 @@ class Screen:
         self.page.goto(f"{self.url}/runs/flow-run/{run}?tab=Artifacts")
         key = f"deploy--{self.desk.project}--development"
         self.page.get_by_role("tabpanel").get_by_role("heading", name=key).wait_for()
-        written = {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}}
-        [artifact] = self.desk.server.post("/artifacts/filter", {"artifacts": written})
+        [artifact] = self.desk.artifacts(run, "deploy")
         self.page.goto(f"{self.url}/artifacts/artifact/{artifact['id']}")
         self.page.get_by_role("heading", name=": development").first.wait_for()
         self.page.get_by_role("heading", name="Deployments", exact=True).first.wait_for()
         return self.page.locator("main").text_content() or ""
 
-    def answer(self, run: str, approve: bool, name: str, reason: str) -> str:
-        """Answer the question of a suspended run; the text of its form."""
+    def open_question(self, run: str) -> Locator:
+        """Open the form of a suspended run."""
         self.page.goto(f"{self.url}/runs/flow-run/{run}")
         self.page.get_by_role("button", name="Open menu").first.click()
         self.page.get_by_role("menuitem", name="Resume").click()
         dialog = self.page.get_by_role("dialog")
-        dialog.get_by_role("switch", name="Approve").wait_for()
+        dialog.get_by_role("button", name="Select Decision").wait_for()
         dialog.get_by_text("development: ").first.wait_for()  # the plan is asked for by a request of its own
+        return dialog
+
+    def answer(self, run: str, decision: str, name: str, reason: str) -> str:
+        """Answer the question of a suspended run; the text of its form."""
+        dialog = self.open_question(run)
         text = dialog.inner_text()
-        dialog.get_by_role("switch", name="Approve").set_checked(approve)
+        dialog.get_by_role("button", name="Select Decision").click()
+        self.page.get_by_role("option", name=decision, exact=True).click()
         dialog.get_by_role("textbox", name="Your name").fill(name)
         dialog.get_by_role("textbox", name="Reason").fill(reason)
         self.submit("Resume", "/resume")
@@ -139,7 +144,7 @@ def test_a_plan_is_approved_and_rejected_in_the_form_that_shows_it(screen: Scree
     desk.write("environments/development.yaml", {"require_approval": True})
     first = screen.deploy()
     assert desk.settled(first) == "Suspended"
-    shown = screen.answer(first, approve=True, name="Ada", reason="looked at it")
+    shown = screen.answer(first, decision="approve", name="Ada", reason="looked at it")
     assert "development: 3 to create" in shown
     assert "a-python-dev" in shown
     assert desk.settled(first) == "Deployed"
@@ -148,10 +153,34 @@ def test_a_plan_is_approved_and_rejected_in_the_form_that_shows_it(screen: Scree
     desk.write("flows/a/deployment.yaml", {"parameters": {"count": 9}})
     second = screen.deploy()
     assert desk.settled(second) == "Suspended"
-    assert "parameters.count: 2 → 9" in screen.answer(second, approve=False, name="Bob", reason="not on a Friday")
+    assert "parameters.count: 2 → 9" in screen.answer(second, decision="reject", name="Bob", reason="not on a Friday")
     assert desk.settled(second) == "Rejected"
     assert desk.release()["approval"] == "rejected by Bob: not on a Friday"
     assert desk.live()["a-python-dev"]["parameters"] == {"count": 2}
+
+
+def test_of_many_changes_the_form_shows_the_first_and_without_a_choice_the_run_goes_on_waiting(
+    screen: Screen, worker: Worker
+) -> None:
+    desk = screen.desk
+    desk.write("environments/development.yaml", {"require_approval": True})
+    for number in range(40):
+        desk.add_flow(f"x{number:02}")
+    run = screen.deploy()
+    assert desk.settled(run) == "Suspended"
+    screen.page.set_viewport_size({"width": 1400, "height": 900})
+    dialog = screen.open_question(run)
+    assert "development: 43 to create" in dialog.inner_text()
+    choice = dialog.get_by_role("button", name="Select Decision").bounding_box()
+    assert choice and choice["y"] + choice["height"] < 900
+    [plan] = desk.artifacts(run, "plan")
+    link = dialog.get_by_role("link", name="the full plan", exact=True)
+    assert (link.get_attribute("href") or "").endswith(f"/artifacts/artifact/{plan['id']}")
+    screen.submit("Resume", "/resume")
+    assert desk.state(run) == "Suspended"
+    assert screen.answer(run, decision="reject", name="Bob", reason="too many")
+    assert desk.settled(run) == "Rejected"
+    assert desk.live() == {}
 
 
 HOSTILE = "<img src=/hostile.png> <b>bold</b> [here](javascript:alert(1))"
@@ -166,7 +195,7 @@ def test_what_others_wrote_is_shown_as_they_wrote_it_and_is_no_part_of_the_page(
     screen.page.on("request", lambda request: asked.append(request.url))
     run = screen.deploy()
     assert desk.settled(run) == "Suspended"
-    assert HOSTILE in screen.answer(run, approve=True, name="<b>Ada</b>", reason=HOSTILE)
+    assert HOSTILE in screen.answer(run, decision="approve", name="<b>Ada</b>", reason=HOSTILE)
     assert desk.settled(run) == "Deployed"
     report = screen.report(run)
     assert HOSTILE in report
