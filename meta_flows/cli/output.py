@@ -37,7 +37,7 @@ class PlainConsole(Console):
 _PLAIN: Mapping[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 out = PlainConsole(soft_wrap=True, **_PLAIN)
 pipe = PlainConsole(width=UNBROKEN, **_PLAIN)
-err = PlainConsole(stderr=True, soft_wrap=True, **_PLAIN)
+err = PlainConsole(stderr=True, soft_wrap=not sys.stderr.isatty(), **_PLAIN)
 
 SEVERITY_COLOURS = {"error": "red", "warning": "yellow"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from inspect import signature
 from typing import Any
@@ -192,7 +192,8 @@ def show(result: DeployResult, rows: Rows = change_rows, *, wide: bool = False) 
             out.print(Text(f"  {field}"))
     if result.outcomes:
         out.print()
-    print_diagnostics((*result.refused, *result.warnings, *health_reasons(shown)))
+    warnings = (*result.warnings, *health_reasons(shown, known=result.warnings))
+    print_diagnostics((*result.refused, *warnings))
     for text in result.notes:
         note(f"note: {text}")
     out.print(
@@ -202,12 +203,13 @@ def show(result: DeployResult, rows: Rows = change_rows, *, wide: bool = False) 
         out.print(f"UI: {result.ui_url}\nrun: {result.run_link}")
 
 
-def health_reasons(rows: Iterable[Outcome]) -> list[Diagnostic]:
-    """Return each reason of poor health once, with the number of deployments that it is about."""
+def health_reasons(rows: Iterable[Outcome], known: Container[Diagnostic] = ()) -> list[Diagnostic]:
+    """Return each reason of poor health once, with the number of deployments that it is about, but for known ones."""
     concerned: dict[Diagnostic, list[str]] = {}
     for row in rows:
         for reason in row.health.reasons if row.health else ():
-            concerned.setdefault(reason, []).append(row.name)
+            if reason not in known:
+                concerned.setdefault(reason, []).append(row.name)
     return [
         reason.model_copy(
             update={"message": f"{names[0] if len(names) == 1 else f'{len(names)} deployments'}: {reason.message}"}

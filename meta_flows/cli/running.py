@@ -68,7 +68,8 @@ def _deployment(api: Api, target: Environment, flow: str, kind: str) -> LiveReso
         if item.name in (flow, f"{flow}{suffix}") or (item.flow_name == flow and item.name.endswith(suffix)):
             return item
     known = {name for item in owned for name in (item.name, item.name.removesuffix(suffix), item.flow_name)}
-    raise refuse("MF506", name=f"{flow}{suffix}{did_you_mean(flow, known)}", url=target.prefect_api_url)
+    suggestion = did_you_mean(flow, known)
+    raise refuse("MF506", name=f"{flow}{suffix}", url=target.prefect_api_url, suggestion=suggestion)
 
 
 def _follow(
