@@ -182,7 +182,7 @@ def _request(
         if child and exit_code is None:  # this process is interrupted
             _kill(child)
     if culprit := next((entrypoint for entrypoint in flows if entrypoint not in found), None):
-        reason = f"ends Python (exit code {exit_code})" if exit_code else "writes where it has no business"
+        reason = f"ends Python (exit code {exit_code})" if exit_code else "writes to files of other code"
         found[culprit] = LoadedSchema(None, f"importing it {_too_long(timeout) if killed else reason}")
     return found, killed or timed_out
 

@@ -169,7 +169,7 @@ def test_what_a_module_starts_ends_with_its_import(tmp_path: Path) -> None:
     wait_until(lambda: not started.exists() or "(zombie)" in (started / "status").read_text())
 
 
-@pytest.mark.parametrize(("end", "reason"), [("\\n", ""), ("", "importing it writes where it has no business")])
+@pytest.mark.parametrize(("end", "reason"), [("\\n", ""), ("", "importing it writes to files of other code")])
 def test_a_module_that_writes_into_every_file_costs_its_own_flow_at_most(tmp_path: Path, end: str, reason: str) -> None:
     writes = (
         "import os\n"
