@@ -47,7 +47,7 @@ def status(flow: Flows = (), *, on: OnServer = OnServer()) -> int:
         return 0
     wide = on.format == "wide"
     if rows:
-        print_table(*standing_rows(rows, wide))
+        print_table(*standing_rows(rows, wide), wide=wide)
         print_diagnostics(health_reasons(rows))
     out.print(Text(f"{target.name}, release {release or 'none'}: {counts_in_words(rows, 0)}", style="bold"))
     return 0
@@ -108,7 +108,7 @@ def releases(*, on: OnServer = OnServer()) -> int:
         return 0
     wide = on.format == "wide"
     columns = ("release", "state", "when", "changes", *(("who", "by", "commit", "run") if wide else ("by",)))
-    print_table(columns, (_release_row(item, wide) for item in found))
+    print_table(columns, (_release_row(item, wide) for item in found), wide=wide)
     out.print(f"{len(found)} releases of {target.name}")
     return 0
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from meta_flows.prefect_api.runs import Log
 
 UNBROKEN = 10_000
-"""Width of a table that goes into a pipe or file: no row is wrapped, so that `grep` and `awk` see whole rows."""
+"""Width of a table that is wide, or goes into a pipe: no row is wrapped, so that `grep` and `awk` see whole rows."""
 
 
 class PlainConsole(Console):
@@ -36,7 +36,7 @@ class PlainConsole(Console):
 
 _PLAIN: Mapping[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 out = PlainConsole(soft_wrap=True, **_PLAIN)
-pipe = PlainConsole(width=UNBROKEN, **_PLAIN)
+unbroken = PlainConsole(width=UNBROKEN, **_PLAIN)
 err = PlainConsole(stderr=True, soft_wrap=not sys.stderr.isatty(), **_PLAIN)
 
 SEVERITY_COLOURS = {"error": "red", "warning": "yellow"}
@@ -99,8 +99,8 @@ def print_log(console: Console, line: Log) -> None:
     console.print(Text(f"{line.timestamp:%H:%M:%S} {line.message}", style=colour))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Iterable[str | Text]]) -> None:
-    """Print a table without a frame: as wide as the terminal, or unbroken where stdout is no terminal.
+def print_table(columns: Sequence[str], rows: Iterable[Iterable[str | Text]], *, wide: bool = False) -> None:
+    """Print a table without a frame: as wide as the terminal, or unbroken if `wide` or where stdout is no terminal.
 
     Columns without any content are left out. The first one, which names the row, is never broken.
     """
@@ -111,4 +111,4 @@ def print_table(columns: Sequence[str], rows: Iterable[Iterable[str | Text]]) ->
         table.add_column(columns[index], overflow="fold", no_wrap=index == 0 or columns[index] == "link")
     for row in cells:
         table.add_row(*(row[index] for index in filled))
-    (out if out.is_terminal else pipe).print(table, soft_wrap=False)
+    (unbroken if wide or not out.is_terminal else out).print(table, soft_wrap=False)

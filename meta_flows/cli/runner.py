@@ -183,9 +183,10 @@ def show(result: DeployResult, rows: Rows = change_rows, *, wide: bool = False) 
         print_table(
             ("resource", "change", "type", "link") if wide else ("resource", "change"),
             ([titled(row), _state(row), *([row.kind, row.link or ""] if wide else [])] for row in resources),
+            wide=wide,
         )
     if shown := deployments(result.outcomes):
-        print_table(*rows(shown, wide))
+        print_table(*rows(shown, wide), wide=wide)
     for title, fields in changes_in_words(result):
         out.print(Text(f"\n{title}", style="bold"))
         for field in fields:
