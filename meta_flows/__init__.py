@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from meta_flows.local_server import connect
 
 _HOMES = {
-    "MetaFlowsError": "errors",
+    "MetaFlowsError": "diagnostics",
     "check_ui": "flows",
     "clean_deployments": "flows",
-    "connect": "connecting",
+    "connect": "local_server",
     "deploy_all": "flows",
     "discover": "discovery",
     "reconcile": "flows",

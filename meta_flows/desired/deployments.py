@@ -18,7 +18,7 @@ from meta_flows.configuration import (
     load_template,
 )
 from meta_flows.configuration.secrets import masked
-from meta_flows.desired.deployments import sources
+from meta_flows.desired import sources
 from meta_flows.desired.parameter_schemas import Loaded
 from meta_flows.desired.rendering import render, version
 from meta_flows.diagnostics import MetaFlowsError, diagnostic, outcome

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import prefect
 
 from meta_flows.configuration import Environment, GitSource, Schedule
-from meta_flows.desired.deployments import sources
+from meta_flows.desired import sources
 from meta_flows.desired.rendering import render_schedule
 from meta_flows.diagnostics import refuse
 from meta_flows.models import Resource

@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from prefect.variables import Variable
 
 from meta_flows.configuration import Environment, GitSource
-from meta_flows.desired.deployments import sources
+from meta_flows.desired import sources
 from meta_flows.diagnostics import refuse
 from meta_flows.engine import joined
 from meta_flows.models import DeployResult

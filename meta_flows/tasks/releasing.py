@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 
 from meta_flows import engine, proposals
 from meta_flows.configuration.settings import settings
-from meta_flows.desired.deployments import sources
+from meta_flows.desired import sources
 from meta_flows.engine import ApplyResult, Session
 from meta_flows.models import Release
 from meta_flows.proposals import Context, Proposal, Revise
@@ -41,16 +41,16 @@ def writing(context: Context) -> Iterator[Session]:
         yield Session(context.store, context.shell, lock)
 
 
-def carry_out(
+def apply_proposal(
     context: Context, proposal: Proposal, approve: Revise, propose: Revise, **options: Revise
 ) -> tuple[Proposal, ApplyResult | None]:
-    """Carry out a proposal as this flow run, if it is worth it; see `proposals.carry_out`.
+    """Apply a proposal that has changes, as this flow run; see `proposals.apply_proposal`.
 
     Raises:
         MetaFlowsError: Nothing was done: it may not be, or another run held the lock all the time.
     """
     lock, record = partial(writing, context), partial(_record, context)
-    return proposals.carry_out(context, proposal, approve, propose, lock, record, **options)
+    return proposals.apply_proposal(context, proposal, approve, propose, lock, record, **options)
 
 
 def _record(context: Context, proposal: Proposal) -> Release:

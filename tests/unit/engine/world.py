@@ -54,7 +54,7 @@ class Plain:
         """Carry out a step."""
         return action()
 
-    def changes(self, count: int, carry_out: Callable[[Write], None]) -> None:
+    def changes(self, count: int, apply_all: Callable[[Write], None]) -> None:
         """Carry out some changes."""
 
         def write(change: Change, action: Callable[[], None]) -> BaseException | None:
@@ -64,7 +64,7 @@ class Plain:
                 return error
             return None
 
-        carry_out(write)
+        apply_all(write)
 
     def log(self, level: int, message: str) -> None:
         """Say nothing."""
@@ -156,7 +156,7 @@ class World:
         once_more = partial(again, context) if again else lambda _: propose(context)
         try:
             proposal = propose(context)
-            _, result = proposals.carry_out(
+            _, result = proposals.apply_proposal(
                 context,
                 proposal,
                 lambda item: item,
