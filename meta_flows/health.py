@@ -34,14 +34,14 @@ class ScheduleFacts(Model):
     """One live schedule.
 
     Attributes:
-        wanted: Whether the release declares it, and active.
+        declared_active: Whether the release declares it, and does not pause it.
         due: Start of the next run that the server should have scheduled; None if too far ahead, or unknown.
         next_run: Start of the next scheduled run.
     """
 
     slug: str
     active: bool = True
-    wanted: bool = True
+    declared_active: bool = True
     due: datetime | None = None
     next_run: datetime | None = None
 
@@ -51,7 +51,7 @@ class Facts(Model):
 
     Attributes:
         changed: Time of the last change by any client.
-        pause_wanted: Whether the release declares it paused.
+        declared_paused: Whether the release declares it paused.
         pool_status: Status of the work pool; None for a deployment without one.
         late_since: Scheduled start of the oldest late run.
         finished: Its last runs that ended by themselves, newest first, at most `RUNS`.
@@ -61,7 +61,7 @@ class Facts(Model):
     version: str | None = None
     ready: bool = True
     paused: bool = False
-    pause_wanted: bool = False
+    declared_paused: bool = False
     pool: str | None = None
     pool_status: Literal["READY", "NOT_READY", "PAUSED"] | None = None
     queue: str = "default"
@@ -92,9 +92,9 @@ def health(facts: Facts, now: datetime) -> Health:
 
 def _held_back(facts: Facts) -> Iterator[Reason]:
     """Yield what keeps runs from starting: a pause, or a missing worker."""
-    if facts.paused and not facts.pause_wanted:
+    if facts.paused and not facts.declared_paused:
         yield "Degraded", diagnostic("MF731")
-    paused = [item.slug for item in facts.schedules if item.wanted and not item.active]
+    paused = [item.slug for item in facts.schedules if item.declared_active and not item.active]
     if paused:
         yield "Degraded", diagnostic("MF732", schedules=in_words(paused))
     if facts.pool_status == "PAUSED":

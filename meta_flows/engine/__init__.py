@@ -16,7 +16,7 @@ from meta_flows.engine.lock import (
 from meta_flows.engine.record import ApplyResult
 from meta_flows.engine.release import apply_release
 from meta_flows.engine.store import Limit, Store, Writer, deploy_lock, joined, release_name, unguarded, writer_tag
-from meta_flows.engine.undo import read_touched, undo
+from meta_flows.engine.undo import undo
 
 __all__ = [
     "DONE",
@@ -35,7 +35,6 @@ __all__ = [
     "described_writers",
     "joined",
     "read_lock",
-    "read_touched",
     "release_name",
     "release_slot",
     "undo",

@@ -62,13 +62,10 @@ def apply_changes(
 ) -> None:
     """Apply changes one after the other, as long as we are the only writer.
 
-    Writes are not made in parallel: SQLite answers that with 503, and PostgreSQL is not faster for it.
+    Puts each result by address into `results` at once, so that it is known even if this raises. After a failure no
+    further change is tried if `stop_at_failure`; otherwise only once the server stops answering.
 
-    Args:
-        session: Server, shell and lock.
-        changes: The changes, in the order in which to apply them.
-        results: Receives the result of each change by address, so that results are known even if this raises.
-        stop_at_failure: Try no further change after a failure; otherwise only once the server stops answering.
+    Writes are not made in parallel: SQLite answers that with 503, and PostgreSQL is not faster for it.
 
     Raises:
         MetaFlowsError: MF519, another run may be writing.

@@ -126,9 +126,8 @@ class Lock:
         The sign of life comes last, and may fail: it writes to the database, which can be busy for minutes, while
         leases are kept in memory.
 
-        Args:
-            insist: Wait for a renewal by another thread, and retry as often as any request. Otherwise make one attempt,
-                and none while another thread renews.
+        With `insist` it waits for a renewal by another thread, and retries as often as any request. Otherwise it makes
+        one attempt, and none while another thread renews.
         """
         if not self._renewing.acquire(timeout=self.timing.lease if insist else 0):
             return
@@ -193,19 +192,11 @@ def write_lock(
     sleep: Callable[[float], None] = time.sleep,
     heartbeat: bool = True,
 ) -> Iterator[Lock]:
-    """Hold the lock of an environment.
+    """Hold the lock of an environment for the flow run `run_id`, which has these tags.
 
-    Args:
-        store: The server.
-        ownership: Project and environment to write to.
-        run_id: Id of the flow run that writes.
-        tags: Tags of that run.
-        wait: Longest time to wait for another writer, in seconds.
-        on_wait: Called once with a message if there is another writer.
-        timing: Durations of lease, renewal and polling.
-        clock: Returns the time. `time.monotonic` would stand still while the machine sleeps.
-        sleep: Waits for some seconds.
-        heartbeat: Whether a thread renews the lease; without it, `ensure` does.
+    Waits up to `wait` seconds for another writer, and calls `on_wait` once with a message if there is one. A thread
+    renews the lease; without `heartbeat` only `Lock.ensure` does. The default clock is not `time.monotonic`, which
+    stands still while the machine sleeps.
 
     Raises:
         MetaFlowsError: MF512, another run held it all that time.
@@ -272,7 +263,7 @@ def read_lock(store: Store, ownership: Ownership) -> tuple[bool, list[Writer]]:
 
 
 def release_slot(store: Store, ownership: Ownership) -> None:
-    """Free the slot, whoever holds it; its holder never writes again."""
+    """Free the slot of any holder, which then never writes again."""
     for name in (deploy_lock(ownership), legacy_lock(ownership)):
         _delete_taken(store, name)
 

@@ -34,13 +34,7 @@ class ApplyResult(NamedTuple):
 
 
 def open_release(session: Session, release: Release, abandoned: Release | None) -> None:
-    """Record a release and the pre-images of what it changes, before the first write.
-
-    Args:
-        session: Server, shell and lock.
-        release: The record.
-        abandoned: The unfinished release that this one continues; it is closed as failed.
-    """
+    """Save the record of a release before its first write, and close the unfinished release that it continues."""
 
     def save() -> None:
         session.store.save_release(release)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from meta_flows.diagnostics import MetaFlowsError
@@ -10,32 +10,25 @@ from meta_flows.engine.apply import ANOTHER_FAILED, Result, Session, apply_chang
 from meta_flows.engine.record import ApplyResult, close, close_or_leave, delete_old_records, open_release
 from meta_flows.engine.undo import roll_back
 from meta_flows.engine.verify import verify
-from meta_flows.models import Diagnostic, LiveResource, Ownership, Release, Resource
+from meta_flows.models import Diagnostic, LiveResource, Release, Resource
 
 
 def apply_release(
     session: Session,
     release: Release,
-    desired: Iterable[Resource],
     *,
     released: Mapping[str, Resource],
     live: Mapping[str, LiveResource],
     abandoned: Release | None = None,
     keep_record: bool = True,
 ) -> ApplyResult:
-    """Open a release, apply its plan, verify, apply the deletions, close it.
+    """Save a release's record, apply its plan, verify, apply the deletions, and close the record.
+
+    It was planned from what was `released` before and what was `live`, and continues an `abandoned` release. Without
+    `keep_record` the record is deleted after success: the release repeats the current one.
 
     A failure undoes the whole release, unless the release is not all or nothing: then what succeeded stays, and the
     record lists what failed. A release that is recorded as succeeded is never undone.
-
-    Args:
-        session: Server, shell and lock.
-        release: Its record, complete and not saved yet.
-        desired: The resources that the plan is to reach.
-        released: The resources released before, by address.
-        live: The live resources from which it was planned, by address.
-        abandoned: The unfinished release that this one continues.
-        keep_record: Whether to keep the record of success; false where the release repeats the current one.
 
     Raises:
         MetaFlowsError: Nothing was written: the release could not be recorded, or we are no longer the only writer.
@@ -49,8 +42,7 @@ def apply_release(
     now = live
     try:
         apply([change for change in release.plan.changes if change.action != "delete"])
-        ownership = Ownership(release.project, release.environment)
-        verified, differences = verify(session, ownership, desired, released, live, results)
+        verified, differences = verify(session, release, released, live, results)
         session.lock.ensure()  # what was read holds only if no other run has written meanwhile
         errors, now = differences, verified
         if errors or failures(results):

@@ -43,7 +43,7 @@ class Store(Protocol):
         """Make only one attempt of each call within this context, of at most so many seconds."""
 
     def read(self, addresses: Collection[str]) -> dict[str, LiveResource]:
-        """Return the resources at these addresses that exist, by address."""
+        """Return the resources at these addresses that exist, by address; make no request for no addresses."""
 
     def read_owned(self, ownership: Ownership) -> dict[str, LiveResource]:
         """Return the resources that carry the ownership tags, by address."""

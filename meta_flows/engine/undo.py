@@ -15,11 +15,6 @@ from meta_flows.planning.history import undo_plan
 from meta_flows.resources import TYPES, described
 
 
-def read_touched(store: Store, release: Release) -> dict[str, LiveResource]:
-    """Return every resource that a release has, or may have, changed, by address."""
-    return store.read(release.preimages.keys()) if release.preimages else {}
-
-
 def undo(session: Session, release: Release) -> ApplyResult:
     """Restore everything that a release touched, even a release that was killed long ago.
 
@@ -37,7 +32,7 @@ def undo(session: Session, release: Release) -> ApplyResult:
     try:
         session.lock.ensure()
         _ensure_unfinished(session.store, release)
-        touched = partial(read_touched, session.store, release)
+        touched = partial(session.store.read, release.preimages.keys())
         plan, skipped = undo_plan(release, session.shell.step(f"observe what release {release.id} touched", touched))
         apply_changes(session, plan.changes, results, stop_at_failure=False)
         not_removed = _remove_created(session, release)

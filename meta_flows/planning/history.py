@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from meta_flows.models import Change, LiveResource, Ownership, Plan, Release, Resource
-from meta_flows.planning.three_way import difference, reverted, union
+from meta_flows.planning.three_way import difference, merge, reverted
 from meta_flows.resources import TYPES, described
 
 
 def released(release: Release | None) -> dict[str, Resource]:
-    """Return the released resources by address; all that an unfinished release or the one before declares is ours."""
+    """Return the released resources, by address.
+
+    An interrupted release leaves a state between two released specs: a field that either declares is ours, not an
+    operator's.
+    """
     if release is None:
         return {}
     if release.state == "rolled-back":
@@ -19,7 +23,7 @@ def released(release: Release | None) -> dict[str, Resource]:
     for address in _uncertain(release):
         both = [item for item in (release.previous.get(address), resources.get(address)) if item]
         if both:
-            spec = union(TYPES[both[0].type], both[0].spec, both[-1].spec)
+            spec = merge(TYPES[both[0].type], both[-1].spec, {}, both[0].spec)
             resources[address] = both[-1].model_copy(update={"spec": spec})
     return resources
 
@@ -46,11 +50,7 @@ def before(release: Release) -> dict[str, Resource]:
 
 
 def predecessor(succeeded: Sequence[Release]) -> Release | None:
-    """Return the release before the newest, or before the one that the newest restored.
-
-    Args:
-        succeeded: Releases that succeeded, newest first.
-    """
+    """Return the release before the newest, or before the one that the newest restored; `succeeded` is newest first."""
     by_id = {release.id: release for release in succeeded}
 
     def origin(release: Release) -> Release:
@@ -63,13 +63,7 @@ def predecessor(succeeded: Sequence[Release]) -> Release | None:
 
 
 def complete_record(record: Release, resources: Mapping[str, Resource], earlier: Mapping[str, Resource]) -> Release:
-    """Add to a record what its plan is about to release and to change.
-
-    Args:
-        record: The record, with its plan.
-        resources: The resources that are released once it has succeeded, by address.
-        earlier: The resources released before, by address.
-    """
+    """Return a record with what its plan is about to change and to release, and what was released earlier."""
     pending = {change.address: change for change in record.plan.pending}
     differing = {at for at in {**resources, **earlier} if resources.get(at) != earlier.get(at)}
     return record.model_copy(
@@ -87,10 +81,6 @@ def undo_plan(release: Release, live: Mapping[str, LiveResource]) -> tuple[Plan,
     """Plan the way back from a release: what it wrote becomes what it was before, what others wrote since stays.
 
     Created resources of types that others may use by now are not deleted here, but by `Store.remove_unused`.
-
-    Args:
-        release: The release.
-        live: The live resources that it touched, by address.
 
     Returns:
         The plan, and a note on each resource of which something stays since another client has changed it.

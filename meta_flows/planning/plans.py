@@ -44,21 +44,11 @@ def make_plan(
     *,
     policy: Policy = Policy(),
     default: Defaults = no_default,
-    places: Mapping[str, Location] = {},  # read only
+    locations: Mapping[str, Location] = {},  # read only
 ) -> Plan:
-    """Plan the changes from live to desired; all mappings are by address.
+    """Plan the changes from live to desired: every desired resource in the order of the types, then the deletions.
 
-    Args:
-        desired: The resources that the repository declares.
-        released: The resources of the last release.
-        live: The resources on the server.
-        ownership: Project and environment whose resources may be changed.
-        policy: What the plan may do besides.
-        default: Returns the default base job template of a type of work pool.
-        places: Locations of the declarations, for diagnostics.
-
-    Returns:
-        The plan: every desired resource in the order of the types, then the deletions.
+    All mappings are by address; `locations` are the locations of the declarations, for diagnostics.
 
     Raises:
         MetaFlowsError: MF513, more than the allowed share would be deleted.
@@ -76,7 +66,7 @@ def make_plan(
         if foreign and (TYPES[item.type].tagged or change.action != "unchanged"):
             fields = ", ".join(field.path for field in change.fields)
             facts = {"key": item.key, "pool": item.name, "project": ownership.project, "fields": fields}
-            refused.append(diagnostic(TYPES[item.type].unowned, places.get(item.address), **facts))
+            refused.append(diagnostic(TYPES[item.type].unowned, locations.get(item.address), **facts))
         elif predecessor and predecessor.address in declared:
             refused.append(diagnostic("MF515", key=item.key, replaced=predecessor.key))
         else:
@@ -145,18 +135,10 @@ def _change(
 def digest(changes: Iterable[Change], names: Mapping[str, str] | None = None) -> str:
     """Return a hash of the pending changes with the live states that they start from.
 
-    Args:
-        changes: The changes.
-        names: Replacements in the hashed text, e.g. for the digest of an image, unknown before the image is built.
+    `names` replaces texts before hashing, e.g. the digest of an image, which is unknown before the image is built.
     """
     content = [
-        (
-            change.key,
-            change.action,
-            change.live.id if change.live else None,
-            change.live and change.live.spec,
-            change.target,
-        )
+        (change.key, change.action, change.live and change.live.id, change.live and change.live.spec, change.target)
         for change in changes
         if change.action != "unchanged"
     ]

@@ -16,14 +16,14 @@ class Prune(NamedTuple):
     """Which undeclared deployments to delete.
 
     Attributes:
-        wanted: Whether to delete any; a deployment's own tag takes precedence.
+        enabled: Whether to delete any; a deployment's own tag takes precedence.
         limit: Largest share of all owned deployments that may be deleted.
         only: Addresses of the only deployments that may be deleted; None for all.
         skip_reason: Why undeclared deployments may still be in the repository; none is deleted then.
         present: Entrypoints that are in the repository although none is selected or valid now.
     """
 
-    wanted: bool = False
+    enabled: bool = False
     limit: float = 1.0
     only: frozenset[str] | None = None
     skip_reason: str = ""
@@ -33,13 +33,9 @@ class Prune(NamedTuple):
 def deletions(
     undeclared: Mapping[str, LiveResource], replaced: Mapping[str, str], *, of: int, prune: Prune
 ) -> tuple[list[Change], tuple[str, ...]]:
-    """Return the deletions of a plan, and notes on the undeclared deployments that are kept.
+    """Return the deletions among `of` owned deployments, and notes on the undeclared ones that are kept.
 
-    Args:
-        undeclared: Owned deployments that are not desired, by address.
-        replaced: Name of the successor of each replaced deployment, by address; these are deleted in any case.
-        of: Number of owned deployments.
-        prune: Which of the others to delete.
+    Replaced deployments, given with the names of their successors by address, are deleted in any case.
 
     Raises:
         MetaFlowsError: MF513, more than the allowed share would be deleted.
@@ -74,7 +70,7 @@ def _skip_reason(live: LiveResource, prune: Prune) -> str | None:
         "its flow is ignored": live.spec["entrypoint"] in prune.present,
     }
     skip_reason = next((reason for reason, holds in skip_reasons.items() if holds), None)
-    if prune.wanted or tag == "true":
+    if prune.enabled or tag == "true":
         return skip_reason
     return "" if skip_reason else "--prune deletes it"
 

@@ -14,14 +14,9 @@ ABSENT = object()
 
 
 def merge(resource_type: ResourceType, desired: Spec, released: Spec, live: Spec, path: str = "") -> dict[str, Any]:
-    """Return the spec to reach.
+    """Return the spec to reach, from whole specs or from the mappings at a dotted path in them.
 
-    Args:
-        resource_type: Its rules apply.
-        desired: The declared spec.
-        released: The spec declared at the last release; empty for a resource that was never released.
-        live: The spec on the server; empty for a resource to be created.
-        path: Dotted path of these mappings within the whole specs; empty for the whole specs.
+    `released` is empty for a resource that was never released, `live` for one to be created.
     """
     target: dict[str, Any] = {}
     for key in sorted({*live, *desired, *released}):
@@ -49,34 +44,12 @@ def _mapping(value: Any) -> Spec:
     return value if isinstance(value, Mapping) else {}
 
 
-def union(resource_type: ResourceType, first: Spec, second: Spec, path: str = "") -> dict[str, Any]:
-    """Return all fields that either spec declares, with the second's value where both do.
-
-    A deploy that was cut short leaves a state between two released specs: a field that either declares is ours, not an
-    operator's.
-    """
-    both = dict(first)
-    for key, value in second.items():
-        inner = join(path, key)
-        if inner in resource_type.sets:
-            both[key] = list(dict.fromkeys((*first.get(key, ()), *value)))
-        elif resource_type.is_merged(inner) and isinstance(value, Mapping):
-            both[key] = union(resource_type, _mapping(first.get(key)), value, inner)
-        else:
-            both[key] = value
-    return both
-
-
 def reverted(
     resource_type: ResourceType, written: Sequence[Spec], before: Spec, live: Spec
 ) -> tuple[dict[str, Any], list[str]]:
     """Undo writes field by field: a field that is still as it was written becomes what it was before.
 
-    Args:
-        resource_type: Its rules apply.
-        written: Specs that were, or may have been, written; several where one release continued another.
-        before: The live spec before.
-        live: The live spec now.
+    Several specs may have been written: where one release continued another.
 
     Returns:
         The spec to reach, and the paths of the fields that another client has changed since.
@@ -121,12 +94,7 @@ def _holds(
 ) -> bool:
     """Return whether a live value is as declared, apart from keys that were added to its mappings.
 
-    Args:
-        resource_type: Its rules apply.
-        declared: The value that was written or released.
-        live: The value now.
-        path: Dotted path of both.
-        sets: Compares the members of a list whose order is irrelevant: equal, or at least those declared.
+    `sets` compares the members of lists whose order is irrelevant: to be equal, or to have at least those declared.
     """
     if resource_type.is_merged(path) and isinstance(declared, Mapping) and isinstance(live, Mapping):
         return all(

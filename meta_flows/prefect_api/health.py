@@ -56,7 +56,7 @@ def read_facts(api: Api, live: Mapping[str, LiveResource], released: Mapping[str
             version=item.spec["version"],
             ready=item.ready,
             paused=item.spec["paused"],
-            pause_wanted=key in released and released[key].spec.get("paused") is True,
+            declared_paused=key in released and released[key].spec.get("paused") is True,
             pool=item.spec["work_pool_name"],
             pool_status=pools.get(item.spec["work_pool_name"], {}).get("status"),
             queue=item.spec["work_queue_name"] or "default",
@@ -78,7 +78,7 @@ def _schedules(
         yield ScheduleFacts(
             slug=slug,
             active=schedule["active"],
-            wanted=slug in stated and stated[slug].get("active") is not False,
+            declared_active=slug in stated and stated[slug].get("active") is not False,
             due=_due(schedule["schedule"], end) if next_run is None else None,
             next_run=next_run,
         )

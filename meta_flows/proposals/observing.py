@@ -29,22 +29,22 @@ def read_server(context: Context) -> Observed:
 
 
 def observe_others(context: Context, observed: Observed, addresses: Collection[str]) -> Observed:
-    """Add the live resources at these addresses, whoever owns them; no request if all are known."""
+    """Add the live resources at these addresses, with any owner; make no request if all are known."""
     missing = {address for address in addresses if address not in observed.live}
-    return observed._replace(live={**observed.live, **context.store.read(missing)}) if missing else observed
+    return observed._replace(live={**observed.live, **context.store.read(missing)})
 
 
 def is_current(context: Context, proposal: Proposal) -> bool:
     """Return whether a plan still holds: no newer release, and all that it changes or needs is as it was observed."""
-    return context.shell.step(f"observe {context.environment.name} again", partial(_is_current, context, proposal))
-
-
-def _is_current(context: Context, proposal: Proposal) -> bool:
     before = proposal.observed
-    if context.store.latest_release(context.environment.ownership) != before.release:
-        return False
-    addresses = {change.address for change in proposal.plan.pending}
-    pending = [item for item in proposal.desired if item.address in addresses]
-    addresses |= {address for item in pending for address in TYPES[item.type].needs(item.spec)}
-    now = context.store.read(addresses) if addresses else {}
-    return all(now.get(address) == before.live.get(address) for address in addresses)
+
+    def check() -> bool:
+        if context.store.latest_release(context.environment.ownership) != before.release:
+            return False
+        addresses = {change.address for change in proposal.plan.pending}
+        pending = [item for item in proposal.desired if item.address in addresses]
+        addresses |= {address for item in pending for address in TYPES[item.type].needs(item.spec)}
+        now = context.store.read(addresses)
+        return all(now.get(address) == before.live.get(address) for address in addresses)
+
+    return context.shell.step(f"observe {context.environment.name} again", check)

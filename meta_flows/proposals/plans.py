@@ -52,19 +52,12 @@ def plan_pools(
     """Plan the declared work pools that deployments need.
 
     A template that deployments in its pool would no longer fit is refused: the server would accept it, and reject or
-    fail their runs.
-
-    Args:
-        context: The environment and its server.
-        declared: Work pools as the environment's file or a release declares them, by address.
-        observed: The live and released resources.
-        deployments: The deployments to plan for.
-        adopt: Change pools that are not ours, too.
+    fail their runs. Pools that are not ours are changed only with `adopt`.
     """
     environment, live = context.environment, observed.live
     addresses = sorted(declared.keys() & _needed_by(deployments))
     needed = {address: declared[address] for address in addresses if _is_to_plan(declared[address], observed)}
-    places = {address: place for address, item in needed.items() if (place := environment.place_of_pool(item.name))}
+    locations = {at: location for at, item in needed.items() if (location := environment.place_of_pool(item.name))}
     plan = planning.make_plan(
         needed.values(),
         observed.released,
@@ -72,10 +65,10 @@ def plan_pools(
         environment.ownership,
         policy=planning.Policy(adopt),
         default=context.store.default_job_template,
-        places=places,
+        locations=locations,
     )
     misfits = {
-        change.address: diagnostic("MF418", places.get(change.address), pool=change.name, deployments=found)
+        change.address: diagnostic("MF418", locations.get(change.address), pool=change.name, deployments=found)
         for change in plan.changes
         if (found := _misfits(context.store, change, deployments))
     }
@@ -145,7 +138,7 @@ def propose(
     """
     environment, needed = context.environment, _needed_by(deployments)
 
-    def make_plan() -> Plan:
+    def plan_all() -> Plan:
         live = {address: item for address, item in observed.live.items() if item.type == "deployment"}
         plan = planning.make_plan(deployments, observed.released, live, environment.ownership, policy=policy)
         _refuse_other_types(needed, observed, environment)
@@ -162,7 +155,7 @@ def propose(
             context.shell.log(INFO, f"{change.action} {change}: {', '.join(field.path for field in change.fields)}")
         return plan.model_copy(update=added)
 
-    plan = context.shell.step(f"plan {environment.name}", make_plan)
+    plan = context.shell.step(f"plan {environment.name}", plan_all)
     planned = {change.address for change in plan.changes}
     desired = (
         *(item for item in pools.ours if item.address in needed),
@@ -172,20 +165,12 @@ def propose(
 
 
 def _refuse_other_types(needed: Collection[str], observed: Observed, environment: Environment) -> None:
-    wrong = [
-        diagnostic(
-            "MF407",
-            environment.place_of_pool(pool.name),
-            pool=pool.name,
-            live=live.spec["type"],
-            desired=pool.type,
-            environment=environment.name,
-        )
-        for pool in environment.work_pools.values()
-        if (address := f"work_pool/{pool.name}") in needed
-        and (live := observed.live.get(address))
-        and live.spec["type"] != pool.type
-    ]
+    wrong = []
+    for pool in environment.work_pools.values():
+        live = observed.live.get(f"work_pool/{pool.name}")
+        if live and live.address in needed and live.spec["type"] != pool.type:
+            facts = {"live": live.spec["type"], "desired": pool.type, "environment": environment.name}
+            wrong.append(diagnostic("MF407", environment.place_of_pool(pool.name), pool=pool.name, **facts))
     if wrong:
         raise MetaFlowsError(wrong)
 

@@ -122,16 +122,7 @@ def apply_proposal(
     """Apply a proposal that has changes, as the only writer of the environment.
 
     While it waits for the lock the server may change. So once it holds the lock it proposes again, and has another
-    plan approved again.
-
-    Args:
-        context: The environment and its server.
-        proposal: The proposal.
-        approve: Asks for approval, if the environment requires it. A rejected proposal is recorded, and not applied.
-        propose: Proposes again, given the previous proposal.
-        writing: Holds the lock.
-        record: Makes the record of a release.
-        prepare: Does the slow work that needs no lock, after the approval.
+    plan approved again. `prepare` does the slow work that needs no lock. A rejected proposal is recorded.
 
     Returns:
         The last proposal, and how it ended; None if nothing was done.
@@ -139,21 +130,12 @@ def apply_proposal(
     Raises:
         MetaFlowsError: Nothing was done: it is not allowed, or another run held the lock all the time.
     """
-
-    def approved(proposal: Proposal) -> Proposal:
-        proposal = approve(proposal)
-        if proposal.blocked == "Rejected":
-            rejected = record(proposal)
-            rejected = rejected.model_copy(update={"state": "rejected", "finished": rejected.started})
-            context.shell.step("record rejection", partial(context.store.save_release, rejected))
-        return proposal
-
-    proposal = approved(proposal)
+    proposal = _approved(context, proposal, approve, record)
     if not proposal.has_changes:
         return proposal, None
     proposal = prepare(proposal)
     with writing() as session:
-        proposal = approved(propose(proposal))
+        proposal = _approved(context, propose(proposal), approve, record)
         if not proposal.has_changes:
             return proposal, None
         if proposal.undoes:
@@ -163,10 +145,19 @@ def apply_proposal(
         ended = engine.apply_release(
             session,
             history.inherit_preimages(release, observed.release),
-            proposal.desired,
             released=observed.released,
             live=observed.live,
             abandoned=observed.release if observed.release and observed.release.unfinished else None,
             keep_record=proposal.keep_record,
         )
         return proposal, ended
+
+
+def _approved(context: Context, proposal: Proposal, approve: Revise, record: Callable[[Proposal], Release]) -> Proposal:
+    """Ask for approval, and record a rejection; it changes nothing about what is released."""
+    proposal = approve(proposal)
+    if proposal.blocked == "Rejected":
+        release = record(proposal)
+        rejected = release.model_copy(update={"state": "rejected", "finished": release.started})
+        context.shell.step("record rejection", partial(context.store.save_release, rejected))
+    return proposal

@@ -44,9 +44,9 @@ def choose_release(found: Sequence[Release], release_id: str | None, environment
     """
     succeeded = {release.id: release for release in found if release.state == "succeeded"}
     if release_id is None:
-        chosen = history.predecessor(list(succeeded.values()))
-        if found and (found[0].unfinished or found[0].state == "failed"):
-            chosen = next(iter(succeeded.values()), None)
+        current_is_newest = not (found and (found[0].unfinished or found[0].state == "failed"))
+        candidates = list(succeeded.values())
+        chosen = history.predecessor(candidates) if current_is_newest else next(iter(candidates), None)
         if chosen is None:
             raise refuse("MF517", environment=environment.name)
         return chosen
@@ -78,7 +78,7 @@ def _propose_release(context: Context, chosen: Release) -> Proposal:
         else item
         for item in chosen.resources.values()
     ]
-    prune = planning.Prune(wanted=True, only=frozenset(observed.released))
+    prune = planning.Prune(enabled=True, only=frozenset(observed.released))
     proposal = propose_resources(context, observed, desired, planning.Policy(prune=prune))
     where = f": it was that of commit {chosen.commit[:12]}" if chosen.commit else ""
     notes = () if _brings_its_code(desired) else (NO_OLD_CODE + where,)
@@ -93,7 +93,7 @@ def _brings_its_code(resources: Iterable[Resource]) -> bool:
 
 def _propose_undo(context: Context, unfinished: Release) -> Proposal:
     """Propose to undo an unfinished release."""
-    read = partial(engine.read_touched, context.store, unfinished)
+    read = partial(context.store.read, unfinished.preimages.keys())
     live = context.shell.step(f"observe what release {unfinished.id} touched", read)
     observed = Observed(live, unfinished, history.before(unfinished))
     plan, notes = history.undo_plan(unfinished, live)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from meta_flows import planning
-from meta_flows.configuration import Configured
+from meta_flows.configuration import Configured, Environment
 from meta_flows.desired.deployments import Desired, Images
 from meta_flows.diagnostics import MetaFlowsError, diagnostic, outcome, refuse
 from meta_flows.discovery import ignored_paths
@@ -26,17 +26,7 @@ def propose_deploy(
     images: Images,
     options: DeployOptions,
 ) -> Proposal:
-    """Propose a deploy.
-
-    Args:
-        context: The environment, its server and the repository.
-        flows: All flows of the repository.
-        configured: The selected flows with their configuration.
-        desired: Their deployments.
-        observed: Our live resources, and others at the addresses of desired ones.
-        pools: The plan for work pools.
-        images: The images of the deployments.
-        options: Options of the deploy.
+    """Propose a deploy of the configured ones among all flows of the repository, given their desired deployments.
 
     Raises:
         MetaFlowsError: MF407, a work pool exists with another type; MF510, the plan has another digest than the options
@@ -47,15 +37,8 @@ def propose_deploy(
     skip_reason = "only a part of the repository is selected" if options.partial else images.left_out
     if refused:
         skip_reason = "as long as anything is refused, it is not known what is gone"
-    prune = planning.Prune(
-        wanted=environment.prune if options.prune is None else options.prune,
-        limit=environment.prune_limit if options.prune_limit is None else options.prune_limit,
-        skip_reason=skip_reason,
-        present=_ignored(context.root, flows, observed.live.values()),
-    )
-    if prune.wanted and not environment.project_stated:
-        raise refuse("MF514", project=environment.project)
-    policy = planning.Policy(options.adopt, prune)
+    present = _ignored(context.root, flows, observed.live.values())
+    policy = planning.Policy(options.adopt, _prune(environment, options, skip_reason, present))
     proposal = propose(context, observed, desired.deployments, policy, pools, images.names)
     plan = proposal.plan
     if options.digest not in (None, plan.digest) and not plan.in_sync:
@@ -77,6 +60,21 @@ def propose_deploy(
     )
 
 
+def _prune(
+    environment: Environment, options: DeployOptions, skip_reason: str, present: frozenset[str]
+) -> planning.Prune:
+    """Return which undeclared deployments to delete, by the options or else by the environment's file.
+
+    Raises:
+        MetaFlowsError: MF514, the project's name is a guess.
+    """
+    enabled = environment.prune if options.prune is None else options.prune
+    if enabled and not environment.project_stated:
+        raise refuse("MF514", project=environment.project)
+    limit = environment.prune_limit if options.prune_limit is None else options.prune_limit
+    return planning.Prune(enabled, limit, skip_reason=skip_reason, present=present)
+
+
 def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveResource]) -> frozenset[str]:
     """Return the live entrypoints whose file is in the repository, but excluded by .prefectignore."""
     known = {flow.path for flow in flows}
@@ -88,22 +86,22 @@ def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveResou
 
 def check_plan(context: Context, desired: Desired, observed: Observed, pools: PlannedPools) -> Desired:
     """Return the desired deployments with the diagnostics of planning them added."""
-    policy = planning.Policy(adopt=False, prune=planning.Prune(wanted=False))
+    policy = planning.Policy()
     proposal = outcome(propose, context, observed, desired.deployments, policy, pools)
     refused = proposal.errors if isinstance(proposal, MetaFlowsError) else proposal.refused
     return desired._replace(refused=(*desired.refused, *refused))
 
 
-def propose_registration(context: Context, wanted: tuple[Resource, ...]) -> Proposal:
+def propose_registration(context: Context, desired: tuple[Resource, ...]) -> Proposal:
     """Propose to register the meta-flows; those that this version no longer has are deleted.
 
     Raises:
         MetaFlowsError: MF523, other deployments have their names.
     """
-    observed = observe_others(context, observe(context), {item.address for item in wanted})
-    prune = planning.Prune(wanted=context.environment.project_stated, limit=1.0)
-    proposal = propose_resources(context, observed, wanted, planning.Policy(prune=prune))
+    observed = observe_others(context, observe(context), {item.address for item in desired})
+    prune = planning.Prune(enabled=context.environment.project_stated, limit=1.0)
+    proposal = propose_resources(context, observed, desired, planning.Policy(prune=prune))
     if proposal.refused:
         planned = {change.key for change in proposal.plan.changes}
-        raise refuse("MF523", names=", ".join(item.name for item in wanted if item.key not in planned))
+        raise refuse("MF523", names=", ".join(item.name for item in desired if item.key not in planned))
     return proposal

@@ -37,7 +37,7 @@ alone are not checked against the pool's template."""
 
 
 def read(send: Send, keys: Collection[str]) -> Iterator[LiveResource]:
-    """Yield the deployments of these keys, whoever owns them.
+    """Yield the deployments of these keys, with any owner.
 
     Makes two paged reads: one of deployments, one of their flows, since a deployment has only the id of its flow.
     """

@@ -46,11 +46,7 @@ def update(send: Send, live: LiveResource, target: Spec) -> None:
 def prepared(desired: Spec, released: Spec, live: Spec | None, default: Callable[[str], Spec]) -> tuple[Spec, Spec]:
     """Complete the template from the type's default, where the pool has none and where a part is no longer declared.
 
-    Args:
-        desired: The declared fields: the type, and in part or in full any others.
-        released: The fields declared at the last release; empty for a pool that is not ours.
-        live: The live spec; None for a pool to be created.
-        default: Returns the base job template of a type; called only if needed, since it may have to be fetched.
+    `default` is called only if needed, since a template may have to be fetched.
     """
     start = dict(live) if live is not None else {"type": desired["type"]}
     if not start.get(TEMPLATE) and (live is None or TEMPLATE in desired):

@@ -205,9 +205,9 @@ def prepare_engine(deployments: Iterable[Resource], root: Path) -> None:
                 get_run_logger().info("Network %s was created", name)
 
 
-def prepare(environment: Environment, deployments: Iterable[Resource], root: Path) -> None:
+def prepare(environment: Environment, resources: Iterable[Resource], root: Path) -> None:
     """`prepare_engine`, where containers run on this machine: with a local source."""
-    in_containers = [item for item in deployments if "image" in item.spec["job_variables"]]
+    in_containers = [item for item in resources if "image" in item.spec.get("job_variables", ())]
     if in_containers and isinstance(environment.source, LocalSource):
         prepare_engine(in_containers, root)
 

@@ -142,7 +142,7 @@ class World:
     def register(self, wanted: tuple[Resource, ...], rule: Rule = lambda _: PASS) -> Ended:
         """Register deployments of meta-flows, which are a project of their own."""
         registry = World(owner(self.environment), self.server, self.runs)
-        return registry._run(partial(proposals.propose_registration, wanted=wanted), None, rule)
+        return registry._run(partial(proposals.propose_registration, desired=wanted), None, rule)
 
     def _run(
         self,
