@@ -1,11 +1,11 @@
-"""How deployments do: their health, from what was observed of each; no server is asked here.
+"""Judge the health of deployments from what was observed of each; no request is made here.
 
-| status | what the person on call has to do |
+| status | action of the person on call |
 | --- | --- |
-| Unhealthy | act now: runs that are due do not happen, or none succeeds |
-| Degraded | look in the morning: something is held back, or is not as it should be, without harm so far |
-| Unknown | look again: it cannot be said yet |
-| Healthy | nothing |
+| Unhealthy | act now: due runs do not start, or none succeeds |
+| Degraded | look in the morning: something is paused or not as it should be, without harm so far |
+| Unknown | look again: it cannot be judged yet |
+| Healthy | none |
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from meta_flows.diagnostics import diagnostic
 from meta_flows.models import Diagnostic, FinishedRun, Health, Model
 
 SETTLING = timedelta(seconds=90)
-"""How long after a change the server may take to schedule runs, and a worker to poll: both look once a minute."""
+"""Time that the server may take to schedule runs after a change, and a worker to poll: both look once a minute."""
 
 RUNS = 3
-"""How many of the last runs count."""
+"""Number of last runs that are considered."""
 
 GRAVITY = ("Unhealthy", "Degraded", "Unknown", "Healthy")
-"""The worst first."""
+"""The statuses, worst first."""
 
 Status = Literal["Healthy", "Degraded", "Unhealthy", "Unknown"]
 Reason = tuple[Status, Diagnostic]
 
 
 class ScheduleFacts(Model):
-    """One schedule as it was found.
+    """One live schedule.
 
     Attributes:
-        wanted: Whether the release has it, and running.
-        due: When the server should have scheduled its next run for; None if that is too far ahead, or not known.
-        next_run: When the next run that is scheduled starts.
+        declared_active: Whether the release declares it, and does not pause it.
+        due: Start of the next run that the server should have scheduled; None if too far ahead, or unknown.
+        next_run: Start of the next scheduled run.
     """
 
     slug: str
     active: bool = True
-    wanted: bool = True
+    declared_active: bool = True
     due: datetime | None = None
     next_run: datetime | None = None
 
 
 class Facts(Model):
-    """What was found of a deployment and of what it needs.
+    """The state of a deployment, its work pool, queue, schedules and runs.
 
     Attributes:
-        changed: When it was last written to.
-        pause_wanted: Whether the release has it paused.
-        pool_status: As the server has it; None for a deployment without a work pool.
-        late_since: When the oldest of the runs that wait should have started.
+        changed: Time of the last change by any client.
+        declared_paused: Whether the release declares it paused.
+        pool_status: Status of the work pool; None for a deployment without one.
+        late_since: Scheduled start of the oldest late run.
         finished: Its last runs that ended by themselves, newest first, at most `RUNS`.
     """
 
@@ -61,7 +61,7 @@ class Facts(Model):
     version: str | None = None
     ready: bool = True
     paused: bool = False
-    pause_wanted: bool = False
+    declared_paused: bool = False
     pool: str | None = None
     pool_status: Literal["READY", "NOT_READY", "PAUSED"] | None = None
     queue: str = "default"
@@ -72,16 +72,14 @@ class Facts(Model):
 
     @property
     def unscheduled(self) -> list[str]:
-        """The active schedules without a run, though there should be one."""
-        return [
-            item.slug
-            for item in self.schedules
-            if item.active and item.due and item.next_run is None and not self.paused
-        ]
+        """Return the active schedules that should have a scheduled run and have none."""
+        if self.paused:
+            return []
+        return [item.slug for item in self.schedules if item.active and item.due and item.next_run is None]
 
 
 def health(facts: Facts, now: datetime) -> Health:
-    """How a deployment does, with every reason why it does not do well."""
+    """Return the health of a deployment, with every reason why it is not healthy, the worst first."""
     reasons = sorted((*_held_back(facts), *_runs(facts, now)), key=lambda item: GRAVITY.index(item[0]))
     times = [item.next_run for item in facts.schedules if item.next_run]
     return Health(
@@ -93,10 +91,10 @@ def health(facts: Facts, now: datetime) -> Health:
 
 
 def _held_back(facts: Facts) -> Iterator[Reason]:
-    """Return what keeps runs from starting: a pause, or the lack of a worker."""
-    if facts.paused and not facts.pause_wanted:
+    """Yield what keeps runs from starting: a pause, or a missing worker."""
+    if facts.paused and not facts.declared_paused:
         yield "Degraded", diagnostic("MF731")
-    paused = [item.slug for item in facts.schedules if item.wanted and not item.active]
+    paused = [item.slug for item in facts.schedules if item.declared_active and not item.active]
     if paused:
         yield "Degraded", diagnostic("MF732", schedules=in_words(paused))
     if facts.pool_status == "PAUSED":
@@ -108,7 +106,7 @@ def _held_back(facts: Facts) -> Iterator[Reason]:
 
 
 def _runs(facts: Facts, now: datetime) -> Iterator[Reason]:
-    """What of its runs, past and to come, is not as it should be."""
+    """Yield what is wrong with past and coming runs."""
     blocked = facts.pool_status in ("NOT_READY", "PAUSED") or facts.queue_paused
     unpolled = facts.pool_status == "READY" and not facts.queue_paused and not facts.ready
     if facts.late_since:
@@ -125,7 +123,7 @@ def _runs(facts: Facts, now: datetime) -> Iterator[Reason]:
 
 
 def _failures(facts: Facts) -> Iterator[Reason]:
-    """Failed runs: grave if none of the last ones succeeded, unless the code is another one since."""
+    """Yield a failed last run: unhealthy if no recent run succeeded, unless the code has changed since."""
     if not facts.finished or facts.finished[0].succeeded:
         return
     last, count = facts.finished[0], len(facts.finished)
@@ -138,7 +136,7 @@ def _failures(facts: Facts) -> Iterator[Reason]:
 
 
 def in_words(schedules: list[str], limit: int = 5) -> str:
-    """Some schedules by name, e.g. `schedule 'daily'`."""
+    """Return schedules by name for a message, e.g. `schedule 'daily'`."""
     named = ", ".join(f"'{slug}'" for slug in schedules[:limit])
     more = f" and {len(schedules) - limit} more" if len(schedules) > limit else ""
     return f"schedule{'s' if len(schedules) > 1 else ''} {named}{more}"

@@ -1,4 +1,4 @@
-"""What a deploy did, in words: summary, failures first, then every deployment."""
+"""Report the result of a meta-flow in words: summary, failures first, then every deployment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meta_flows.models import Change, DeployResult, Diagnostic, FieldChange, Hea
 from meta_flows.resources import TYPES
 
 PLANNED = {"create": "ToCreate", "update": "ToUpdate", "delete": "ToDelete", "unchanged": "Unchanged"}
-"""The state of a change that is not carried out, by its action."""
+"""State of a change that is only planned, by its action."""
 
 OUTCOMES = {
     "Failed": ("failed", "red"),
@@ -36,7 +36,20 @@ OUTCOMES = {
     "InSync": ("in sync", "dim"),
     "Unchanged": ("unchanged", "dim"),
 }
-"""Whatever can become of a deployment: in words, and its colour; the worst first."""
+"""States of a resource in reports: in words, and with a colour; the worst first."""
+
+FAILED = {
+    "NotVerified": "not what it should be",
+    "Invalid": "not valid",
+    "Rejected": "as it was: the plan was rejected",
+    "Incomplete": "incomplete",
+    "RolledBack": "as it was before: something failed, and everything was taken back",
+    "RollbackIncomplete": "NOT as it was before: something failed, and so did taking it back",
+    "Failed": "as the run left it: it failed",
+    "Crashed": "as the run left it: it crashed",
+    "Cancelled": "as the run left it: it was cancelled",
+}
+"""Endings of a meta-flow that are failures: the name of its run's final state, and the environment in words."""
 
 RESULTS = {
     "InSync": "in sync",
@@ -54,47 +67,24 @@ RESULTS = {
     "Pulled": "pulled",
     "Valid": "valid",
     "Verified": "as it was released, and the UI can show it",
-    "NotVerified": "not what it should be",
-    "Invalid": "not valid",
-    "Rejected": "as it was: the plan was rejected",
-    "Incomplete": "incomplete",
-    "RolledBack": "as it was before: something failed, and everything was taken back",
-    "RollbackIncomplete": "NOT as it was before: something failed, and so did taking it back",
-    "Failed": "as the run left it: it failed",
-    "Crashed": "as the run left it: it crashed",
-    "Cancelled": "as the run left it: it was cancelled",
+    **FAILED,
 }
-"""How a meta-flow can end: the name of its run's final state, and that in words."""
-
-FAILED = frozenset(
-    {
-        "Invalid",
-        "NotVerified",
-        "Rejected",
-        "Incomplete",
-        "RolledBack",
-        "RollbackIncomplete",
-        "Failed",
-        "Crashed",
-        "Cancelled",
-    }
-)
-"""The ends that are failures."""
-
+"""All endings of a meta-flow."""
 
 HEALTH = {"Unhealthy": "red", "Degraded": "yellow", "Unknown": "dim", "Healthy": "green"}
-"""How a deployment can do, and its colour."""
+"""Statuses of health with a colour; the worst first."""
 
 
 def health_in_words(health: Health | None) -> str:
-    """How a deployment does and why, e.g. `Degraded: an operator has paused the deployment`."""
+    """Return the status of health and its reasons, e.g. `Degraded: an operator has paused the deployment`."""
     if health is None:
         return ""
-    return ": ".join([health.status, *filter(None, ["; ".join(reason.message for reason in health.reasons)])])
+    reasons = "; ".join(reason.message for reason in health.reasons)
+    return f"{health.status}: {reasons}" if reasons else health.status
 
 
 def runs_in_words(health: Health | None) -> tuple[str, str]:
-    """When the next run starts, and how the last one ended."""
+    """Return the start of the next run, and the state and end of the last one."""
     if health is None:
         return "", ""
     last = health.last_run
@@ -103,7 +93,7 @@ def runs_in_words(health: Health | None) -> tuple[str, str]:
 
 
 def schedule_in_words(schedule: Mapping[str, Any]) -> str:
-    """One schedule of a spec as a person would say it, e.g. `0 6 * * 1-5 Europe/Berlin`."""
+    """Return a short form of a spec's schedule, e.g. `0 6 * * 1-5 Europe/Berlin`."""
     timing = schedule["schedule"]
     if "interval" in timing:
         words = f"every {timedelta(seconds=timing['interval'])}"
@@ -114,22 +104,22 @@ def schedule_in_words(schedule: Mapping[str, Any]) -> str:
 
 
 def deployments(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """The rows of deployments."""
+    """Return the rows of deployments."""
     return [outcome for outcome in outcomes if outcome.type == "deployment"]
 
 
 def others(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """The rows of all other resources: only what changes has one."""
+    """Return the rows of other resources; those that do not change have none."""
     return [outcome for outcome in outcomes if outcome.type != "deployment"]
 
 
 def titled(outcome: Outcome) -> str:
-    """What a row is about: a deployment's name, or the type and name of another resource."""
+    """Return a deployment's name, or the type and name of another resource."""
     return outcome.name if outcome.type == "deployment" else f"{TYPES[outcome.type].title} {outcome.name}"
 
 
 def counts_in_words(outcomes: Iterable[Outcome], refused: int) -> str:
-    """How many of each, e.g. `2 created, 1 unchanged, 1 refused, work pool dev-python created`."""
+    """Return counts by state, e.g. `2 created, 1 unchanged, 1 refused, work pool dev-python created`."""
     rows = tuple(outcomes)
     counted = Counter(outcome.state for outcome in deployments(rows))
     words = [f"{counted[state]} {text}" for state, (text, _) in OUTCOMES.items() if state in counted]
@@ -139,13 +129,13 @@ def counts_in_words(outcomes: Iterable[Outcome], refused: int) -> str:
 
 
 def changes_by_action(changes: Iterable[Change]) -> str:
-    """How many of each a plan has, e.g. `2 create, 1 unchanged`."""
+    """Return counts by action, e.g. `2 create, 1 unchanged`."""
     counted = Counter[str](change.action for change in changes)
     return ", ".join(f"{counted[action]} {action}" for action in DONE if counted[action]) or "nothing"
 
 
 def changes_in_words(result: DeployResult) -> Iterator[tuple[str, list[str]]]:
-    """Each resource that is changed, and its fields; drift of a deployment says since when."""
+    """Yield each changed resource, and since when it may have drifted, with its changed fields."""
     for outcome in result.outcomes:
         created = outcome.type == "deployment" and outcome.state in (DONE["create"], PLANNED["create"])
         if outcome.fields and not created:
@@ -155,39 +145,41 @@ def changes_in_words(result: DeployResult) -> Iterator[tuple[str, list[str]]]:
 
 
 def field_in_words(change: FieldChange, width: int = 80) -> str:
-    """One changed field down to what differs in it, e.g. `parameters.batch_size: 100 → 1000`."""
+    """Return a changed field down to the values that differ, e.g. `parameters.batch_size: 100 → 1000`."""
 
     def short(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False, default=str)
         return text if len(text) <= width else f"{text[: width - 1]}…"
 
     drift = " (drift)" if change.drift else ""
-    parts = (f"{path}: {short(old)} → {short(new)}" for path, old, new in _inner(change.path, change.old, change.new))
+    parts = (
+        f"{path}: {short(old)} → {short(new)}" for path, old, new in _differences(change.path, change.old, change.new)
+    )
     return ", ".join(parts) + drift
 
 
-def _inner(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The innermost values that differ between two, with their paths."""
+def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the innermost values that differ, with their paths."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
             if old.get(key) != new.get(key):
-                yield from _inner(f"{path}.{key}", old.get(key), new.get(key))
+                yield from _differences(f"{path}.{key}", old.get(key), new.get(key))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (before, after) in enumerate(zip(old, new, strict=True)):
             if before != after:
-                yield from _inner(f"{path}.{index}", before, after)
+                yield from _differences(f"{path}.{index}", before, after)
     else:
         yield path, old, new
 
 
 PICTURED = range(2, 25)
-"""How many changes make a picture that helps."""
+"""Numbers of changes for which a diagram helps."""
 
 _BORDERS = {"green": "#2e7d32", "yellow": "#b26a00", "red": "#c62828"}
 
 
 def _picture(outcomes: Iterable[Outcome]) -> list[str]:
-    """Which flows' deployments were changed, as a diagram that the Prefect UI draws."""
+    """Return a diagram of the changed deployments by flow, as markdown that the Prefect UI draws."""
     changed = [outcome for outcome in by_severity(deployments(outcomes)) if OUTCOMES[outcome.state][1] in _BORDERS]
     flows = {name: f"f{index}" for index, name in enumerate(dict.fromkeys(item.flow_name for item in changed))}
     if len(changed) not in PICTURED or len(flows) == len(changed):  # a row of pairs says no more than the table
@@ -201,12 +193,12 @@ def _picture(outcomes: Iterable[Outcome]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Return a text as mermaid has it between quotes."""
+    """Return a text escaped for the quotes of mermaid."""
     return html.escape(printable(text)).replace("\n", " ").replace("`", "#96;")
 
 
 def escaped(text: str) -> str:
-    """Return a text as markdown that shows it: no HTML, no links, no cells of a table; `code` in it stays code."""
+    """Return a text escaped for markdown: no HTML, links or table cells; `code` in it stays code."""
     parts = printable(text).replace("\n", " ").split("`")
     if len(parts) % 2 == 0:  # a backtick that is not closed
         parts = ["\\`".join(parts)]
@@ -262,21 +254,27 @@ def _cut(text: str) -> str:
 
 
 def by_severity(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """The worst first, by what became of each and by how it does, then by name."""
-    return sorted(outcomes, key=_worst_first)
+    """Return rows sorted by state and health, worst first, then by name."""
+    states, statuses = list(OUTCOMES), list(HEALTH)
+
+    def severity(outcome: Outcome) -> tuple[int, int, str]:
+        status = outcome.health.status if outcome.health else "Unknown"
+        return states.index(outcome.state), statuses.index(status), outcome.name
+
+    return sorted(outcomes, key=severity)
 
 
 def comment(result: DeployResult) -> str:
-    """The report of a plan, short enough for a comment on a pull request."""
+    """Return the report, short enough for a comment on a pull request."""
     return shortened(markdown(result).split("\n"))
 
 
 LONGEST_LINE = 2_000
-"""How many characters of a line are kept, so that one alone does not leave room for no other."""
+"""Longest line in characters, so that one line does not take the space of all others."""
 
 
 def shortened(lines: list[str], limit: int = 60_000) -> str:
-    """Lines as one text of so many bytes; those that do not fit are counted."""
+    """Return lines as one text of at most `limit` bytes; the lines that do not fit are counted."""
     kept: list[str] = []
     for index, line in enumerate(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in lines):
         limit -= len(line.encode()) + 1
@@ -289,7 +287,7 @@ def shortened(lines: list[str], limit: int = 60_000) -> str:
 
 
 def _findings(findings: Iterable[Diagnostic]) -> Iterator[str]:
-    """What rules say, file by file."""
+    """Yield diagnostics as markdown, file by file."""
     for path, inner in by_file(findings):
         if path:
             yield f"**{escaped(path)}**"
@@ -302,7 +300,7 @@ def _findings(findings: Iterable[Diagnostic]) -> Iterator[str]:
 
 
 def by_file(findings: Iterable[Diagnostic]) -> list[tuple[str, list[Diagnostic]]]:
-    """Findings by the file that they are in, sorted by line; first those that are in none."""
+    """Return diagnostics by file, sorted by line; first those without a file."""
     ordered = sorted(findings, key=lambda item: (item.file_path or "", item.line_number or 0, item.code))
     return [(path, list(inner)) for path, inner in groupby(ordered, key=lambda item: item.file_path or "")]
 
@@ -331,11 +329,6 @@ def _standing_cells(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def _worst_first(outcome: Outcome) -> tuple[int, int, str]:
-    status = outcome.health.status if outcome.health else "Unknown"
-    return list(OUTCOMES).index(outcome.state), list(HEALTH).index(status), outcome.name
-
-
 def _linked(outcome: Outcome) -> str:
     name = escaped(outcome.name)
     return f"[{name}]({outcome.link})" if outcome.link else name
@@ -345,8 +338,15 @@ def _schedules(outcome: Outcome) -> str:
     return "<br>".join(map(escaped, outcome.schedules.values()))
 
 
+def _table(rows: list[dict[str, str]]) -> list[str]:
+    """Return the lines of a table without its empty columns."""
+    columns = [column for column in rows[0] if any(row[column] for row in rows)]
+    lines = [f"| {' | '.join(row[column] for column in columns)} |" for row in rows]
+    return [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|", *lines, ""]
+
+
 def markdown(result: DeployResult) -> str:
-    """The report artifact of a deploy."""
+    """Return the report of a meta-flow, as markdown for its artifact."""
     lines = [f"# {result.state}: {result.environment}", "", f"**{escaped(result.message)}**", ""]
     if result.run_link:
         lines += [f"[This run]({result.run_link})" + (f" · release `{result.release}`" if result.release else ""), ""]
@@ -356,18 +356,12 @@ def markdown(result: DeployResult) -> str:
             lines += [f"## {title}", "", *_findings(findings), ""]
     for name, rows in groupby(others(result.outcomes), key=lambda outcome: outcome.type):
         title = TYPES[name].title
-        lines += [f"## {title.capitalize()}s", "", f"| {title} | type | change |", "| --- | --- | --- |"]
-        lines += [f"| {_linked(outcome)} | {outcome.kind} | {outcome.state} |" for outcome in rows]
-        lines += [""]
+        cells = [{title: _linked(outcome), "type": outcome.kind, "change": outcome.state} for outcome in rows]
+        lines += [f"## {title.capitalize()}s", "", *_table(cells)]
     if shown := deployments(result.outcomes):
-        cells = _standing_cells if result.state in ("Verified", "NotVerified") else _change_cells
-        table = [cells(outcome) for outcome in by_severity(shown)]
-        columns = [column for column in table[0] if any(row[column] for row in table)]
-        lines += ["## Deployments", "", f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
-        lines += [f"| {' | '.join(row[column] for column in columns)} |" for row in table]
-        lines += [""]
-    changed = list(changes_in_words(result))
-    if changed:
+        to_cells = _standing_cells if result.state in ("Verified", "NotVerified") else _change_cells
+        lines += ["## Deployments", "", *_table([to_cells(outcome) for outcome in by_severity(shown)])]
+    if changed := list(changes_in_words(result)):
         lines += ["## Changed fields", ""]
         for title, fields in changed:
             lines += [f"**{escaped(title)}**", "", *(f"- {_code(field)}" for field in fields), ""]

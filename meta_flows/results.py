@@ -1,4 +1,4 @@
-"""What a meta-flow planned and did, as its result."""
+"""Sum up a proposal and its application as the result of a meta-flow."""
 
 from __future__ import annotations
 
@@ -20,47 +20,42 @@ from meta_flows.resources import described
 def sum_up(
     ending: str,
     proposal: Proposal,
-    carried: ApplyResult | None = None,
+    applied: ApplyResult | None = None,
     health: Mapping[str, Health] = MappingProxyType({}),
 ) -> DeployResult:
-    """The result of what was planned and done.
+    """Return the result of a meta-flow.
 
     Args:
-        ending: How the run ends if nothing failed, was rejected or was in sync before; a key of `reporting.RESULTS`.
-        proposal: What was to be done.
-        carried: What was done.
+        ending: Ending of the run unless it failed, was blocked or found nothing to do; a key of `reporting.RESULTS`.
+        proposal: The last proposal.
+        applied: How it was applied; None if it was not.
         health: Health of the deployments, by address.
     """
-    plan = proposal.plan
-    results = carried.results if carried else {}
-    before = proposal.observed.live
-    now = carried.live if carried else before
-    outcomes = tuple(
-        _outcome(
-            change, results.get(change.address), (before if change.action == "unchanged" else now).get(change.address)
-        ).model_copy(update={"health": health.get(change.address)})
-        for change in plan.changes
-    )
+    plan, before = proposal.plan, proposal.observed.live
+    results, now = (applied.results, applied.live) if applied else ({}, before)
+
+    def outcome(change: Change) -> Outcome:
+        address = change.address
+        live = (before if change.action == "unchanged" else now).get(address)
+        return _outcome(change, results.get(address), live, health.get(address))
+
+    outcomes = tuple(map(outcome, plan.changes))
     failures = tuple(
         diagnostic("MF503", what=described(item.address), detail=item.error)
         for item in outcomes
         if item.state == "Failed"
     )
-    errors = (*failures, *(carried.errors if carried else ()), *proposal.refused)
+    errors = (*failures, *(applied.errors if applied else ()), *proposal.refused)
+    approval = (proposal.approval,) if proposal.approval else ()
     return DeployResult(
         environment=plan.environment,
-        state=carried.ending if carried and carried.ending else _ending(ending, proposal, errors),
+        state=(applied.ending if applied else None) or _ending(ending, proposal, errors),
         message=counts_in_words(outcomes, len(proposal.refused)),
         outcomes=outcomes,
         refused=errors,
         warnings=proposal.warnings,
-        notes=(
-            *([proposal.approval] if proposal.approval else []),
-            *plan.kept,
-            *proposal.notes,
-            *(carried.notes if carried else ()),
-        ),
-        release=carried.release.id if carried else None,
+        notes=(*approval, *plan.kept, *proposal.notes, *(applied.notes if applied else ())),
+        release=applied.release.id if applied else None,
         plan=plan,
         run_link=url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
         ui_url=get_current_settings().ui_url,
@@ -68,14 +63,13 @@ def sum_up(
 
 
 def _ending(ending: str, proposal: Proposal, errors: tuple[Diagnostic, ...]) -> str:
-    if proposal.rejected or proposal.busy:
-        return "Rejected" if proposal.rejected else "Busy"
-    return "Incomplete" if errors else "InSync" if proposal.plan.in_sync else ending
+    if proposal.blocked or errors:
+        return proposal.blocked or "Incomplete"
+    return "InSync" if proposal.plan.in_sync else ending
 
 
-def _outcome(change: Change, result: Result | None, live: LiveResource | None) -> Outcome:
-    error = result.error if result else None
-    state = result.state if result else PLANNED[change.action]
+def _outcome(change: Change, result: Result | None, live: LiveResource | None, health: Health | None) -> Outcome:
+    state, error = result or Result(PLANNED[change.action])
     spec = live.spec if live and not error else change.target or (change.live.spec if change.live else {})
     return Outcome(
         type=change.type,
@@ -89,11 +83,12 @@ def _outcome(change: Change, result: Result | None, live: LiveResource | None) -
         link=_link(change, live, state),
         schedules={slug: schedule_in_words(item) for slug, item in sorted(spec.get("schedules", {}).items())},
         error=error,
+        health=health,
     )
 
 
 def _link(change: Change, live: LiveResource | None, state: str) -> str | None:
-    """The page of a resource in the Prefect UI, if it exists; a work pool's page goes by its name."""
+    """Return the page of a resource in the Prefect UI, if it exists; the page of a work pool has its name."""
     if change.type == "deployment":
         return url_for("deployment", obj_id=live.id) if live else None
     return url_for("work-pool", obj_id=change.name) if change.live or state == DONE["create"] else None

@@ -150,7 +150,7 @@ def unlock(
             if engine.read_lock(store, target.ownership) != (True, holders):
                 detail = f"the lock of {target.name} has another holder now, or its holder is alive"
                 raise refuse("MF901", detail=detail)
-            engine.free(store, target.ownership)
+            engine.release_slot(store, target.ownership)
     if on.wants_json:
         print_json({"environment": target.name, "unlocked": held, "holders": [run.name for run in holders]})
     else:

@@ -1,15 +1,15 @@
 """One writer per environment, on whatever machine: a global concurrency limit with a single slot.
 
-The slot is leased and renewed while its holder lives, so one that was killed gives it back. The limit does not tell who
-holds it; the run that writes therefore carries a tag, and is touched while it lives. A slot that is taken while no live
-run has the tag was leaked (the server forgets leases when it restarts) or was given to an acquire whose answer was
+The slot is leased, and the lease renewed while its holder lives, so a killed holder loses it. The limit does not record
+who holds it; the run that writes therefore carries a tag, and is touched while it lives. A slot that is taken while no
+live run has the tag was leaked (the server forgets leases when it restarts) or was given to an acquire whose answer was
 lost: it is freed.
 
 A lease outlives the 60 seconds for which a whole Prefect server on SQLite can stand still: in its event loop Python's
 garbage collector waits for a connection, while that waits (`busy_timeout`) for a transaction of the same event loop.
 
-The server knows no fencing: a request of a holder that was asleep is taken although its lease ran out. So a holder
-asks before each write whether it still is one: the server renews its lease, or that is young enough still. Once it was
+The server has no fencing: it accepts a request of a holder that was asleep although its lease ran out. So a holder
+checks before each write that it still is one: the server renews its lease, or the lease is young enough. Once it is
 not, it never writes again.
 """
 
@@ -29,14 +29,14 @@ from meta_flows.models import Ownership
 
 
 class Timing(NamedTuple):
-    """How long things take, in seconds.
+    """Durations, in seconds.
 
     Attributes:
-        lease: How long after its last renewal the lock counts as lost.
-        poll: How often a run that waits looks again.
-        beat: How often a holder renews its lease and shows that it lives.
-        silent: How long a holder may be silent before it counts as dead.
-        nameless: How long a slot may be taken by no run: a holder needs a moment to tag its own.
+        lease: Age from which on a lease that was not renewed is lost.
+        poll: Time between two looks of a run that waits.
+        beat: Time between two renewals by the holder.
+        silent: Silence after which a holder is taken for dead.
+        nameless: Time for which a slot may be taken without a tagged run: a holder needs a moment to tag its own.
     """
 
     lease: float = 90
@@ -47,22 +47,22 @@ class Timing(NamedTuple):
 
     @classmethod
     def of(cls, lease: float) -> Timing:
-        """Everything in proportion to a lease."""
+        """Return all durations in proportion to a lease."""
         return cls(lease, min(1, lease / 90), lease / 6, lease, lease / 9)
 
 
 Clock = Callable[[], float]
-"""Seconds since some moment; one that goes on while the machine sleeps."""
+"""Returns seconds since some moment, and goes on while the machine sleeps."""
 
 
 @dataclass
 class Lock:
-    """The lock, as its holder has it; the heartbeat and the writing thread share it.
+    """The lock, as its holder sees it; the heartbeat and the writing thread share it.
 
     Attributes:
-        limit_id: Id of the limit; another one takes its place when the slot is freed by `unlock`.
-        lease: The lease on its slot.
-        renewed: When it was acquired or last renewed.
+        limit_id: Id of the limit; `unlock` replaces the limit by another one.
+        lease: Id of the lease on its slot.
+        renewed: Time of the acquisition or of the last renewal.
         lost: Why we are no longer the only writer, for good; empty while we are.
     """
 
@@ -70,20 +70,44 @@ class Lock:
     ownership: Ownership
     run_id: str
     tags: Sequence[str]
-    limit_id: str
-    lease: str
     timing: Timing
     clock: Clock
-    renewed: float
+    limit_id: str = ""
+    lease: str = ""
+    renewed: float = 0
     lost: str = ""
     _renewing: threading.Lock = field(default_factory=threading.Lock)
+
+    def try_to_acquire(self) -> bool:
+        """Take the slot if it is free, tag our run, and mark dead runs that still carry the tag as crashed."""
+        name = deploy_lock(self.ownership)
+        limit, begun = self.store.limit(name), self.clock()
+        self.limit_id = limit.id
+        if limit.is_taken or _is_taken(self.store, legacy_lock(self.ownership)):  # the name in the version before
+            return False
+        lease = self.store.acquire(name, self.timing.lease)
+        if lease is None:
+            return False
+        try:
+            self.store.tag_run(self.run_id, self.tags)
+            if self.store.limit(name).id == limit.id:
+                self.lease, self.renewed = lease, begun
+                for dead in self.other_writers():  # they can't be writing: we hold the lock
+                    self.store.mark_crashed(dead.id)
+                return True
+        except MetaFlowsError:
+            with suppress(MetaFlowsError):
+                self.store.release(lease)
+            raise
+        self.store.release(lease)  # another run freed the slot before it could see our tag
+        return False
 
     def ensure(self) -> None:
         """Make sure that we are still the only writer.
 
         Raises:
-            MetaFlowsError: MF519, we are not: this process was asleep, the server was away for too long, or the lock
-                was freed by `unlock`.
+            MetaFlowsError: MF519, we are not: this process was asleep, the server was away for too long, or `unlock`
+                freed the lock.
         """
         if self._is_expired():
             self.renew(insist=True)
@@ -98,13 +122,12 @@ class Lock:
         """Renew the lease and show that this run lives, unless another run holds the slot.
 
         A lease that the server renews was never given to another run, however old it is: a server can stand still for
-        a minute. A server that does not answer changes nothing: whether the lease has run out then tells its age. The
-        sign of life comes last, and one that the server does not take costs nothing: it writes to the database, which
-        can be busy for minutes, while leases are kept in memory.
+        a minute. If the server does not answer nothing changes: the lease's age then decides whether it has run out.
+        The sign of life comes last, and may fail: it writes to the database, which can be busy for minutes, while
+        leases are kept in memory.
 
-        Args:
-            insist: Wait for a renewal by another thread, and try as often as any other request is tried. Otherwise one
-                attempt is made, and none while there is another one.
+        With `insist` it waits for a renewal by another thread, and retries as often as any request. Otherwise it makes
+        one attempt, and none while another thread renews.
         """
         if not self._renewing.acquire(timeout=self.timing.lease if insist else 0):
             return
@@ -122,7 +145,7 @@ class Lock:
         begun = self.clock()
         renewed = self.store.renew(self.lease, self.timing.lease)
         limit = self.store.find_limit(deploy_lock(self.ownership))
-        others = _other_writers(self.store, self.ownership, self.run_id)
+        others = self.other_writers()
         if others:
             self.lost = f"it is held by {described_writers(others)}"
         elif limit is None or limit.id != self.limit_id:
@@ -134,8 +157,12 @@ class Lock:
             self.store.tag_run(self.run_id, self.tags)
 
     def stop_renewing(self) -> None:
-        """Wait for a renewal that is under way, and let there be no other: it would tag the run again."""
+        """Wait for a renewal in progress, and prevent any further one: it would tag the run again."""
         self._renewing.acquire(timeout=self.timing.lease)
+
+    def other_writers(self) -> list[Writer]:
+        """Return the other running runs that carry the writer's tag."""
+        return [writer for writer in self.store.writers(writer_tag(self.ownership)) if writer.id != self.run_id]
 
     def _is_expired(self) -> bool:
         return self._age() > self.timing.lease
@@ -145,7 +172,7 @@ class Lock:
 
 
 def clear_stale_writer_tag(store: Store, ownership: Ownership, run_id: str, tags: Sequence[str]) -> None:
-    """Take the tag from a run that was killed while it wrote, and has begun anew: it holds nothing yet."""
+    """Remove the tag of a run that was killed while it wrote and has started again: it holds no lock yet."""
     tag = writer_tag(ownership)
     if tag in tags:
         store.tag_run(run_id, [other for other in tags if other != tag])
@@ -165,141 +192,95 @@ def write_lock(
     sleep: Callable[[float], None] = time.sleep,
     heartbeat: bool = True,
 ) -> Iterator[Lock]:
-    """Be the only writer of an environment.
+    """Hold the lock of an environment for the flow run `run_id`, which has these tags.
 
-    Args:
-        store: The server.
-        ownership: What is to be written to.
-        run_id: The flow run that writes.
-        tags: Its tags.
-        wait: How long to wait for another writer, in seconds.
-        on_wait: Called with the news that there is one.
-        timing: How long things take.
-        clock: Tells the time. `time.monotonic` would stand still while the machine sleeps.
-        sleep: Waits.
-        heartbeat: Whether a thread renews the lease; without it, `ensure` does.
+    Waits up to `wait` seconds for another writer, and calls `on_wait` once with a message if there is one. A thread
+    renews the lease; without `heartbeat` only `Lock.ensure` does. The default clock is not `time.monotonic`, which
+    stands still while the machine sleeps.
 
     Raises:
         MetaFlowsError: MF512, another run held it all that time.
     """
     tag = writer_tag(ownership)
-    others = [other for other in tags if other != tag]
-    lock = _acquired(
-        store, ownership, run_id, [*others, tag], wait=wait, on_wait=on_wait, timing=timing, clock=clock, sleep=sleep
-    )
+    other_tags = [other for other in tags if other != tag]
+    lock = Lock(store, ownership, run_id, [*other_tags, tag], timing, clock)
+    _acquire(lock, wait, on_wait, sleep)
     store.guard = lock.ensure
     try:
-        with _beating(lock) if heartbeat else nullcontext():
+        with _heartbeat(lock) if heartbeat else nullcontext():
             yield lock
     finally:
         store.guard = unguarded
         lock.stop_renewing()
         with suppress(MetaFlowsError):  # a run that has ended holds nothing; one that is suspended goes on
-            store.tag_run(run_id, others)
+            store.tag_run(run_id, other_tags)
         if not lock.lost:
-            with suppress(MetaFlowsError):  # a lease that is not given back runs out
+            with suppress(MetaFlowsError):  # a lease that is not released runs out
                 store.release(lock.lease)
 
 
-def _acquired(
-    store: Store,
-    ownership: Ownership,
-    run_id: str,
-    tags: Sequence[str],
-    *,
-    wait: float,
-    on_wait: Callable[[str], None],
-    timing: Timing,
-    clock: Clock,
-    sleep: Callable[[float], None],
-) -> Lock:
-    name = deploy_lock(ownership)
-    deadline = clock() + wait
+def _acquire(lock: Lock, wait: float, on_wait: Callable[[str], None], sleep: Callable[[float], None]) -> None:
+    """Acquire a lock, after waiting for other writers; free the slot of a holder that gives no sign of life."""
+    timing, deadline = lock.timing, lock.clock() + wait
     seen: object = None
     since = 0.0
-    while True:
-        limit = store.limit(name)
-        begun = clock()
-        taken = limit.is_taken or _is_held_by_earlier_version(store, ownership)
-        lease = None if taken else store.acquire(name, timing.lease)
-        if lease:
-            lock = Lock(store, ownership, run_id, tags, limit.id, lease, timing, clock, begun)
-            try:
-                if _tag_writer(lock):
-                    for dead in _other_writers(store, ownership, run_id):  # they can't be writing: we hold the lock
-                        store.mark_crashed(dead.id)
-                    return lock
-            except MetaFlowsError:
-                with suppress(MetaFlowsError):
-                    store.release(lease)
-                raise
-            store.release(lease)
-        holders, now = _other_writers(store, ownership, run_id), clock()
-        signs = (limit.id, [(writer.id, writer.updated) for writer in holders])
+    while not lock.try_to_acquire():
+        holders, now = lock.other_writers(), lock.clock()
+        signs_of_life = (lock.limit_id, [(writer.id, writer.updated) for writer in holders])
         if seen is None:
             on_wait(f"Waiting up to {wait:g} s for {described_writers(holders)}")
-        if signs != seen:
-            seen, since = signs, now
+        if signs_of_life != seen:
+            seen, since = signs_of_life, now
         if now - since > (timing.silent if holders else timing.nameless):
-            _free(store, deploy_lock(ownership))  # an earlier version's lock could be another project's
+            _delete_taken(lock.store, deploy_lock(lock.ownership))  # the old lock could be another project's
         elif now > deadline:
-            raise refuse("MF512", environment=ownership.environment, seconds=wait, holder=described_writers(holders))
+            environment, holder = lock.ownership.environment, described_writers(holders)
+            raise refuse("MF512", environment=environment, seconds=wait, holder=holder)
         sleep(timing.poll)
 
 
-def _is_held_by_earlier_version(store: Store, ownership: Ownership) -> bool:
-    """Whether a run of the version before this one holds the lock by its old name."""
-    limit = store.find_limit(legacy_lock(ownership))
-    return limit is not None and limit.is_taken
-
-
-def _tag_writer(lock: Lock) -> bool:
-    """Say who we are; false if the slot was freed meanwhile by a run that could not see that yet."""
-    lock.store.tag_run(lock.run_id, lock.tags)
-    return lock.store.limit(deploy_lock(lock.ownership)).id == lock.limit_id
-
-
 @contextmanager
-def _beating(lock: Lock) -> Iterator[None]:
+def _heartbeat(lock: Lock) -> Iterator[None]:
     """Renew a lock in the background."""
-    stopped = threading.Event()
+    ended = threading.Event()
 
     def beat() -> None:
-        while not stopped.wait(lock.timing.beat):
-            with suppress(Exception):  # the writing thread meets it, too; without a heart it would lose the lock
+        while not ended.wait(lock.timing.beat):
+            with suppress(Exception):  # the writing thread meets it, too; without a heartbeat it would lose the lock
                 lock.renew()
 
-    heart = threading.Thread(target=copy_context().run, args=(beat,), daemon=True, name="lock-heartbeat")
-    heart.start()
+    threading.Thread(target=copy_context().run, args=(beat,), daemon=True, name="lock-heartbeat").start()
     try:
         yield
     finally:
-        stopped.set()
+        ended.set()
 
 
 def read_lock(store: Store, ownership: Ownership) -> tuple[bool, list[Writer]]:
-    """Return whether the slot is taken, and the runs that say they have it."""
-    limits = (store.find_limit(name) for name in (deploy_lock(ownership), legacy_lock(ownership)))
-    return any(limit is not None and limit.is_taken for limit in limits), store.writers(writer_tag(ownership))
+    """Return whether the slot is taken, and the runs that carry the writer's tag."""
+    taken = any(_is_taken(store, name) for name in (deploy_lock(ownership), legacy_lock(ownership)))
+    return taken, store.writers(writer_tag(ownership))
 
 
-def free(store: Store, ownership: Ownership) -> None:
-    """Free the slot for good."""
+def release_slot(store: Store, ownership: Ownership) -> None:
+    """Free the slot of any holder, which then never writes again."""
     for name in (deploy_lock(ownership), legacy_lock(ownership)):
-        _free(store, name)
+        _delete_taken(store, name)
 
 
-def _free(store: Store, name: str) -> None:
+def _is_taken(store: Store, name: str) -> bool:
+    limit = store.find_limit(name)
+    return limit is not None and limit.is_taken
+
+
+def _delete_taken(store: Store, name: str) -> None:
+    """Delete a limit whose slot is taken, and with it the lease."""
     limit = store.find_limit(name)
     if limit is not None and limit.is_taken:
         store.delete_limit(limit.id)
 
 
 def described_writers(writers: Sequence[Writer]) -> str:
-    """Return who holds a lock and since when, in words."""
+    """Return the names of the runs that hold a lock, and since when."""
     names = (f"run '{writer.name}' since {writer.started[:19]}Z, {writer.link}" for writer in writers)
     return ", ".join(names) or "a run that has no tag yet"
-
-
-def _other_writers(store: Store, ownership: Ownership, run_id: str) -> list[Writer]:
-    return [writer for writer in store.writers(writer_tag(ownership)) if writer.id != run_id]

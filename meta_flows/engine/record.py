@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import NamedTuple
 
 from meta_flows.diagnostics import MetaFlowsError, error_summary
-from meta_flows.engine.apply import Result, is_unreachable
-from meta_flows.engine.session import Session
+from meta_flows.engine.apply import Result, Session, is_unreachable
 from meta_flows.models import Diagnostic, LiveResource, Ownership, Release, ReleaseState
 
 
 class ApplyResult(NamedTuple):
-    """How far a plan got.
+    """How applying or undoing a release ended.
 
     Attributes:
         release: Its record, as it was closed.
-        results: How each change ended, by address.
-        live: What is on the server now.
-        errors: What is not as it should be.
-        notes: What is worth knowing besides.
-        ending: How the run ends, where that is not as hoped; a key of `reporting.RESULTS`.
-        unreachable: Whether the server had stopped answering when it ended.
+        results: Result of each change, by address.
+        live: Resources on the server afterwards, by address.
+        errors: What failed, and what is not as planned.
+        ending: Ending of the run, a key of `reporting.RESULTS`; None if the release succeeded or recorded its failures.
+        unreachable: Whether the server had stopped answering at the end.
     """
 
     release: Release
@@ -36,13 +34,7 @@ class ApplyResult(NamedTuple):
 
 
 def open_release(session: Session, release: Release, abandoned: Release | None) -> None:
-    """Record on the server what is about to be done and what stood there before, ahead of the first write.
-
-    Args:
-        session: Where.
-        release: The record.
-        abandoned: An unfinished release from which it goes on, and which it closes.
-    """
+    """Save the record of a release before its first write, and close the unfinished release that it continues."""
 
     def save() -> None:
         session.store.save_release(release)
@@ -59,7 +51,7 @@ def close(session: Session, release: Release, state: ReleaseState) -> Release:
     """Record how a release ended.
 
     Raises:
-        MetaFlowsError: MF519, we are no longer the only writer; or the server did not take it.
+        MetaFlowsError: MF519, we are no longer the only writer; or the server did not save the record.
     """
     session.lock.ensure()
     closed = release.model_copy(update={"state": state, "finished": datetime.now(timezone.utc)})
@@ -72,7 +64,7 @@ def close(session: Session, release: Release, state: ReleaseState) -> Release:
 
 
 def _is_closed(session: Session, closed: Release) -> bool:
-    """Whether the record says so after all: the answer may have been lost."""
+    """Return whether the server has the closed record: only the answer to saving it may have been lost."""
     try:
         now = session.store.read_release(closed)
     except MetaFlowsError:
@@ -80,11 +72,11 @@ def _is_closed(session: Session, closed: Release) -> bool:
     return now is not None and now.state == closed.state
 
 
-def closed_or_left(closing: Callable[[], Release], result: ApplyResult) -> ApplyResult:
-    """Close a release; if that fails, note that it is left unfinished and which command goes on from it."""
+def close_or_leave(session: Session, result: ApplyResult, state: ReleaseState) -> ApplyResult:
+    """Close a release; if that fails, add a note that it is left unfinished and which command continues from it."""
     release = result.release
     try:
-        return result._replace(release=closing())
+        return result._replace(release=close(session, release, state))
     except MetaFlowsError as error:
         left = (
             f"the record of release {release.id} could not be closed ({error_summary(error)}): it is left unfinished; "
@@ -93,10 +85,15 @@ def closed_or_left(closing: Callable[[], Release], result: ApplyResult) -> Apply
         return result._replace(notes=(*result.notes, left), unreachable=is_unreachable(error))
 
 
-def forget_old(session: Session, release: Release) -> tuple[str, ...]:
-    """Delete the oldest records; what fails is a note, never a failure of the release."""
+def delete_old_records(session: Session, release: Release, *, keep: bool = True) -> tuple[str, ...]:
+    """Delete the oldest records, or the record of this release unless it is to be kept; return errors as notes."""
     try:
-        session.store.forget_old_releases(Ownership(release.project, release.environment))
+        if keep:
+            session.store.forget_old_releases(Ownership(release.project, release.environment))
+        else:
+            session.store.delete_release(release)
     except MetaFlowsError as error:
-        return (f"old releases could not be deleted: {error_summary(error)}",)
+        if keep:
+            return (f"old releases could not be deleted: {error_summary(error)}",)
+        return (f"the record of release {release.id}, which released nothing new, could not be deleted",)
     return ()

@@ -1,4 +1,4 @@
-"""What a server can do for the engine."""
+"""What the engine needs of a Prefect server, and the names of what it keeps there."""
 
 from __future__ import annotations
 
@@ -11,25 +11,14 @@ from meta_flows.resources import Spec
 
 
 class Limit(NamedTuple):
-    """A global concurrency limit with one slot, which serves as a lock.
-
-    Attributes:
-        id: Another limit of the same name has another one.
-        is_taken: Whether its slot is held.
-    """
+    """A global concurrency limit with one slot, used as a lock; when it is made anew its id changes."""
 
     id: str
     is_taken: bool
 
 
 class Writer(NamedTuple):
-    """A run under way that carries a writer's tag.
-
-    Attributes:
-        updated: When it last gave a sign of life.
-        started: When it began.
-        link: Its page in the Prefect UI.
-    """
+    """A running run that carries the writer's tag; `updated` is its last sign of life, `link` its page in the UI."""
 
     id: str
     name: str
@@ -39,125 +28,125 @@ class Writer(NamedTuple):
 
 
 class Store(Protocol):
-    """A Prefect server, as the engine sees it. Whatever goes wrong is raised as a `MetaFlowsError`.
+    """A Prefect server, as the engine sees it. Every failure is raised as a `MetaFlowsError`.
 
-    After it has given up on a server that does not answer, each further call makes one short attempt.
+    After a call has given up on a server that does not answer, each further call makes one short attempt.
 
     Attributes:
-        guard: Called before each request that writes a resource, of which one change may make several; what it raises
-            ends the change.
+        guard: Called before each request that writes a resource; one change may make several. Its exception ends the
+            change.
     """
 
     guard: Callable[[], None]
 
     def briefly(self, seconds: float) -> AbstractContextManager[None]:
-        """Make one attempt of each call within this context, of so many seconds at most."""
+        """Make only one attempt of each call within this context, of at most so many seconds."""
 
     def read(self, addresses: Collection[str]) -> dict[str, LiveResource]:
-        """Return the resources at these addresses that exist, by address."""
+        """Return the resources at these addresses that exist, by address; make no request for no addresses."""
 
     def read_owned(self, ownership: Ownership) -> dict[str, LiveResource]:
-        """Return the resources that carry our tags, by address."""
+        """Return the resources that carry the ownership tags, by address."""
 
     def create(self, change: Change) -> None:
-        """Create a resource as its change says."""
+        """Create the resource of a change."""
 
     def update(self, live: LiveResource, target: Spec) -> None:
-        """Send what differs between a resource and its target."""
+        """Send the fields in which a resource differs from its target."""
 
     def delete(self, live: LiveResource) -> None:
-        """Delete a resource; one that is gone already is no error."""
+        """Delete a resource; succeed if it does not exist."""
 
     def remove_unused(
         self, pools: Collection[str], queues: Collection[tuple[str, str]], flows: Collection[str]
     ) -> None:
-        """Delete these work pools, queues (as (pool, queue)) and flows, unless others use them."""
+        """Delete these work pools, queues (as (pool, queue)) and flows, unless they are in use."""
 
     def read_flow_ids(self, names: Collection[str]) -> Mapping[str, str]:
-        """Return the ids of the flows of these names that the server knows."""
+        """Return the ids of the flows of these names that exist, by name."""
 
     def read_work_queues(self, pool: str) -> set[str]:
         """Return the names of a work pool's queues."""
 
     def read_deployments_in(self, pool: str) -> dict[str, LiveResource]:
-        """Return the deployments in a work pool, whatever project owns them, by address."""
+        """Return the deployments of all projects in a work pool, by address."""
 
     def default_job_template(self, pool_type: str) -> Spec:
-        """Return the base job template that work pools of a type have by default."""
+        """Return the default base job template of a type of work pool."""
 
     def latest_release(self, ownership: Ownership) -> Release | None:
-        """Return the newest release, whatever its state; a plan that was rejected is none.
+        """Return the newest release in any state but rejected.
 
         Raises:
-            MetaFlowsError: MF518, its record cannot be read by this version.
+            MetaFlowsError: MF518, this version cannot read its record.
         """
 
     def read_releases(self, ownership: Ownership) -> list[tuple[str, Release | None]]:
-        """Return the newest releases by the names of their records, newest first; None for an unreadable one."""
+        """Return the newest releases with the names of their records, newest first; None for an unreadable record."""
 
     def read_release(self, release: Release) -> Release | None:
-        """Return the record of a release as it is now; None if it is gone."""
+        """Return the current record of a release; None if it does not exist."""
 
     def save_release(self, release: Release) -> None:
-        """Record a release that is new."""
+        """Save the record of a new release."""
 
     def update_release(self, release: Release) -> None:
-        """Record what a release has come to; a record that is gone is made again."""
+        """Update the record of a release; create it if it does not exist."""
 
     def delete_release(self, release: Release) -> None:
-        """Forget one release."""
+        """Delete the record of a release."""
 
     def forget_old_releases(self, ownership: Ownership) -> None:
-        """Delete all but the newest releases."""
+        """Delete all records but the newest."""
 
     def limit(self, name: str) -> Limit:
-        """Return the limit of this name, which is created if there is none."""
+        """Return the limit of this name; create it if it does not exist."""
 
     def find_limit(self, name: str) -> Limit | None:
-        """Return the limit of this name, if there is one."""
+        """Return the limit of this name, if it exists."""
 
     def delete_limit(self, limit_id: str) -> None:
-        """Delete a limit: a lease on it that is still kept somewhere is then a lease on nothing."""
+        """Delete a limit, which ends the leases on it."""
 
     def acquire(self, name: str, seconds: float) -> str | None:
-        """Take a limit's slot for some seconds, and return the lease; None while it is taken."""
+        """Take a limit's slot for some seconds, and return the id of the lease; None while the slot is taken."""
 
     def renew(self, lease: str, seconds: float) -> bool:
-        """Keep a slot for some more seconds; False if the lease is no more."""
+        """Extend a lease by some seconds; return False if it has ended."""
 
     def release(self, lease: str) -> None:
-        """Give a slot back."""
+        """End a lease."""
 
     def writers(self, tag: str) -> list[Writer]:
-        """Return the runs under way that carry a tag, the newest first."""
+        """Return the running runs that carry a tag, newest first."""
 
     def tag_run(self, run_id: str, tags: Sequence[str]) -> None:
-        """Set a run's tags; each time, even to the same ones, is a sign of life."""
+        """Set a run's tags; each call, even with the same tags, is a sign of life."""
 
     def mark_crashed(self, run_id: str) -> None:
-        """Say of a run that its process has ended without a word."""
+        """Mark a run as crashed."""
 
 
 def unguarded() -> None:
-    """Let every request pass."""
+    """Allow every request: the guard of a store without a lock."""
 
 
 SEPARATOR = "--"
-"""Between the parts of a name: no project and no environment has it in its own, so names of two never collide."""
+"""Separates the parts of a name; no project or environment contains it, so the names of two never collide."""
 
 
 def joined(*parts: str) -> str:
-    """Return the name of what belongs to a project and an environment: a lock, a record, an artifact, a variable."""
+    """Return the name of something that belongs to a project and an environment: a lock, an artifact, a variable."""
     return SEPARATOR.join(parts)
 
 
 def deploy_lock(ownership: Ownership) -> str:
-    """Return the name of the global concurrency limit that lets one run write at a time."""
+    """Return the name of the global concurrency limit that serves as the lock."""
     return joined("deploy", *ownership)
 
 
 def legacy_lock(ownership: Ownership) -> str:
-    """Return the name that the lock had before, which could be another project's too; honoured for one version."""
+    """Return the lock's former name, which could be another project's too; honoured for one version."""
     return f"deploy-{ownership.project}-{ownership.environment}"
 
 
@@ -167,5 +156,5 @@ def writer_tag(ownership: Ownership) -> str:
 
 
 def release_name(ownership: Ownership, release_id: str = "") -> str:
-    """Return the name of a release's record, or the common beginning of an environment's."""
+    """Return the name of a release's record, or the common prefix of an environment's records."""
     return joined("release", *ownership, release_id)

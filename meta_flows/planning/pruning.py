@@ -1,4 +1,4 @@
-"""Decide about deployments that are ours and that the repository no longer declares."""
+"""Decide which owned resources that the repository no longer declares are deleted."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from meta_flows.diagnostics import refuse
 from meta_flows.models import Change, LiveResource
 
 PRUNE_TAG = "prune:"
-"""Beginning of the tag by which a deployment says itself whether it may be pruned: `prune:false`."""
+"""Prefix of the tag by which a deployment itself allows or forbids its deletion: `prune:true`, `prune:false`."""
 
 
 class Prune(NamedTuple):
-    """Whether to delete what the repository no longer has.
+    """Which undeclared deployments to delete.
 
     Attributes:
-        wanted: Whether to delete at all; a deployment's own tag goes before.
-        limit: Largest share of all owned deployments that may go.
-        only: Addresses of the only deployments that may go; None for all.
-        skip_reason: Why what is not asked for may still be in the repository; nothing is deleted then.
+        enabled: Whether to delete any; a deployment's own tag takes precedence.
+        limit: Largest share of all owned deployments that may be deleted.
+        only: Addresses of the only deployments that may be deleted; None for all.
+        skip_reason: Why undeclared deployments may still be in the repository; none is deleted then.
         present: Entrypoints that are in the repository although none is selected or valid now.
     """
 
-    wanted: bool = False
+    enabled: bool = False
     limit: float = 1.0
     only: frozenset[str] | None = None
     skip_reason: str = ""
@@ -31,51 +31,48 @@ class Prune(NamedTuple):
 
 
 def deletions(
-    surplus: Mapping[str, LiveResource], replaced: Mapping[str, str], *, of: int, prune: Prune
+    undeclared: Mapping[str, LiveResource], replaced: Mapping[str, str], *, of: int, prune: Prune
 ) -> tuple[list[Change], tuple[str, ...]]:
-    """The deletions of a plan, and why the others of the surplus stay.
+    """Return the deletions among `of` owned deployments, and notes on the undeclared ones that are kept.
 
-    Args:
-        surplus: Owned deployments that are not desired, by key.
-        replaced: Name of the deployment that takes the place of each, by address; these go whatever the policy says.
-        of: How many owned deployments there are.
-        prune: The policy.
+    Replaced deployments, given with the names of their successors by address, are deleted in any case.
 
     Raises:
-        MetaFlowsError: MF513, more than the stated share would go.
+        MetaFlowsError: MF513, more than the allowed share would be deleted.
     """
-    gone: list[LiveResource] = []
-    kept: dict[str, list[str]] = {}
-    for key, live in sorted(surplus.items()):
-        if key not in replaced:
-            goes, why = _judged(live, prune)
-            if goes:
-                gone.append(live)
-            elif why:
-                kept.setdefault(why, []).append(live.name)
-    if len(gone) > prune.limit * of:
-        names = ", ".join(live.name for live in gone)
-        raise refuse("MF513", count=len(gone), of=of, limit=f"{prune.limit:.0%}", names=names)
-    changes = [_deletion(surplus[key], f"replaced by {name}") for key, name in sorted(replaced.items())]
-    changes += [_deletion(live, "nobody asks for it any more") for live in gone]
+    to_delete: list[LiveResource] = []
+    skipped: dict[str, list[str]] = {}
+    for address, live in sorted(undeclared.items()):
+        if address in replaced:
+            continue
+        skip_reason = _skip_reason(live, prune)
+        if skip_reason is None:
+            to_delete.append(live)
+        elif skip_reason:
+            skipped.setdefault(skip_reason, []).append(live.name)
+    if len(to_delete) > prune.limit * of:
+        names = ", ".join(live.name for live in to_delete)
+        raise refuse("MF513", count=len(to_delete), of=of, limit=f"{prune.limit:.0%}", names=names)
+    changes = [_deletion(undeclared[address], f"replaced by {name}") for address, name in sorted(replaced.items())]
+    changes += [_deletion(live, "nobody asks for it any more") for live in to_delete]
     return changes, tuple(
-        f"kept although nobody asks for it: {', '.join(names)} ({why})" for why, names in kept.items()
+        f"kept although nobody asks for it: {', '.join(names)} ({reason})" for reason, names in skipped.items()
     )
 
 
-def _judged(live: LiveResource, prune: Prune) -> tuple[bool, str]:
-    """Return whether a deployment goes, and why not where that is worth a note."""
-    own_word = next((tag.removeprefix(PRUNE_TAG) for tag in live.spec["tags"] if tag.startswith(PRUNE_TAG)), None)
+def _skip_reason(live: LiveResource, prune: Prune) -> str | None:
+    """Return why an undeclared deployment is kept, empty if that needs no note; None if it is deleted."""
+    tag = next((tag.removeprefix(PRUNE_TAG) for tag in live.spec["tags"] if tag.startswith(PRUNE_TAG)), None)
     skip_reasons = {
-        "its tag says prune:false": own_word == "false",
+        "its tag says prune:false": tag == "false",
         prune.skip_reason: bool(prune.skip_reason),
         "it was never released": prune.only is not None and live.address not in prune.only,
         "its flow is ignored": live.spec["entrypoint"] in prune.present,
     }
-    skip_reason = next((why for why, holds in skip_reasons.items() if holds), "")
-    if prune.wanted or own_word == "true":
-        return not skip_reason, skip_reason
-    return False, "" if skip_reason else "--prune deletes it"
+    skip_reason = next((reason for reason, holds in skip_reasons.items() if holds), None)
+    if prune.enabled or tag == "true":
+        return skip_reason
+    return "" if skip_reason else "--prune deletes it"
 
 
 def _deletion(live: LiveResource, reason: str) -> Change:
@@ -83,5 +80,5 @@ def _deletion(live: LiveResource, reason: str) -> Change:
 
 
 def clean(owned: Mapping[str, LiveResource]) -> list[Change]:
-    """Return the deletion of each of these deployments, on request."""
+    """Return a deletion of each of these deployments."""
     return [_deletion(live, "") for _, live in sorted(owned.items())]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from operator import eq, le
 from typing import Any
 
 from meta_flows.configuration.secrets import masked_pair
@@ -13,14 +14,9 @@ ABSENT = object()
 
 
 def merge(resource_type: ResourceType, desired: Spec, released: Spec, live: Spec, path: str = "") -> dict[str, Any]:
-    """Return the spec to reach.
+    """Return the spec to reach, from whole specs or from the mappings at a dotted path in them.
 
-    Args:
-        resource_type: Whose rules apply.
-        desired: What the repository declares now.
-        released: What it declared at the last release; empty for a resource that was never released.
-        live: What the server has; empty for a resource to be created.
-        path: Where in the spec these three stand; the root by default.
+    `released` is empty for a resource that was never released, `live` for one to be created.
     """
     target: dict[str, Any] = {}
     for key in sorted({*live, *desired, *released}):
@@ -48,37 +44,15 @@ def _mapping(value: Any) -> Spec:
     return value if isinstance(value, Mapping) else {}
 
 
-def union(resource_type: ResourceType, first: Spec, second: Spec, path: str = "") -> dict[str, Any]:
-    """Return everything that one of two specs declares, the second's value where both do.
-
-    What a deploy that was cut short left behind is between two released specs: a field that either of them declares is
-    ours, not an operator's.
-    """
-    both = dict(first)
-    for key, value in second.items():
-        inner = join(path, key)
-        if inner in resource_type.sets:
-            both[key] = list(dict.fromkeys((*first.get(key, ()), *value)))
-        elif resource_type.is_merged(inner) and isinstance(value, Mapping):
-            both[key] = union(resource_type, _mapping(first.get(key)), value, inner)
-        else:
-            both[key] = value
-    return both
-
-
 def reverted(
     resource_type: ResourceType, written: Sequence[Spec], before: Spec, live: Spec
 ) -> tuple[dict[str, Any], list[str]]:
-    """Undo writes, field by field: what is still as it was written becomes what it was before.
+    """Undo writes field by field: a field that is still as it was written becomes what it was before.
 
-    Args:
-        resource_type: Whose rules apply.
-        written: What was written, or was to be; several where one release went on from another.
-        before: What was live before.
-        live: What is live now.
+    Several specs may have been written: where one release continued another.
 
     Returns:
-        The spec to reach, and the paths of the fields that are neither: another client has changed them since.
+        The spec to reach, and the paths of the fields that another client has changed since.
     """
     changed_by_others: list[str] = []
     target = _reverted(resource_type, written, before, live, "", changed_by_others)
@@ -101,7 +75,7 @@ def _reverted(
             target[key] = _reverted(resource_type, mappings, earlier, now, inner, others)
             continue
         value = now
-        if any(_is_as_written(resource_type, item, now, inner) for item in ours):
+        if any(_holds(resource_type, item, now, inner, sets=eq) for item in ours):
             value = earlier
         elif inner in resource_type.sets and isinstance(now, list) and isinstance(earlier, list):
             added = {member for item in ours for member in item} - {*earlier}
@@ -115,24 +89,29 @@ def _reverted(
     return target
 
 
-def _is_as_written(resource_type: ResourceType, written: Any, now: Any, path: str) -> bool:
-    """Whether a value is as it was written; what the server has added to it does not count."""
-    if resource_type.is_merged(path) and isinstance(written, Mapping) and isinstance(now, Mapping):
+def _holds(
+    resource_type: ResourceType, declared: Any, live: Any, path: str, *, sets: Callable[[Set[Any], Set[Any]], bool]
+) -> bool:
+    """Return whether a live value is as declared, apart from keys that were added to its mappings.
+
+    `sets` compares the members of lists whose order is irrelevant: to be equal, or to have at least those declared.
+    """
+    if resource_type.is_merged(path) and isinstance(declared, Mapping) and isinstance(live, Mapping):
         return all(
-            _is_as_written(resource_type, value, now.get(key, ABSENT), join(path, key))
-            for key, value in written.items()
+            _holds(resource_type, value, live.get(key, ABSENT), join(path, key), sets=sets)
+            for key, value in declared.items()
         )
-    if path in resource_type.sets and isinstance(written, list) and isinstance(now, list):
-        return {*written} == {*now}
-    return bool(written == now)
+    if path in resource_type.sets and isinstance(declared, list) and isinstance(live, list):
+        return sets({*declared}, {*live})
+    return bool(declared == live)
 
 
 def difference(
     resource_type: ResourceType, live: Spec, target: Spec, released: Spec | None = None
 ) -> tuple[FieldChange, ...]:
-    """Return the fields in which `target` differs from `live`, in the order of their paths, secrets masked.
+    """Return the fields in which `target` differs from `live`, in the order of their paths, with secrets masked.
 
-    A field counts as drift where the last release declared another value than the live one.
+    A field has drifted where its live value is not what the last release declared.
     """
     return tuple(_changes(resource_type, live, target, released or {}, ""))
 
@@ -140,28 +119,13 @@ def difference(
 def _changes(resource_type: ResourceType, live: Spec, target: Spec, released: Spec, path: str) -> Iterator[FieldChange]:
     for key in sorted({*live, *target}):
         inner = join(path, key)
-        old, new, stated = (spec.get(key, ABSENT) for spec in (live, target, released))
-        said_nothing = old == {} and resource_type.is_merged(inner)  # Prefect 3.4 leaves that of what is taken out
-        if old == new or (new is ABSENT and (not path or said_nothing)):
+        old, new, declared = (spec.get(key, ABSENT) for spec in (live, target, released))
+        left_empty = old == {} and resource_type.is_merged(inner)  # by Prefect 3.4, of a mapping that is removed
+        if old == new or (new is ABSENT and (not path or left_empty)):
             continue
         if resource_type.is_merged(inner) and isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _changes(resource_type, old, new, stated if isinstance(stated, Mapping) else {}, inner)
+            yield from _changes(resource_type, old, new, _mapping(declared), inner)
             continue
         before, after = masked_pair(inner, None if old is ABSENT else old, None if new is ABSENT else new)
-        yield FieldChange(
-            path=inner,
-            old=before,
-            new=after,
-            drift=stated is not ABSENT and _drifted(resource_type, stated, old, inner),
-        )
-
-
-def _drifted(resource_type: ResourceType, released: Any, live: Any, path: str) -> bool:
-    """Whether something that was released is not so any more; what others added beside it does not count."""
-    if path in resource_type.sets:
-        return live is ABSENT or not set(released) <= set(live)
-    if resource_type.is_merged(path) and isinstance(released, Mapping) and isinstance(live, Mapping):
-        return any(
-            _drifted(resource_type, value, live.get(key, ABSENT), join(path, key)) for key, value in released.items()
-        )
-    return bool(released != live)
+        drift = declared is not ABSENT and not _holds(resource_type, declared, old, inner, sets=le)
+        yield FieldChange(path=inner, old=before, new=after, drift=drift)

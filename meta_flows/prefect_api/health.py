@@ -46,7 +46,7 @@ def read_facts(api: Api, live: Mapping[str, LiveResource], released: Mapping[str
             version=item.spec["version"],
             ready=item.ready,
             paused=item.spec["paused"],
-            pause_wanted=address in released and released[address].spec.get("paused") is True,
+            declared_paused=address in released and released[address].spec.get("paused") is True,
             pool=item.spec["work_pool_name"],
             pool_status=pools.get(item.spec["work_pool_name"], {}).get("status"),
             queue=item.spec["work_queue_name"] or "default",
@@ -77,7 +77,7 @@ def _schedules(
         yield ScheduleFacts(
             slug=slug,
             active=schedule["active"],
-            wanted=slug in declared and declared[slug].get("active") is not False,
+            declared_active=slug in declared and declared[slug].get("active") is not False,
             due=_due(schedule["schedule"], horizon) if next_run is None else None,
             next_run=next_run,
         )

@@ -1,12 +1,12 @@
-"""What could be done, and carrying it out: observe, plan, approve, lock, plan again, apply.
+"""Propose a deploy, rollback, repair, clean or registration, and apply the proposal as the only writer.
 
-Each `propose_...` reads the server and decides; nothing is written. What a deploy wants comes from the repository, what
-a rollback, a repair and a clean want from the record of releases.
+Each `propose_...` reads the server and plans; it writes nothing. A deploy proposes the flows of the repository; a
+rollback, a repair and a clean propose what the record of releases holds.
 """
 
 from meta_flows.proposals.observing import is_current, observe, observe_others, read_server
-from meta_flows.proposals.plans import environment_pools, plan_pools
-from meta_flows.proposals.proposal import Context, DeployOptions, Observed, PlannedPools, Proposal, Revise, carry_out
+from meta_flows.proposals.plans import PlannedPools, environment_pools, plan_pools
+from meta_flows.proposals.proposal import Context, DeployOptions, Observed, Proposal, Revise, apply_proposal
 from meta_flows.proposals.released import propose_clean, propose_repair, propose_rollback
 from meta_flows.proposals.repository import check_plan, propose_deploy, propose_registration
 
@@ -17,7 +17,7 @@ __all__ = [
     "PlannedPools",
     "Proposal",
     "Revise",
-    "carry_out",
+    "apply_proposal",
     "check_plan",
     "environment_pools",
     "is_current",

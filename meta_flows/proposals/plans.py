@@ -1,189 +1,191 @@
-"""Plan the work pools and deployments of an environment."""
+"""Plan the deployments of an environment and the work pools that they need."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import partial
 from logging import INFO
+from typing import NamedTuple
 
 from meta_flows import planning
 from meta_flows.configuration import Environment
 from meta_flows.diagnostics import MetaFlowsError, diagnostic
 from meta_flows.engine import Store
-from meta_flows.models import Change, Plan, Resource
-from meta_flows.proposals.proposal import Context, Observed, PlannedPools
+from meta_flows.models import Change, Diagnostic, Plan, Resource
+from meta_flows.proposals.proposal import Context, Observed, Proposal
+from meta_flows.resources import TYPES
 from meta_flows.validation import newly_invalid_job_variables
 
-Pools = Mapping[str, Resource]
-"""Work pools by address, as a file or a release declares them."""
+
+class PlannedPools(NamedTuple):
+    """The plan for the work pools that deployments need.
+
+    Attributes:
+        changes: Creations and updates.
+        refused: Why other pools are left as they are.
+        ours: The pools that are ours once the plan is applied.
+    """
+
+    changes: tuple[Change, ...]
+    refused: tuple[Diagnostic, ...]
+    ours: tuple[Resource, ...]
 
 
-def environment_pools(environment: Environment) -> Pools:
-    """What the environment's file declares of work pools, by address."""
+def environment_pools(environment: Environment) -> dict[str, Resource]:
+    """Return the work pools that the environment's file declares, by address."""
     pools = (Resource(type="work_pool", name=pool.name, kind=pool.type, spec=pool.spec) for pool in environment.pools)
     return {item.address: item for item in pools}
 
 
-def missing_pools(environment: Environment, observed: Observed) -> Pools:
-    """The same of those that the server lacks."""
-    return {at: item for at, item in environment_pools(environment).items() if at not in observed.live}
-
-
-def declared_pools(resources: Mapping[str, Resource]) -> Pools:
-    """The work pools among some resources."""
-    return {at: item for at, item in resources.items() if item.type == "work_pool"}
+def _needed_by(deployments: Iterable[Resource]) -> set[str]:
+    """Return the addresses of the work pools that deployments need."""
+    return {address for item in deployments for address in TYPES[item.type].needs(item.spec)}
 
 
 def plan_pools(
     context: Context,
-    declared: Pools,
+    declared: Mapping[str, Resource],
     observed: Observed,
-    wanted: Collection[Resource],
+    deployments: Collection[Resource],
     *,
     adopt: bool = False,
 ) -> PlannedPools:
-    """Compare what is declared of the work pools that deployments need with what was released and what is live.
+    """Plan the declared work pools that deployments need.
 
-    A template that deployments in its pool do not fit any more is refused: the server would take it, and refuse or
-    fail their runs.
-
-    Args:
-        context: Where it goes.
-        declared: Work pools, by address.
-        observed: What the server has.
-        wanted: The deployments.
-        adopt: Change pools that are not ours, too.
+    A template that deployments in its pool would no longer fit is refused: the server would accept it, and reject or
+    fail their runs. Pools that are not ours are changed only with `adopt`.
     """
-    store, environment = context.store, context.environment
-    used = {deployment.spec["work_pool_name"] for deployment in wanted}
-    live, released = observed.live, observed.released
-    needed = {
-        at: item
-        for at, item in sorted(declared.items())
-        if item.name in used and (at not in live or live[at].spec["type"] == item.kind)
-    }
-    places = {at: place for at, item in needed.items() if (place := environment.place_of_pool(item.name))}
+    environment, live = context.environment, observed.live
+    addresses = sorted(declared.keys() & _needed_by(deployments))
+    needed = {address: declared[address] for address in addresses if _is_to_plan(declared[address], observed)}
+    locations = {at: location for at, item in needed.items() if (location := environment.place_of_pool(item.name))}
     plan = planning.make_plan(
         needed.values(),
-        declared_pools(released),
-        {at: live[at] for at in needed if at in live},
+        observed.released,
+        {address: live[address] for address in needed if address in live},
         environment.ownership,
         policy=planning.Policy(adopt),
-        default=store.default_job_template,
-        places=places,
+        default=context.store.default_job_template,
+        locations=locations,
     )
-    spoils = {
-        change.address: diagnostic("MF418", places.get(change.address), pool=change.name, deployments=deployments)
+    misfits = {
+        change.address: diagnostic("MF418", locations.get(change.address), pool=change.name, deployments=found)
         for change in plan.changes
-        if (deployments := _spoiled_by(store, change, wanted))
+        if (found := _misfits(context.store, change, deployments))
     }
-    planned = {change.address for change in plan.changes} - spoils.keys()
-    ours = {
-        at: item
-        for at, item in needed.items()
-        if at in planned and (at in released or at not in live or item.spec.keys() > {"type"})
-    }
-    changes = tuple(change for change in plan.pending if change.address in ours)
-    return PlannedPools(changes, (*plan.refused, *spoils.values()), ours)
-
-
-def _spoiled_by(store: Store, change: Change, wanted: Iterable[Resource]) -> str:
-    """The deployments in a work pool that would not fit it any more, each with its job variables that would not."""
-    live_spec = change.live.spec if change.live else None
-    before, after = (
-        (spec or {}).get("base_job_template", {}).get("variables", {}) for spec in (live_spec, change.target)
+    planned = {change.address for change in plan.changes} - misfits.keys()
+    return PlannedPools(
+        changes=tuple(change for change in plan.pending if change.address in planned),
+        refused=(*plan.refused, *misfits.values()),
+        ours=tuple(item for address, item in needed.items() if address in planned),
     )
-    if change.live is None or before == after:
+
+
+def _is_to_plan(pool: Resource, observed: Observed) -> bool:
+    """Return whether a work pool is missing, or is of the declared type and ours or declared beyond its type."""
+    live = observed.live.get(pool.address)
+    if live is None:
+        return True
+    return live.spec["type"] == pool.kind and (pool.address in observed.released or pool.spec.keys() > {"type"})
+
+
+def _misfits(store: Store, change: Change, deployments: Iterable[Resource]) -> str:
+    """Return the deployments that would no longer fit a work pool's template, each with its invalid job variables."""
+    if change.live is None:
         return ""
-    rendered = {item.key: item.spec for item in wanted}
-    others = {item.key: item.spec for item in store.read_deployments_in(change.name).values()}
-    inside = {key: spec for key, spec in (others | rendered).items() if spec["work_pool_name"] == change.name}
-    found = {
-        key: names
-        for key, spec in inside.items()
-        if (names := newly_invalid_job_variables(spec["job_variables"], before, after))
+    before, after = (
+        spec.get("base_job_template", {}).get("variables", {}) for spec in (change.live.spec, change.target)
+    )
+    if before == after:
+        return ""
+    specs = {item.key: item.spec for item in store.read_deployments_in(change.name).values()}
+    specs |= {item.key: item.spec for item in deployments}
+    invalid = {
+        key: newly_invalid_job_variables(spec["job_variables"], before, after)
+        for key, spec in sorted(specs.items())
+        if spec["work_pool_name"] == change.name
     }
-    return "; ".join(f"{key}: {', '.join(names)}" for key, names in sorted(found.items()))
+    return "; ".join(f"{key}: {', '.join(names)}" for key, names in invalid.items() if names)
 
 
-def plan_changes(
-    context: Context,
-    deployments: Iterable[Resource],
-    observed: Observed,
-    policy: planning.Policy,
-    pools: PlannedPools = PlannedPools(),
-    image_names: Mapping[str, str] | None = None,
-) -> Plan:
-    """Compare desired, released and live.
+def propose_resources(
+    context: Context, observed: Observed, resources: Iterable[Resource], policy: planning.Policy
+) -> Proposal:
+    """Plan deployments and work pools; a missing work pool that is not among them is planned as the file declares it.
 
     Raises:
-        MetaFlowsError: MF407, a work pool that exists is of another type; MF513, too much would be deleted.
+        MetaFlowsError: MF407, a work pool exists with another type; MF513, too much would be deleted.
     """
-    plan = partial(_plan_changes, context, tuple(deployments), observed, policy, pools, image_names or {})
-    return context.shell.step(f"plan {context.environment.name}", plan)
+    declared = {item.address: item for item in resources}
+    deployments = [item for item in declared.values() if item.type == "deployment"]
+    in_file = environment_pools(context.environment)
+    missing = {address: item for address, item in in_file.items() if address not in observed.live}
+    pools = plan_pools(context, {**missing, **declared}, observed, deployments)
+    return propose(context, observed, deployments, policy, pools)
 
 
-def _plan_changes(
+def propose(
     context: Context,
-    wanted: Collection[Resource],
     observed: Observed,
+    deployments: Collection[Resource],
     policy: planning.Policy,
     pools: PlannedPools,
-    image_names: Mapping[str, str],
-) -> Plan:
-    environment = context.environment
-    live = {at: item for at, item in observed.live.items() if item.type == "deployment"}
-    plan = planning.make_plan(wanted, observed.released, live, environment.ownership, policy=policy)
-    used = {deployment.spec["work_pool_name"] for deployment in wanted}
-    _refuse_other_types(used, observed, environment)
-    changes = (*(change for change in pools.changes if change.name in used), *plan.changes)
-    plan = plan.model_copy(
-        update={
+    image_names: Mapping[str, str] | None = None,
+) -> Proposal:
+    """Plan deployments, given the plan for the work pools that they need.
+
+    Raises:
+        MetaFlowsError: MF407, a work pool exists with another type; MF513, too much would be deleted.
+    """
+    environment, needed = context.environment, _needed_by(deployments)
+
+    def plan_all() -> Plan:
+        live = {address: item for address, item in observed.live.items() if item.type == "deployment"}
+        plan = planning.make_plan(deployments, observed.released, live, environment.ownership, policy=policy)
+        _refuse_other_types(needed, observed, environment)
+        changes = (*(change for change in pools.changes if change.address in needed), *plan.changes)
+        pending = [change for change in changes if change.action != "unchanged"]
+        added = {
             "changes": changes,
-            "work_queues": _new_work_queues(context.store, changes),
-            "flows": _new_flows(context.store, changes),
+            "work_queues": _new_work_queues(context.store, pending),
+            "flows": _new_flows(context.store, pending),
             "refused": (*pools.refused, *plan.refused),
             "digest": planning.digest(changes, names=image_names),
         }
+        for change in pending:
+            context.shell.log(INFO, f"{change.action} {change}: {', '.join(field.path for field in change.fields)}")
+        return plan.model_copy(update=added)
+
+    plan = context.shell.step(f"plan {environment.name}", plan_all)
+    planned = {change.address for change in plan.changes}
+    desired = (
+        *(item for item in pools.ours if item.address in needed),
+        *(item for item in deployments if item.address in planned),
     )
-    for pending in plan.pending:
-        fields = ", ".join(field.path for field in pending.fields)
-        context.shell.log(INFO, f"{pending.action} {pending}: {fields}")
-    return plan
+    return Proposal(observed, desired, plan, plan.refused)
 
 
-def _refuse_other_types(used: Collection[str], observed: Observed, environment: Environment) -> None:
-    wrong = [
-        diagnostic(
-            "MF407",
-            environment.place_of_pool(pool.name),
-            pool=pool.name,
-            live=live.spec["type"],
-            desired=pool.type,
-            environment=environment.name,
-        )
-        for pool in environment.work_pools.values()
-        if pool.name in used
-        and (live := observed.live.get(f"work_pool/{pool.name}"))
-        and live.spec["type"] != pool.type
-    ]
+def _refuse_other_types(needed: Collection[str], observed: Observed, environment: Environment) -> None:
+    wrong = []
+    for pool in environment.work_pools.values():
+        live = observed.live.get(f"work_pool/{pool.name}")
+        if live and live.address in needed and live.spec["type"] != pool.type:
+            facts = {"live": live.spec["type"], "desired": pool.type, "environment": environment.name}
+            wrong.append(diagnostic("MF407", environment.place_of_pool(pool.name), pool=pool.name, **facts))
     if wrong:
         raise MetaFlowsError(wrong)
 
 
-def _new_work_queues(store: Store, changes: Iterable[Change]) -> tuple[tuple[str, str], ...]:
-    pending = [change for change in changes if change.action != "unchanged"]
-    placed = {
-        (change.target["work_pool_name"], change.target.get("work_queue_name"))
-        for change in pending
-        if change.type == "deployment" and change.target
-    }
+def _new_work_queues(store: Store, pending: Iterable[Change]) -> tuple[tuple[str, str], ...]:
+    """Return the queues, as (pool, queue), that the server creates with the first deployment in them."""
+    targets = [change.target for change in pending if change.type == "deployment"]
+    placed = {(target.get("work_pool_name"), target.get("work_queue_name")) for target in targets}
+    queues = {(pool, queue) for pool, queue in placed if pool and queue and queue != "default"}
     new_pools = {change.name for change in pending if change.type == "work_pool" and change.live is None}
-    stated = {(pool, queue) for pool, queue in placed if pool and queue and queue != "default"}
-    known = {pool: store.read_work_queues(pool) for pool in {pool for pool, _ in stated} - new_pools}
-    return tuple(sorted((pool, queue) for pool, queue in stated if queue not in known.get(pool, ())))
+    known = {pool: store.read_work_queues(pool) for pool in {pool for pool, _ in queues} - new_pools}
+    return tuple(sorted((pool, queue) for pool, queue in queues if queue not in known.get(pool, ())))
 
 
-def _new_flows(store: Store, changes: Iterable[Change]) -> tuple[str, ...]:
-    names = {change.flow_name for change in changes if change.action == "create" and change.flow_name}
+def _new_flows(store: Store, pending: Iterable[Change]) -> tuple[str, ...]:
+    """Return the names of the flows that the server creates with their first deployment."""
+    names = {change.flow_name for change in pending if change.action == "create" and change.flow_name}
     return tuple(sorted(names - store.read_flow_ids(names).keys())) if names else ()

@@ -1,4 +1,4 @@
-"""What could be done: a plan, what it would release, and what stands against it; and how it is carried out."""
+"""A proposal: a plan, what it would release, and what blocks it; and how it is applied."""
 
 from __future__ import annotations
 
@@ -6,25 +6,18 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from meta_flows import engine
 from meta_flows.configuration import Environment
 from meta_flows.desired.deployments import Images
 from meta_flows.engine import ApplyResult, Session, Shell, Store
-from meta_flows.models import Change, Diagnostic, LiveResource, Plan, Release, Resource
+from meta_flows.models import Diagnostic, LiveResource, Plan, Release, Resource
 from meta_flows.planning import history
 
 
 class Context(NamedTuple):
-    """Where something is proposed.
-
-    Attributes:
-        store: The server.
-        shell: How steps are shown there.
-        environment: What is known of the environment.
-        root: The repository.
-    """
+    """The repository's folder, its environment, the environment's server, and the shell that shows steps there."""
 
     store: Store
     shell: Shell
@@ -33,14 +26,14 @@ class Context(NamedTuple):
 
 
 class DeployOptions(NamedTuple):
-    """What was asked for beside the flows to deploy.
+    """Options of a deploy.
 
     Attributes:
         adopt: Take over resources that this project does not own.
-        prune: Delete what is not asked for any more; the environment says, if None.
-        prune_limit: Largest share that may be deleted; the environment says, if None.
-        partial: Whether a part of the repository was selected.
-        digest: Digest of the only plan that is wanted.
+        prune: Delete undeclared deployments; None for the environment's setting.
+        prune_limit: Largest share of deployments to delete; None for the environment's setting.
+        partial: Whether only a part of the repository is selected.
+        digest: Digest of the only plan to apply; None for any plan.
     """
 
     adopt: bool = False
@@ -51,12 +44,12 @@ class DeployOptions(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """What the server has.
+    """The state of a server.
 
     Attributes:
-        live: Our resources, and whatever else has the name of one that we want, by address.
+        live: Our resources, and others at the addresses of desired ones, by address.
         release: The newest release of the environment, if there is any.
-        released: What is released, by address.
+        released: The released resources, by address.
     """
 
     live: Mapping[str, LiveResource]
@@ -64,55 +57,33 @@ class Observed(NamedTuple):
     released: Mapping[str, Resource]
 
 
-class PlannedPools(NamedTuple):
-    """What is to be done to the work pools that deployments need.
-
-    Attributes:
-        changes: What is to be created or changed.
-        refused: Why others stay as they are.
-        ours: Those that are ours from then on, by address.
-    """
-
-    changes: tuple[Change, ...] = ()
-    refused: tuple[Diagnostic, ...] = ()
-    ours: Mapping[str, Resource] = {}
-
-
 class Proposal(NamedTuple):
-    """What could be done.
+    """A plan that may be applied.
 
     Attributes:
-        observed: What it starts from.
-        desired: What is asked for.
-        plan: What is done.
-        pools: What it does to work pools.
-        refused: What is left out of the plan, and why.
-        notes: What is worth knowing besides.
-        stopped: Whether what is refused stops everything else too.
-        busy: Whether another run is writing, so that nothing can be said.
+        observed: The state that the plan starts from.
+        desired: The resources that the plan reaches.
+        refused: Resources that are left out of the plan, and why.
+        blocked: Ending of the run if the plan may not be applied: because resources are refused in a strict
+            environment, because it was rejected, or because another run is writing.
         images: The images that the deployments run.
-        warnings: What is worth a look, and refuses nothing.
-        approval: Who approved or rejected it, and why, where that was asked.
-        rejected: Whether it was rejected.
+        approval: Who approved or rejected it, and why, if that was asked.
         undoes: The unfinished release that it undoes.
         restores: The earlier release that it makes the current one.
-        all_or_nothing: Whether a failure undoes all of it, if the environment says nothing else.
-        keep_record: Whether it is a release of its own, and not the current one once more.
-        outdated: Whether images were built since, whose digests are in what it deploys.
+        all_or_nothing: Whether a failure undoes all of it, unless the environment says otherwise.
+        keep_record: Whether to keep its record of success; false where it repeats the current release.
+        outdated: Whether images were built after it was planned; their digests are part of what it deploys.
     """
 
     observed: Observed
     desired: tuple[Resource, ...]
     plan: Plan
-    pools: PlannedPools = PlannedPools()
     refused: tuple[Diagnostic, ...] = ()
     notes: tuple[str, ...] = ()
-    stopped: bool = False
-    images: Images = Images({})
     warnings: tuple[Diagnostic, ...] = ()
+    blocked: Literal["", "Incomplete", "Rejected", "Busy"] = ""
+    images: Images = Images({})
     approval: str | None = None
-    rejected: bool = False
-    busy: bool = False
     undoes: Release | None = None
     restores: Release | None = None
     all_or_nothing: bool = True
@@ -121,27 +92,24 @@ class Proposal(NamedTuple):
 
     @property
     def resources(self) -> dict[str, Resource]:
-        """Every resource that is released once the plan has been carried out, by address."""
-        planned = {change.address: change.action for change in self.plan.changes}
-        kept = {at: item for at, item in self.observed.released.items() if planned.get(at) != "delete"}
-        return {**kept, **{item.address: item for item in self.desired if item.address in planned}, **self.pools.ours}
+        """Return every resource that is released once the plan is applied, by address."""
+        deleted = {change.address for change in self.plan.changes if change.action == "delete"}
+        kept = {address: item for address, item in self.observed.released.items() if address not in deleted}
+        return kept | {item.address: item for item in self.desired}
 
     @property
     def has_changes(self) -> bool:
-        """Whether anything is to be done: to the server, to the record of what is released, or to an image."""
-        observed = self.observed
-        unfinished = observed.release is not None and observed.release.unfinished
-        recorded = not unfinished and self.resources == observed.released
-        return not (self.stopped or self.rejected or self.busy) and not (
-            self.plan.in_sync and recorded and not self.images.missing
-        )
+        """Return whether it may be applied and changes the server, the record of what is released, or an image."""
+        release = self.observed.release
+        recorded = not (release and release.unfinished) and self.resources == self.observed.released
+        return not self.blocked and not (self.plan.in_sync and recorded and not self.images.missing)
 
 
 Revise = Callable[[Proposal], Proposal]
-"""Returns a proposal as it is after something was done about it."""
+"""Returns a new version of a proposal."""
 
 
-def carry_out(
+def apply_proposal(
     context: Context,
     proposal: Proposal,
     approve: Revise,
@@ -151,52 +119,45 @@ def carry_out(
     *,
     prepare: Revise = lambda proposal: proposal,
 ) -> tuple[Proposal, ApplyResult | None]:
-    """Carry out a proposal, if it is worth it, as the only writer of the environment.
+    """Apply a proposal that has changes, as the only writer of the environment.
 
-    While it waits for the lock things may change. So it is proposed again then, and another plan is approved again.
-
-    Args:
-        context: Where it goes.
-        proposal: What is to be done.
-        approve: Has a proposal approved, where the environment wants that. A rejected one is recorded, and not done.
-        propose: Proposes again, given what was proposed before.
-        writing: Takes the lock.
-        record: Begins the record of a release.
-        prepare: Does what takes long and needs no lock, once it is approved.
+    While it waits for the lock the server may change. So once it holds the lock it proposes again, and has another
+    plan approved again. `prepare` does the slow work that needs no lock. A rejected proposal is recorded.
 
     Returns:
-        What was proposed last, and how it ended; None where nothing was done.
+        The last proposal, and how it ended; None if nothing was done.
 
     Raises:
-        MetaFlowsError: Nothing was done: it may not be, or another run held the lock all the time.
+        MetaFlowsError: Nothing was done: it is not allowed, or another run held the lock all the time.
     """
-
-    def approved(proposal: Proposal) -> Proposal:
-        proposal = approve(proposal)
-        if proposal.rejected:
-            keep = partial(engine.record_rejection, context.store, record(proposal), proposal.approval or "")
-            context.shell.step("record rejection", keep)
-        return proposal
-
-    proposal = approved(proposal)
+    proposal = _approved(context, proposal, approve, record)
     if not proposal.has_changes:
         return proposal, None
     proposal = prepare(proposal)
     with writing() as session:
-        proposal = approved(propose(proposal))
+        proposal = _approved(context, propose(proposal), approve, record)
         if not proposal.has_changes:
             return proposal, None
         if proposal.undoes:
             return proposal, engine.undo(session, proposal.undoes)
         observed = proposal.observed
-        opened = history.opened(record(proposal), proposal.plan, proposal.resources, observed.released)
+        release = history.complete_record(record(proposal), proposal.resources, observed.released)
         ended = engine.apply_release(
             session,
-            history.inherit_preimages(opened, observed.release),
-            (*proposal.pools.ours.values(), *proposal.desired),
+            history.inherit_preimages(release, observed.release),
             released=observed.released,
             live=observed.live,
             abandoned=observed.release if observed.release and observed.release.unfinished else None,
             keep_record=proposal.keep_record,
         )
         return proposal, ended
+
+
+def _approved(context: Context, proposal: Proposal, approve: Revise, record: Callable[[Proposal], Release]) -> Proposal:
+    """Ask for approval, and record a rejection; it changes nothing about what is released."""
+    proposal = approve(proposal)
+    if proposal.blocked == "Rejected":
+        release = record(proposal)
+        rejected = release.model_copy(update={"state": "rejected", "finished": release.started})
+        context.shell.step("record rejection", partial(context.store.save_release, rejected))
+    return proposal

@@ -26,33 +26,32 @@ STATED_FIELDS = (
     "job_variables",
     "paused",
 )
-"""Fields that a spec can hold as the API returns them; the others have another shape there."""
+"""Fields of a spec that have the same shape in the API's JSON."""
 
 SCHEDULE_FIELDS = ("slug", "schedule", "active", "parameters", "max_scheduled_runs")
 
 PLACEMENT = ("work_pool_name", "work_queue_name")
 PLACED_TOGETHER = frozenset((*PLACEMENT, "job_variables"))
-"""One of these without the others means something else to the server: a pool alone its default queue, a queue alone
-another pool's, and job variables alone are not checked against the pool's template."""
+"""Sent together: a pool alone means its default queue to the server, a queue alone another pool's, and job variables
+alone are not checked against the pool's template."""
 
 
 def read(send: Send, keys: Collection[str]) -> Iterator[LiveResource]:
-    """Yield the deployments of some keys, owned or not.
+    """Yield the deployments of these keys, with any owner.
 
-    Two paged reads, however many there are: one of deployments, one of their flows, since a deployment knows its flow
-    by id only.
+    Makes two paged reads: one of deployments, one of their flows, since a deployment has only the id of its flow.
     """
     names = {key.partition("/")[2] for key in keys}
     return (item for item in find(send, deployments=_named(names)) if item.key in keys)
 
 
 def read_owned(send: Send, ownership: Ownership) -> Iterator[LiveResource]:
-    """Yield the deployments that carry all of our tags, in two paged reads."""
+    """Yield the deployments that carry the ownership tags, in two paged reads."""
     return find(send, deployments={"tags": {"all_": sorted(ownership.tags)}})
 
 
 def find(send: Send, **found: Any) -> Iterator[LiveResource]:
-    """Yield the deployments that a filter finds."""
+    """Yield the deployments that a filter of the API finds."""
     bodies = list(read_all(send, "deployments", sort="NAME_ASC", **found))
     flow_ids = sorted({body["flow_id"] for body in bodies})
     flows = read_all(send, "flows", flows={"id": {"any_": flow_ids}}) if bodies else ()
@@ -61,7 +60,7 @@ def find(send: Send, **found: Any) -> Iterator[LiveResource]:
 
 
 def read_flow_ids(send: Send, names: Collection[str]) -> dict[str, str]:
-    """Return the ids of the flows of these names that the server knows."""
+    """Return the ids of the flows of these names that exist, by name."""
     return {flow["name"]: flow["id"] for flow in read_all(send, "flows", flows=_named(names))} if names else {}
 
 
@@ -70,7 +69,7 @@ def _named(names: Collection[str]) -> dict[str, Any]:
 
 
 def live_deployment(body: dict[str, Any], flow_name: str) -> LiveResource:
-    """Return a deployment in the shape that planning compares, from the API's."""
+    """Return a deployment in the shape that planning compares, from the API's JSON."""
     schedules = {schedule["slug"] or f"~{schedule['id']}": schedule for schedule in body["schedules"]}
     limit = body["global_concurrency_limit"]  # `concurrency_limit` itself is always null in answers
     options = {key: value for key, value in (body["concurrency_options"] or {}).items() if value is not None}
@@ -95,20 +94,20 @@ def live_deployment(body: dict[str, Any], flow_name: str) -> LiveResource:
 
 
 def create(send: Send, change: Change, flow_ids: dict[str, str]) -> None:
-    """Create a deployment with all that its target declares, and its flow where the server does not know it yet."""
+    """Create a deployment, and its flow if that does not exist yet."""
     if change.flow_name not in flow_ids:
         flow_ids[change.flow_name] = send("POST", "/flows/", {"name": change.flow_name})["id"]
-    stated = {key: value for key, value in change.target.items() if value is not None}
+    declared = {key: value for key, value in change.target.items() if value is not None}
     schedules = list(change.target["schedules"].values())
     apart = any("max_scheduled_runs" in schedule for schedule in schedules)  # dropped when sent along
     placed = {"flow_id": flow_ids[change.flow_name], "name": change.name, "schedules": [] if apart else schedules}
-    created = send("POST", "/deployments/", {**stated, **placed})["id"]
+    created = send("POST", "/deployments/", {**declared, **placed})["id"]
     if apart:
         send("POST", f"/deployments/{created}/schedules", schedules)
 
 
 def update(send: Send, live: LiveResource, target: Spec) -> None:
-    """Bring a deployment from what is live to its target, in as few requests as there are parts that differ."""
+    """Send the fields in which a deployment differs from its target in one request, and each schedule in its own."""
     fields = {key: value for key, value in target.items() if key != "schedules" and value != live.spec.get(key)}
     if not PLACED_TOGETHER.isdisjoint(fields):
         fields |= {key: target[key] for key in PLACEMENT if target.get(key) is not None}
@@ -124,37 +123,37 @@ def _update_schedules(send: Send, live: LiveResource, target: Mapping[str, Spec]
     path = f"/deployments/{live.id}/schedules"
     added = [schedule for slug, schedule in target.items() if slug not in live.spec["schedules"]]
     for slug, schedule in live.spec["schedules"].items():
-        wanted = target.get(slug, {})
-        changed = {key: value for key, value in wanted.items() if value != schedule.get(key)}
-        if wanted and None not in changed.values():
-            if changed:  # a PATCH without parameters takes them all away
-                send("PATCH", f"{path}/{live.part_ids[slug]}", {"parameters": wanted["parameters"], **changed})
+        desired = target.get(slug, {})
+        changed = {key: value for key, value in desired.items() if value != schedule.get(key)}
+        if desired and None not in changed.values():
+            if changed:  # a PATCH without parameters removes them all
+                send("PATCH", f"{path}/{live.part_ids[slug]}", {"parameters": desired["parameters"], **changed})
             continue
         send("DELETE", f"{path}/{live.part_ids[slug]}")
-        added += [wanted] if wanted else []  # a PATCH does not set anything to null
+        added += [desired] if desired else []  # a PATCH cannot set a field to null
     if added:
         send("POST", path, added)
 
 
 def aligned(live: LiveResource, spec: Spec) -> LiveResource:
-    """Live, with each schedule that is not declared by its slug under the slug of a new one with the same timing.
+    """Return live with each undeclared schedule under the slug of a declared new one with the same timing.
 
-    A deployment made by hand has schedules without slugs, and a slug may be renamed. Left apart, the desired schedule
+    A deployment made by hand has schedules without slugs, and a slug may be renamed. Otherwise the declared schedule
     would be created beside the live one and every run scheduled twice, or it would lose the pause of the old one.
     """
     desired: Mapping[str, Spec] = spec["schedules"]
     schedules: dict[str, Any] = dict(live.spec["schedules"])
     ids = dict(live.part_ids)
     for slug, schedule in desired.items():
-        unclaimed = (key for key in schedules if key not in desired)
-        twin = next((key for key in unclaimed if _timing(schedules[key]) == _timing(schedule)), None)
+        undeclared = (key for key in schedules if key not in desired)
+        twin = next((key for key in undeclared if _timing(schedules[key]) == _timing(schedule)), None)
         if slug not in schedules and twin is not None:
             schedules[slug], ids[slug] = schedules.pop(twin), ids.pop(twin)
     return live.model_copy(update={"spec": {**live.spec, "schedules": schedules}, "part_ids": ids})
 
 
 def original(live: LiveResource, earlier: LiveResource) -> LiveResource:
-    """Live, with each schedule under the key that it had in an earlier state of the same deployment."""
+    """Return live with each schedule under the key that it had in an earlier state of the same deployment."""
     by_id = {schedule_id: key for key, schedule_id in earlier.part_ids.items()}
     keys = {key: by_id.get(schedule_id, key) for key, schedule_id in live.part_ids.items()}
     schedules = {keys[key]: schedule for key, schedule in live.spec["schedules"].items()}
@@ -169,7 +168,7 @@ def _timing(schedule: Spec) -> dict[str, Any]:
 
 
 def resumed(start: Spec, taken_over: Spec) -> Spec:
-    """The start of a merge that was cut short after the deployment was created and before it got its schedules."""
+    """Return the start of a merge, with the predecessor's schedules if the deployment was created without them."""
     return start if start["schedules"] else {**start, "schedules": taken_over["schedules"]}
 
 

@@ -1,6 +1,6 @@
 """Work pools: their type, description, concurrency limit, base job template, and whether they are paused.
 
-No tag says whose a pool is. It is ours if we created it, or declared something of it, in an earlier release.
+A pool has no tags. It is ours if an earlier release created it or declared fields of it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from meta_flows.models import Change, LiveResource
-from meta_flows.resources.resource_type import Declared, ResourceType, Send, Spec, read_all
+from meta_flows.resources.resource_type import ResourceType, Send, Spec, read_all
 
 FIELDS = ("type", "description", "concurrency_limit", "base_job_template", "is_paused")
 TEMPLATE = "base_job_template"
 
 
 def read_bodies(send: Send, names: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Yield the work pools of these names as the API returns them; no request for none."""
+    """Yield the API's JSON of the work pools of these names; make no request for no names."""
     yield from read_all(send, "work_pools", work_pools={"name": {"any_": sorted(names)}}) if names else ()
 
 
@@ -26,7 +26,7 @@ def read(send: Send, keys: Collection[str]) -> Iterator[LiveResource]:
 
 
 def live_work_pool(body: Mapping[str, Any]) -> LiveResource:
-    """Return a work pool in the shape that planning compares, from the API's."""
+    """Return a work pool in the shape that planning compares, from the API's JSON."""
     spec = {field: body[field] for field in FIELDS}
     polled = body["status"] != "NOT_READY"
     return LiveResource(type="work_pool", id=body["id"], name=body["name"], spec=spec, ready=polled)
@@ -38,59 +38,44 @@ def create(send: Send, change: Change, _: dict[str, str]) -> None:
 
 
 def update(send: Send, live: LiveResource, target: Spec) -> None:
-    """Change what differs; scheduled runs stay, and workers take the template that they find at each run."""
+    """Send the fields that differ; scheduled runs stay, and workers read the template at each run."""
     fields = {key: value for key, value in target.items() if value != live.spec.get(key)}
     send("PATCH", f"/work_pools/{live.name}", fields)
 
 
-def prepared(desired: Spec, released: Spec, live: Spec | None, default: Callable[[str], Spec]) -> Declared:
-    """Complete the template: from the type's default where there is none, and where a part is no longer declared.
+def prepared(desired: Spec, released: Spec, live: Spec | None, default: Callable[[str], Spec]) -> tuple[Spec, Spec]:
+    """Complete the template from the type's default, where the pool has none and where a part is no longer declared.
 
-    Args:
-        desired: What is declared of the pool: its type, and in part or in full what else it has.
-        released: The same at the last release; empty for a pool that is not ours.
-        live: What the server has; None for a pool to be created.
-        default: The base job template of a type; asked for only where it is needed, since it may have to be fetched.
+    `default` is called only if needed, since a template may have to be fetched.
     """
     start = dict(live) if live is not None else {"type": desired["type"]}
     if not start.get(TEMPLATE) and (live is None or TEMPLATE in desired):
         start[TEMPLATE] = default(desired["type"])
-    template = desired.get(TEMPLATE, {})
-    if dropped := _beyond(released.get(TEMPLATE, {}), template):
-        template = _laid_over(_of(default(desired["type"]), dropped), template)
-    return Declared({**desired, TEMPLATE: template}, start)
+    template, before = desired.get(TEMPLATE, {}), released.get(TEMPLATE, {})
+    if _drops(template, before):
+        template = _completed(template, before, default(desired["type"]))
+    return {**desired, TEMPLATE: template}, start
 
 
-def _beyond(released: Spec, desired: Spec) -> dict[str, Any]:
-    """Return what was released and is no longer declared."""
-    beyond: dict[str, Any] = {}
-    for key, value in released.items():
-        if key not in desired:
-            beyond[key] = value
-        elif (
-            isinstance(value, Mapping) and isinstance(desired[key], Mapping) and (inner := _beyond(value, desired[key]))
-        ):
-            beyond[key] = inner
-    return beyond
+def _drops(declared: Spec, released: Spec) -> bool:
+    """Return whether any key that was released, at any depth, is no longer declared."""
+    return any(
+        key not in declared
+        or (isinstance(value, Mapping) and isinstance(declared[key], Mapping) and _drops(declared[key], value))
+        for key, value in released.items()
+    )
 
 
-def _of(default: Spec, dropped: Spec) -> dict[str, Any]:
-    """Return what a default has of something that is dropped."""
-
-    def value(key: str) -> Any:
-        both = isinstance(default[key], Mapping) and isinstance(dropped[key], Mapping)
-        return _of(default[key], dropped[key]) if both else default[key]
-
-    return {key: value(key) for key in dropped if key in default}
-
-
-def _laid_over(lower: Spec, upper: Spec) -> dict[str, Any]:
-    """Return both mappings as one, at any depth; the upper one wins."""
-    both = {**lower, **upper}
-    for key in lower.keys() & upper.keys():
-        if isinstance(lower[key], Mapping) and isinstance(upper[key], Mapping):
-            both[key] = _laid_over(lower[key], upper[key])
-    return both
+def _completed(declared: Spec, released: Spec, default: Spec) -> dict[str, Any]:
+    """Return a declared mapping with the defaults of the keys that were released and are no longer declared."""
+    completed = dict(declared)
+    for key in (key for key in released if key in default):
+        inner = declared.get(key, {})
+        if all(isinstance(value, Mapping) for value in (inner, released[key], default[key])):
+            completed[key] = _completed(inner, released[key], default[key])
+        elif key not in declared:
+            completed[key] = default[key]
+    return completed
 
 
 WORK_POOL = ResourceType(

@@ -86,13 +86,13 @@ def approve(environment: Environment, approved: str | None, proposal: Proposal) 
         if not approved:
             raise refuse("MF508", environment=environment.name)
         if approved == "none":
-            return proposal._replace(approval=REJECTED, rejected=True)
+            return proposal._replace(approval=REJECTED, blocked="Rejected")
         if approved not in ("any", proposal.plan.digest):
             raise refuse("MF510", planned=approved[:12], now=proposal.plan.digest[:12])
         return proposal._replace(approval="approved by who ran it")
     answer = _ask(Approval, environment, proposal.plan, partial(_show_plan, proposal))
     get_run_logger().info("The plan was %s", answer)
-    return proposal._replace(approval=str(answer), rejected=answer.decision == "reject")
+    return proposal._replace(approval=str(answer), blocked="" if answer.decision == "approve" else "Rejected")
 
 
 def confirm_deletion(environment: Environment, proposal: Proposal, confirmed: str | None) -> None:

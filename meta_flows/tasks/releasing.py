@@ -34,13 +34,13 @@ def apply(
     build: Revise = unchanged,
     plan_again: Revise,
 ) -> tuple[Proposal, ApplyResult | None]:
-    """Apply a proposal as this flow run, if it has changes; see `proposals.carry_out`.
+    """Apply a proposal as this flow run, if it has changes; see `proposals.apply_proposal`.
 
     Raises:
         MetaFlowsError: Nothing was done: it may not be, or another run held the lock all the time.
     """
     lock, record = partial(writing, context), partial(_record, context)
-    return proposals.carry_out(context, proposal, approve, plan_again, lock, record, prepare=build)
+    return proposals.apply_proposal(context, proposal, approve, plan_again, lock, record, prepare=build)
 
 
 @contextmanager

@@ -72,16 +72,16 @@ class PrefectShell:
         """Run a step as a task run."""
         return run_step(name, action)
 
-    def changes(self, count: int, carry_out: Callable[[Write], None]) -> None:
+    def changes(self, count: int, apply_all: Callable[[Write], None]) -> None:
         """Make changes with a task run each, or with one for all if there are more than 20."""
         with progress("write deployments", count) as advance:
             if count <= SINGLE:
-                carry_out(partial(_as_task, advance))
+                apply_all(partial(_as_task, advance))
                 return
             ended: Ended = []
 
             def make_all() -> Ended:
-                carry_out(partial(_in_batch, advance, ended))
+                apply_all(partial(_in_batch, advance, ended))
                 return ended
 
             error = _failure(apply_batch(count, make_all, return_state=True))

@@ -54,7 +54,7 @@ class Plain:
         """Carry out a step."""
         return action()
 
-    def changes(self, count: int, carry_out: Callable[[Write], None]) -> None:
+    def changes(self, count: int, apply_all: Callable[[Write], None]) -> None:
         """Carry out some changes."""
 
         def write(change: Change, action: Callable[[], None]) -> BaseException | None:
@@ -64,7 +64,7 @@ class Plain:
                 return error
             return None
 
-        carry_out(write)
+        apply_all(write)
 
     def log(self, level: int, message: str) -> None:
         """Say nothing."""
@@ -142,7 +142,7 @@ class World:
     def register(self, wanted: tuple[Resource, ...], rule: Rule = lambda _: PASS) -> Ended:
         """Register deployments of meta-flows, which are a project of their own."""
         registry = World(owner(self.environment), self.server, self.runs)
-        return registry._run(partial(proposals.propose_registration, wanted=wanted), None, rule)
+        return registry._run(partial(proposals.propose_registration, desired=wanted), None, rule)
 
     def _run(
         self,
@@ -156,7 +156,7 @@ class World:
         once_more = partial(again, context) if again else lambda _: propose(context)
         try:
             proposal = propose(context)
-            _, result = proposals.carry_out(
+            _, result = proposals.apply_proposal(
                 context,
                 proposal,
                 lambda item: item,

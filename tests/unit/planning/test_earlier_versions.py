@@ -71,5 +71,5 @@ def test_everything_that_it_touched_becomes_what_it_was_since_it_does_not_say_wh
     release = release.model_copy(
         update={"preimages": {live.address: image.model_copy(update={"spec": spec, "part_ids": {}})}}
     )
-    (change,) = history.undo_plan(release, {live.address: live}).plan.changes
+    (change,) = history.undo_plan(release, {live.address: live})[0].changes
     assert (change.action, change.target["description"]) == ("update", "old")
