@@ -4,7 +4,8 @@
 | --- | --- |
 | Unhealthy | act now: due runs do not start, or none succeeds |
 | Degraded | look in the morning: something is paused or not as it should be, without harm so far |
-| Unknown | look again: it cannot be judged yet |
+| Progressing | wait: the scheduler or a first worker has not acted yet |
+| Unknown | look again: it could not be read |
 | Healthy | none |
 """
 
@@ -23,10 +24,10 @@ SETTLING = timedelta(seconds=90)
 RUNS = 3
 """Number of last runs that are considered."""
 
-GRAVITY = ("Unhealthy", "Degraded", "Unknown", "Healthy")
+GRAVITY = ("Unhealthy", "Degraded", "Progressing", "Unknown", "Healthy")
 """The statuses, worst first."""
 
-Status = Literal["Healthy", "Degraded", "Unhealthy", "Unknown"]
+Status = Literal["Healthy", "Progressing", "Degraded", "Unhealthy", "Unknown"]
 Reason = tuple[Status, Diagnostic]
 
 
@@ -102,7 +103,7 @@ def _held_back(facts: Facts) -> Iterator[Reason]:
     if facts.queue_paused:
         yield "Degraded", diagnostic("MF411", what=f"work queue '{facts.queue}' of '{facts.pool}'")
     if facts.pool_status == "NOT_READY":
-        yield "Degraded", diagnostic("MF412", pool=facts.pool)
+        yield "Degraded" if facts.finished or facts.late_since else "Progressing", diagnostic("MF412", pool=facts.pool)
 
 
 def _runs(facts: Facts, now: datetime) -> Iterator[Reason]:
@@ -114,7 +115,7 @@ def _runs(facts: Facts, now: datetime) -> Iterator[Reason]:
     yield from _failures(facts)
     if now - facts.changed < SETTLING:
         if unpolled or facts.unscheduled:
-            yield "Unknown", diagnostic("MF736")
+            yield "Progressing", diagnostic("MF736")
         return
     if facts.unscheduled:
         yield "Unhealthy", diagnostic("MF703", schedules=in_words(facts.unscheduled))

@@ -385,7 +385,7 @@ class Health(Model):
         last_run: Newest finished run.
     """
 
-    status: Literal["Healthy", "Degraded", "Unhealthy", "Unknown"] = "Unknown"
+    status: Literal["Healthy", "Progressing", "Degraded", "Unhealthy", "Unknown"] = "Unknown"
     reasons: tuple[Diagnostic, ...] = ()
     next_run: datetime | None = None
     last_run: FinishedRun | None = None

@@ -71,7 +71,7 @@ RESULTS = {
 }
 """All endings of a meta-flow."""
 
-HEALTH = {"Unhealthy": "red", "Degraded": "yellow", "Unknown": "dim", "Healthy": "green"}
+HEALTH = {"Unhealthy": "red", "Degraded": "yellow", "Progressing": "cyan", "Unknown": "dim", "Healthy": "green"}
 """Statuses of health with a colour; the worst first."""
 
 

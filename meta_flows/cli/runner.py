@@ -44,6 +44,10 @@ from meta_flows.reporting import (
 from meta_flows.tasks.report import forget_results, newest_result, result_of
 
 
+CHANGED_JUST_NOW = "MF736"
+"""A reason of health that says nothing to the one who has just deployed."""
+
+
 def run_approved(
     activity: str, meta_flow: Flow[..., Any], on: LocalOrRemote, *, dry_run: bool, yes: bool, **arguments: Any
 ) -> DeployResult:
@@ -166,8 +170,8 @@ def standing_rows(outcomes: Sequence[Outcome], wide: bool) -> tuple[Sequence[str
 
 
 def _state(row: Outcome) -> Text:
-    words, colour = OUTCOMES[row.state]
-    return Text(f"{words} ({row.reason})" if row.reason else words, style=colour)
+    text = f"{row.state} ({row.reason})" if row.reason else row.state
+    return Text(text, style=OUTCOMES[row.state][1])
 
 
 def health_text(row: Outcome, *, why: bool = False) -> Text:
@@ -193,8 +197,8 @@ def show(result: DeployResult, rows: Rows = change_rows, *, wide: bool = False) 
             out.print(Text(f"  {field}"))
     if result.outcomes:
         out.print()
-    warnings = (*result.warnings, *health_reasons(shown, known=result.warnings))
-    print_diagnostics((*result.refused, *warnings))
+    reasons = (item for item in health_reasons(shown, known=result.warnings) if item.code != CHANGED_JUST_NOW)
+    print_diagnostics((*result.refused, *result.warnings, *reasons))
     for text in result.notes:
         note(f"note: {text}")
     out.print(

@@ -76,7 +76,7 @@ def build_missing_images(root: Path, environment: Environment, proposal: Proposa
     images = proposal.images
     if images.missing:
         proposal = proposal._replace(images=build_images(root, environment, images), outdated=True)
-    in_containers = [item for item in proposal.desired if "image" in item.spec["job_variables"]]
+    in_containers = [item for item in proposal.desired if "image" in item.spec.get("job_variables", ())]
     if in_containers and isinstance(environment.source, LocalSource):  # they run on this machine
         prepare_engine(in_containers, root)
     return proposal

@@ -50,7 +50,7 @@ def test_a_pipe_gets_whole_rows_however_wide(capsys: pytest.CaptureFixture[str])
 
 def test_a_column_in_which_nothing_stands_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(*change_rows([row("a")], False))
-    assert capsys.readouterr().out.split() == ["deployment", "change", "a", "unchanged"]
+    assert capsys.readouterr().out.split() == ["deployment", "change", "a", "Unchanged"]
 
 
 def test_ten_findings_with_one_remedy_have_it_once(capsys: pytest.CaptureFixture[str]) -> None:

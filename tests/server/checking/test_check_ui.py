@@ -154,7 +154,7 @@ def test_a_deploy_says_how_what_it_deployed_does(deployed: Deployed) -> None:
     deployed.shop.write("flows/b/deployment.yaml", {"schedules": [{"cron": "0 7 * * *"}]})
     changed = deployed.shop.deploy()
     assert changed["state"] == "Deployed"
-    assert changed["outcomes"][1]["health"]["status"] in ("Unknown", "Healthy")  # it waits for no scheduler
+    assert changed["outcomes"][1]["health"]["status"] in ("Progressing", "Healthy")  # it waits for no scheduler
     assert "| Unhealthy: the last run failed at " in artifact(
         deployed.server, f"deploy--{deployed.shop.project}--development"
     )

@@ -37,7 +37,7 @@ def test_case(path: Path) -> None:
 
 def test_every_status_and_every_reason_has_a_case() -> None:
     cases = [yaml.safe_load(path.read_text()) for path in CASES]
-    assert {case["health"] for case in cases} == {"Healthy", "Degraded", "Unhealthy", "Unknown"}
+    assert {case["health"] for case in cases} == {"Healthy", "Progressing", "Degraded", "Unhealthy"}
     codes = {reason.partition(" ")[0] for case in cases for reason in case.get("reasons", [])}
     assert codes == {"MF411", "MF412", "MF703", *(f"MF{number}" for number in range(731, 737))}
 
