@@ -43,7 +43,6 @@ from meta_flows.reporting import (
 )
 from meta_flows.tasks.report import forget_results, newest_result, result_of
 
-
 CHANGED_JUST_NOW = "MF736"
 """A reason of health that says nothing to the one who has just deployed."""
 
