@@ -9,7 +9,7 @@ from meta_flows.models import DeployResult
 from meta_flows.proposals import propose_clean
 from meta_flows.tasks.approval import approve, confirm_deletion
 from meta_flows.tasks.preparation import enter_environment, run_name
-from meta_flows.tasks.releasing import apply_proposal
+from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected
 
@@ -52,6 +52,6 @@ def clean_deployments(
         if proposal.has_changes and not dry_run:
             confirm_deletion(target, proposal, confirm)
             ask = partial(approve, target, approved)
-            proposal, ended = apply_proposal(context, proposal, ask, lambda _: propose())
+            proposal, ended = carry_out(context, proposal, ask, lambda _: propose())
         result = report("Cleaned", proposal, ended)
     return final_state(result)

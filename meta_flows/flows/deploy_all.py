@@ -14,7 +14,7 @@ from meta_flows.tasks.building import BUILDERS, find_images, prepare_images
 from meta_flows.tasks.checking import check_health
 from meta_flows.tasks.planning import propose_again, propose_deploy
 from meta_flows.tasks.preparation import configure_flows, discover_flows, enter_environment, run_name, validate_flows
-from meta_flows.tasks.releasing import apply_proposal
+from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected, observing
 
@@ -81,6 +81,6 @@ def deploy_all(
             ask = partial(approve, target, approved)
             again = partial(propose_again, context, propose)
             build = partial(prepare_images, root, target)
-            proposal, ended = apply_proposal(context, proposal, ask, again, prepare=build)
+            proposal, ended = carry_out(context, proposal, ask, again, prepare=build)
         result = report("Deployed", proposal, ended, health=check_health(api, proposal, ended))
     return final_state(result)

@@ -13,7 +13,7 @@ from meta_flows.tasks.approval import unasked
 from meta_flows.tasks.checking import check_health
 from meta_flows.tasks.preparation import enter_environment
 from meta_flows.tasks.reconciling import check_out_branch, is_suspended, spread_out, suspended
-from meta_flows.tasks.releasing import apply_proposal
+from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import as_it_ended, final_state, report
 from meta_flows.tasks.shell import connected
 
@@ -59,7 +59,7 @@ def reconcile(
         proposal = propose_repair(context)
         if policy == "repair":
             again = partial(propose_repair, context, locked=True)
-            proposal, ended = apply_proposal(context, proposal, unasked, lambda _: again())
+            proposal, ended = carry_out(context, proposal, unasked, lambda _: again())
         health = check_health(api, proposal, ended)
         result = report("Repaired", proposal, ended, health=health, unwritten="Drifted")
     return final_state(result)

@@ -10,7 +10,7 @@ from meta_flows.models import DeployResult
 from meta_flows.proposals import propose_registration
 from meta_flows.tasks.approval import unasked
 from meta_flows.tasks.preparation import enter_environment, render_meta_flows
-from meta_flows.tasks.releasing import apply_proposal
+from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected
 
@@ -41,6 +41,6 @@ def register(environment: str = "development", dry_run: bool = False, root: Path
         propose = partial(propose_registration, context, wanted)
         proposal = propose()
         if not dry_run:
-            proposal, ended = apply_proposal(context, proposal, unasked, lambda _: propose())
+            proposal, ended = carry_out(context, proposal, unasked, lambda _: propose())
         result = report("Registered", proposal, ended)
     return final_state(result)

@@ -10,7 +10,7 @@ from meta_flows.proposals import propose_rollback
 from meta_flows.tasks.approval import approve
 from meta_flows.tasks.checking import check_health
 from meta_flows.tasks.preparation import enter_environment, run_name
-from meta_flows.tasks.releasing import apply_proposal
+from meta_flows.tasks.releasing import carry_out
 from meta_flows.tasks.report import final_state, report
 from meta_flows.tasks.shell import connected
 
@@ -51,6 +51,6 @@ def rollback(
         proposal = propose()
         if not dry_run:
             ask = partial(approve, target, approved)
-            proposal, ended = apply_proposal(context, proposal, ask, lambda _: propose())
+            proposal, ended = carry_out(context, proposal, ask, lambda _: propose())
         result = report("Restored", proposal, ended, health=check_health(api, proposal, ended))
     return final_state(result)

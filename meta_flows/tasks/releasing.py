@@ -41,10 +41,10 @@ def writing(context: Context) -> Iterator[Session]:
         yield Session(context.store, context.shell, lock)
 
 
-def apply_proposal(
+def carry_out(
     context: Context, proposal: Proposal, approve: Revise, propose: Revise, **options: Revise
 ) -> tuple[Proposal, ApplyResult | None]:
-    """Apply a proposal that has changes, as this flow run; see `proposals.apply_proposal`.
+    """Carry out a proposal as this flow run, if it is worth it; see `proposals.apply_proposal`.
 
     Raises:
         MetaFlowsError: Nothing was done: it may not be, or another run held the lock all the time.

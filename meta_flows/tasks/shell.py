@@ -83,16 +83,16 @@ class PrefectShell:
         """Carry out a step as a task run."""
         return run_step(name, action)
 
-    def changes(self, count: int, apply_all: Callable[[Write], None]) -> None:
+    def changes(self, count: int, carry_out: Callable[[Write], None]) -> None:
         """Carry out some changes, with a task run each, or all in one if they are many."""
         with progress("write deployments", count) as advance:
             if count <= SINGLE:
-                apply_all(partial(_as_task, advance))
+                carry_out(partial(_as_task, advance))
                 return
             ended: Ended = []
 
             def make_all() -> Ended:
-                apply_all(partial(_in_batch, advance, ended))
+                carry_out(partial(_in_batch, advance, ended))
                 return ended
 
             error = _failure(apply_batch(count, make_all, return_state=True))
