@@ -94,7 +94,7 @@ class PrefectShell:
 
 
 @contextmanager
-def connected(environment: Environment, root: Path) -> Iterator[tuple[Context, Api]]:
+def open_context(environment: Environment, root: Path) -> Iterator[tuple[Context, Api]]:
     """Open the server in use: as the context in which task runs are the engine's steps, and as an API client."""
     with connected_store() as store:
         yield Context(store, PrefectShell(), environment, root), store.api
