@@ -142,7 +142,7 @@ def take(shown: Scene) -> None:
     page.goto(f"{shown.ui}/runs/flow-run/{run}")
     page.get_by_role("button", name="Open menu").first.click()
     page.get_by_role("menuitem", name="Resume").click()
-    page.get_by_role("dialog").get_by_role("switch", name="Approve").wait_for()
+    page.get_by_role("dialog").get_by_role("button", name="Select Decision").wait_for()
     page.get_by_role("dialog").get_by_role("textbox", name="Your name").fill("Ada")
     shown.picture("approval", 1000)
 

@@ -26,7 +26,7 @@ from meta_flows.diagnostics import MetaFlowsError, diagnostic, refuse
 from meta_flows.models import Change, Diagnostic, LiveResource, kebab
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Error, Locator, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LOADS = 3
@@ -86,7 +86,7 @@ def _page(ui_url: str) -> Iterator[Page]:
             arguments = ["--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
             browser = driver.chromium.launch(executable_path=found, args=arguments)
         except Error as error:
-            raise refuse("MF721", detail=f"{found} does not start: {error.message.splitlines()[0]}") from error
+            raise refuse("MF721", detail=f"{found} does not start: {_first_line(error)}") from error
         try:
             page = browser.new_page(
                 viewport={"width": 1400, "height": 1000}, locale="en-US", timezone_id="UTC", reduced_motion="reduce"
@@ -97,9 +97,13 @@ def _page(ui_url: str) -> Iterator[Page]:
                 page.add_init_script(f"localStorage.setItem('prefect-password', {json.dumps(password)})")
             yield page
         except Error as error:
-            raise refuse("MF723", page=ui_url, detail=error.message.splitlines()[0]) from error
+            raise refuse("MF723", page=ui_url, detail=_first_line(error)) from error
         finally:
             browser.close()
+
+
+def _first_line(error: Error) -> str:
+    return error.message.splitlines()[0]
 
 
 def _open(page: Page, url: str, content: Callable[[], Locator], picture: Path) -> None:
@@ -164,7 +168,7 @@ def _look_at(page: Page, change: Change, ui_url: str, listed: set[str] | None, f
     except MetaFlowsError as error:
         findings += error.errors
     except Error as error:
-        findings += (diagnostic("MF723", page=url, detail=error.message.splitlines()[0]),)
+        findings += (diagnostic("MF723", page=url, detail=_first_line(error)),)
     return Seen(change.name, findings, picture if picture.exists() else None)
 
 

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from itertools import accumulate, chain, groupby
+from itertools import groupby
 from typing import Any
 
 from meta_flows.engine import DONE
@@ -211,42 +211,43 @@ def _code(text: str) -> str:
 
 
 QUESTION_ORDER = [PLANNED[action] for action in ("delete", "update", "create")]
-QUESTION_LINES = 12
-QUESTION_FIELDS = 3
-QUESTION_WIDTH = 160
+QUESTION_ITEMS = 8
+QUESTION_DETAILS = 2
+QUESTION_WIDTH = 100
 
 
 def question(result: DeployResult, plan_link: str | None = None) -> str:
-    """Summarise a plan for the form that asks for its approval: counts, the first changes, and where all of it is.
+    """Summarise a plan for the form that asks for its approval: counts, the first changes, and a link to all of it.
 
-    Deletions come first, then updates, creations, and what is not deployed. The text has 16 lines at most, however
-    large the plan is: the form's fields stand below it, and its button is always visible.
+    Deletions come first, then updates, creations, and what is not deployed. However large the plan is, the text has 12
+    lines at most, so that the form's fields are in sight below it.
     """
     changes = [outcome for outcome in result.outcomes if outcome.state != PLANNED["unchanged"]]
     changes.sort(key=lambda item: (QUESTION_ORDER.index(item.state), item.type == "deployment", titled(item)))
     items = [
         *map(_change_in_question, changes),
-        *([f"- not deployed: {escaped(_cut(error.message))}"] for error in result.refused),
-        *([f"- {escaped(_cut(note))}"] for note in result.notes),
+        *(f"not deployed: {escaped(_cut(error.message))}" for error in result.refused),
+        *(escaped(_cut(note)) for note in result.notes),
     ]
-    shown = sum(lines <= QUESTION_LINES for lines in accumulate(map(len, items)))
-    more = f"... and {len(items) - shown} more: see " if shown < len(items) else "See "
+    lines = [f"**{result.environment}: {escaped(_cut(result.message))}**", ""]
+    lines += [f"- {item}" for item in items[:QUESTION_ITEMS]]
+    hidden = len(items) - QUESTION_ITEMS
     plan = f"[the full plan]({plan_link})" if plan_link else "the full plan among this run's artifacts"
-    summary = f"**{result.environment}: {escaped(_cut(result.message))}**"
-    return "\n".join([summary, "", *chain.from_iterable(items[:shown]), "", f"{more}{plan}."])
+    return "\n".join([*lines, "", f"... and {hidden} more: see {plan}." if hidden > 0 else f"See {plan}."])
 
 
-def _change_in_question(outcome: Outcome) -> list[str]:
-    """Return a change's line, and one for each of its first fields, or schedules if it is created."""
-    reason = f" ({escaped(_cut(outcome.reason))})" if outcome.reason else ""
+def _change_in_question(outcome: Outcome) -> str:
+    """Return a change in one line, with its first fields, or with its schedules if it is created."""
     if outcome.type == "deployment" and outcome.state == PLANNED["create"]:
         details = [escaped(schedule) for schedule in outcome.schedules.values()]
     else:
         details = [_code(_cut(field_in_words(field))) for field in outcome.fields]
-    if len(details) > QUESTION_FIELDS:
-        details[QUESTION_FIELDS:] = [f"... and {len(details) - QUESTION_FIELDS} more"]
-    title = f"- {OUTCOMES[outcome.state][0]}: **{escaped(_cut(titled(outcome)))}**{reason}"
-    return [title, *(f"    - {detail}" for detail in details)]
+    if outcome.reason:
+        details.insert(0, escaped(_cut(outcome.reason)))
+    hidden = len(details) - QUESTION_DETAILS
+    shown = "; ".join(details[:QUESTION_DETAILS]) + (f"; and {hidden} more" if hidden > 0 else "")
+    title = f"{OUTCOMES[outcome.state][0]}: **{escaped(_cut(titled(outcome)))}**"
+    return f"{title}: {shown}" if shown else title
 
 
 def _cut(text: str) -> str:

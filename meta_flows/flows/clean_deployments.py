@@ -11,7 +11,7 @@ from meta_flows.tasks.approval import approve, confirm_deletion
 from meta_flows.tasks.preparation import connect_to, run_name
 from meta_flows.tasks.releasing import apply
 from meta_flows.tasks.report import final_state, report
-from meta_flows.tasks.shell import connected
+from meta_flows.tasks.shell import open_context
 
 
 @flow(name="clean-deployments", flow_run_name=run_name("clean"), validate_parameters=True)
@@ -45,7 +45,7 @@ def clean_deployments(
     """
     root = (root or Path()).resolve()
     target = connect_to(root, environment)
-    with connected(target, root) as (context, _):
+    with open_context(target, root) as (context, _):
         plan = partial(propose_clean, context, pattern)
         proposal, applied = plan(), None
         if proposal.has_changes and not dry_run:

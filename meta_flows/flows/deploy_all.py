@@ -16,7 +16,7 @@ from meta_flows.tasks.planning import plan_again, plan_deploy
 from meta_flows.tasks.preparation import connect_to, discover_flows, resolve_configuration, run_name, validate_flows
 from meta_flows.tasks.releasing import apply
 from meta_flows.tasks.report import final_state, report
-from meta_flows.tasks.shell import connected, observing
+from meta_flows.tasks.shell import observing, open_context
 
 
 @flow(name="deploy-all", flow_run_name=run_name("deploy"), validate_parameters=True, task_runner=BUILDERS)
@@ -64,7 +64,7 @@ def deploy_all(
     options = DeployOptions(adopt, prune, prune_limit, selection.partial, plan_digest)
 
     target = connect_to(root, environment)
-    with connected(target, root) as (context, api), observing(context) as observed:
+    with open_context(target, root) as (context, api), observing(context) as observed:
         discovered = discover_flows(root)
         configured = resolve_configuration(
             root, discovered, target, selection, parameters or {}, allow_none=bool(prune)

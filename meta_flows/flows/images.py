@@ -7,7 +7,7 @@ from prefect import flow
 
 from meta_flows.configuration import Selection
 from meta_flows.models import DeployResult
-from meta_flows.tasks.building import BUILDERS, build_images, observe_images, pull_images, push_images, report_images
+from meta_flows.tasks.building import BUILDERS, build_images, observe_images, report_images, transfer_images
 from meta_flows.tasks.preparation import connect_to, discover_flows, resolve_configuration
 from meta_flows.tasks.report import final_state
 
@@ -41,8 +41,6 @@ def images(
     observed = observe_images(root, configured, target, local=True)
     if action == "build":
         done = build_images(root, target, observed, push=False)
-    elif action == "push":
-        done = push_images(target, observed)
     else:
-        done = pull_images(target, observed)
+        done = transfer_images(target, observed, action)
     return final_state(report_images(target, configured, done, action))

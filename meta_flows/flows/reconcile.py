@@ -14,7 +14,7 @@ from meta_flows.tasks.preparation import connect_to
 from meta_flows.tasks.reconciling import check_out_branch, is_suspended, suspended, wait_for_jitter
 from meta_flows.tasks.releasing import apply
 from meta_flows.tasks.report import as_it_ended, final_state, report
-from meta_flows.tasks.shell import connected
+from meta_flows.tasks.shell import open_context
 
 
 @flow(name="reconcile", flow_run_name="reconcile {environment}", validate_parameters=True)
@@ -53,7 +53,7 @@ def reconcile(
         with check_out_branch(target, root) as checkout:
             return as_it_ended(deploy_all(environment=target.name, root=checkout, return_state=True))
 
-    with connected(target, root) as (context, api):
+    with open_context(target, root) as (context, api):
         proposal, applied = propose_repair(context), None
         if policy == "repair":
             plan_again = partial(propose_repair, context, locked=True)

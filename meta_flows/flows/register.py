@@ -11,7 +11,7 @@ from meta_flows.proposals import propose_registration
 from meta_flows.tasks.preparation import connect_to, resolve_meta_flows
 from meta_flows.tasks.releasing import apply
 from meta_flows.tasks.report import final_state, report
-from meta_flows.tasks.shell import connected
+from meta_flows.tasks.shell import open_context
 
 
 @flow(name="register", flow_run_name="register meta-flows for {environment}", validate_parameters=True)
@@ -35,7 +35,7 @@ def register(environment: str = "development", dry_run: bool = False, root: Path
     root = (root or Path()).resolve()
     target = connect_to(root, environment)
     meta_flows = resolve_meta_flows(root, target)
-    with connected(owner(target), root) as (context, _):
+    with open_context(owner(target), root) as (context, _):
         plan = partial(propose_registration, context, meta_flows)
         proposal, applied = plan(), None
         if not dry_run:

@@ -12,7 +12,7 @@ from meta_flows.tasks.checking import verify_health
 from meta_flows.tasks.preparation import connect_to, run_name
 from meta_flows.tasks.releasing import apply
 from meta_flows.tasks.report import final_state, report
-from meta_flows.tasks.shell import connected
+from meta_flows.tasks.shell import open_context
 
 
 @flow(name="rollback", flow_run_name=run_name("roll back"), validate_parameters=True)
@@ -45,7 +45,7 @@ def rollback(
     """
     root = (root or Path()).resolve()
     target = connect_to(root, environment)
-    with connected(target, root) as (context, api):
+    with open_context(target, root) as (context, api):
         plan = partial(propose_rollback, context, to)
         proposal, applied = plan(), None
         if not dry_run:

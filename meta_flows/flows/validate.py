@@ -17,7 +17,7 @@ from meta_flows.tasks.preparation import (
     validate_flows,
 )
 from meta_flows.tasks.report import final_state
-from meta_flows.tasks.shell import connected, observing
+from meta_flows.tasks.shell import observing, open_context
 
 
 @flow(name="validate", flow_run_name="validate {environment}", validate_parameters=True, task_runner=BUILDERS)
@@ -50,7 +50,7 @@ def validate(
     selection = Selection(flows=tuple(flows or ()), kinds=tuple(kinds or ()), pattern=pattern)
 
     target = connect_to(root, environment)
-    with connected(target, root) as (context, api), observing(context) as owned:
+    with open_context(target, root) as (context, api), observing(context) as owned:
         discovered = discover_flows(root)
         configured = resolve_configuration(root, discovered, target, selection, {})
         configured = validate_flows(root, discovered, configured, target, selection)

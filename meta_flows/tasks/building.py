@@ -95,29 +95,16 @@ def build_images(root: Path, environment: Environment, images: Images, *, push: 
     return _after(images, done)
 
 
-def push_images(environment: Environment, images: Images) -> Images:
-    """Push every image that the engine has to the environment's registry.
+def transfer_images(environment: Environment, images: Images, action: Literal["push", "pull"]) -> Images:
+    """Push every image to the environment's registry, or pull it from there.
 
     Raises:
         MetaFlowsError: MF611, the environment has no registry.
     """
-    _ensure_registry(environment)
-    return _after(images, _run("push images", _by_name(images.of.values()).values(), push_image.submit))
-
-
-def pull_images(environment: Environment, images: Images) -> Images:
-    """Pull every image from the environment's registry.
-
-    Raises:
-        MetaFlowsError: MF611, the environment has no registry.
-    """
-    _ensure_registry(environment)
-    return _after(images, _run("pull images", _by_name(images.of.values()).values(), pull_image.submit))
-
-
-def _ensure_registry(environment: Environment) -> None:
     if environment.docker.registry is None:
         raise refuse("MF611", environment=environment.name)
+    transfer = {"push": push_image, "pull": pull_image}[action]
+    return _after(images, _run(f"{action} images", _by_name(images.of.values()).values(), transfer.submit))
 
 
 @step("build {image.repository}")

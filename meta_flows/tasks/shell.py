@@ -34,9 +34,6 @@ creations were first answered with 503; with one for all, 8.
 
 T = TypeVar("T")
 
-Ended = list[tuple[Change, BaseException | None]]
-"""Changes that were tried, each with its error if it failed."""
-
 
 @step("apply {change}")
 def apply_change(change: Change, action: Callable[[], None]) -> State[Any]:
@@ -49,20 +46,37 @@ def apply_change(change: Change, action: Callable[[], None]) -> State[Any]:
 
 
 @step("apply {count} changes")
-def apply_batch(count: int, make_all: Callable[[], Ended]) -> State[Any]:
+def apply_batch(count: int, carry_out: Callable[[Write], None], advance: Callable[[], None]) -> State[Any]:
     """Make many changes in one task run; return a state that counts what was done, or names what failed."""
-    ended = make_all()
-    failed = [f"{change.key}: {error_summary(error)}" for change, error in ended if error]
+    done, failed = Counter[str](), list[str]()
+
+    def write(change: Change, action: Callable[[], None]) -> BaseException | None:
+        advance()
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is about this change
+            fail_change(change, error, return_state=True)
+            failed.append(f"{change.key}: {error_summary(error)}")
+            return error
+        _log_applied(change)
+        done[DONE[change.action].lower()] += 1
+        return None
+
+    carry_out(write)
     if failed:
         return Failed(message=f"{len(failed)} of {count} changes failed: {'; '.join(failed)}")
-    counts = Counter(DONE[change.action] for change, _ in ended)
-    return Completed(name="Applied", message=", ".join(f"{number} {done.lower()}" for done, number in counts.items()))
+    return Completed(name="Applied", message=", ".join(f"{number} {word}" for word, number in done.items()))
 
 
 @step("apply {change}")
 def fail_change(change: Change, error: BaseException) -> None:
     """Give a change of a batch that failed a task run of its own, which raises the change's error."""
     raise error
+
+
+def _log_applied(change: Change) -> None:
+    fields = ", ".join(field.path for field in change.fields) if change.live else ""
+    get_run_logger().info("%s %s%s", DONE[change.action], change, fields and f": {fields}")
 
 
 class PrefectShell:
@@ -75,18 +89,17 @@ class PrefectShell:
     def changes(self, count: int, apply_all: Callable[[Write], None]) -> None:
         """Make changes with a task run each, or with one for all if there are more than 20."""
         with progress("write deployments", count) as advance:
-            if count <= SINGLE:
-                apply_all(partial(_as_task, advance))
+            if count > SINGLE:
+                error = _failure(apply_batch(count, apply_all, advance, return_state=True))
+                if error and not isinstance(error, FailedRun):  # which stands for changes that failed
+                    raise error
                 return
-            ended: Ended = []
 
-            def make_all() -> Ended:
-                apply_all(partial(_in_batch, advance, ended))
-                return ended
+            def write(change: Change, action: Callable[[], None]) -> BaseException | None:
+                advance()
+                return _failure(apply_change(change, action, return_state=True))
 
-            error = _failure(apply_batch(count, make_all, return_state=True))
-            if error and not isinstance(error, FailedRun):
-                raise error
+            apply_all(write)
 
     def log(self, level: int, message: str) -> None:
         """Write a line to the run's log."""
@@ -94,7 +107,7 @@ class PrefectShell:
 
 
 @contextmanager
-def connected(environment: Environment, root: Path) -> Iterator[tuple[Context, Api]]:
+def open_context(environment: Environment, root: Path) -> Iterator[tuple[Context, Api]]:
     """Open the server in use: as the context in which task runs are the engine's steps, and as an API client."""
     with connected_store() as store:
         yield Context(store, PrefectShell(), environment, root), store.api
@@ -109,31 +122,6 @@ def observing(context: Context) -> Iterator[PrefectFuture[Observed]]:
         yield future
     finally:
         future.wait()  # the caller closes the client next
-
-
-def _as_task(advance: Callable[[], None], change: Change, action: Callable[[], None]) -> BaseException | None:
-    advance()
-    return _failure(apply_change(change, action, return_state=True))
-
-
-def _in_batch(
-    advance: Callable[[], None], ended: Ended, change: Change, action: Callable[[], None]
-) -> BaseException | None:
-    advance()
-    try:
-        action()
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is about this change
-        fail_change(change, error, return_state=True)
-        ended.append((change, error))
-        return error
-    ended.append((change, None))
-    _log_applied(change)
-    return None
-
-
-def _log_applied(change: Change) -> None:
-    fields = ", ".join(field.path for field in change.fields) if change.live else ""
-    get_run_logger().info("%s %s%s", DONE[change.action], change, fields and f": {fields}")
 
 
 def _failure(state: State[Any]) -> BaseException | None:

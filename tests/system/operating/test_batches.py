@@ -41,7 +41,7 @@ def test_many_changes_share_a_task_run_that_logs_each_and_counts_them(shop: Shop
     steps = task_runs(shop, result)
     state = steps["apply 4 changes"]["state"]
     assert (state["type"], state["name"], state["message"]) == ("COMPLETED", "Applied", "4 created")
-    assert not {"a-python-dev", "b-python-dev", "c-python-dev"} & steps.keys()
+    assert not {"apply a-python-dev", "apply b-python-dev", "apply c-python-dev"} & steps.keys()
     shop.write("flows/a/deployment.yaml", {"description": "new", "tags": ["x"]})
     for letter in "bc":
         shop.write(f"flows/{letter}/deployment.yaml", {"description": "new", "schedules": [{"cron": "0 6 * * *"}]})
@@ -74,7 +74,7 @@ def test_a_change_that_fails_among_many_is_named_and_has_a_task_run_of_its_own(s
         "FAILED",
         f"1 of 4 changes failed: {shop.project.replace('-', '_')}_b",
     )
-    assert steps["b-python-dev"]["state"]["type"] == "FAILED"
+    assert steps["apply b-python-dev"]["state"]["type"] == "FAILED"
     assert states(result) == {
         "a-python-dev": "RolledBack",
         "b-python-dev": "Failed",
