@@ -145,17 +145,25 @@ def changes_in_words(result: DeployResult) -> Iterator[tuple[str, list[str]]]:
 
 
 def field_in_words(change: FieldChange, width: int = 80) -> str:
-    """Return a changed field down to the values that differ, e.g. `parameters.batch_size: 100 → 1000`."""
-
-    def short(value: Any) -> str:
-        text = json.dumps(value, ensure_ascii=False, default=str)
-        return text if len(text) <= width else f"{text[: width - 1]}…"
-
-    drift = " (drift)" if change.drift else ""
+    """Return a changed field down to the values that differ, e.g. `parameters.batch_size: 100 → 1000`, `tags: +eu`."""
     parts = (
-        f"{path}: {short(old)} → {short(new)}" for path, old, new in _differences(change.path, change.old, change.new)
+        f"{path}: {_change(old, new, width)}" for path, old, new in _differences(change.path, change.old, change.new)
     )
-    return ", ".join(parts) + drift
+    return ", ".join(parts) + (" (drift)" if change.drift else "")
+
+
+def _change(old: Any, new: Any, width: int) -> str:
+    if _differ_as_sets(old, new):
+        added, removed = [item for item in new if item not in old], [item for item in old if item not in new]
+        return " ".join([*(f"+{item}" for item in added), *(f"-{item}" for item in removed)])
+    texts = [json.dumps(value, ensure_ascii=False, default=str) for value in (old, new)]
+    return " → ".join(text if len(text) <= width else f"{text[: width - 1]}…" for text in texts)
+
+
+def _differ_as_sets(old: Any, new: Any) -> bool:
+    """Return whether both are lists of texts, and not only their order differs."""
+    lists = isinstance(old, list) and isinstance(new, list)
+    return lists and all(isinstance(item, str) for item in (*old, *new)) and {*old} != {*new}
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -164,6 +172,8 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]
         for key in dict.fromkeys((*old, *new)):
             if old.get(key) != new.get(key):
                 yield from _differences(f"{path}.{key}", old.get(key), new.get(key))
+    elif _differ_as_sets(old, new):
+        yield path, old, new
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (before, after) in enumerate(zip(old, new, strict=True)):
             if before != after:

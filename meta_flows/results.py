@@ -70,7 +70,8 @@ def _ending(ending: str, proposal: Proposal, errors: tuple[Diagnostic, ...]) -> 
 
 def _outcome(change: Change, result: Result | None, live: LiveResource | None, health: Health | None) -> Outcome:
     state, error = result or Result(PLANNED[change.action])
-    spec = live.spec if live and not error else change.target or (change.live.spec if change.live else {})
+    shown = live.spec if live and result and not error else change.target
+    spec = shown or (change.live.spec if change.live else {})
     return Outcome(
         type=change.type,
         flow_name=change.flow_name,

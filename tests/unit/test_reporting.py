@@ -13,7 +13,7 @@ from meta_flows.cli.output import print_json
 from meta_flows.cli.runner import show
 from meta_flows.diagnostics import diagnostic
 from meta_flows.models import DeployResult, FieldChange, Outcome
-from meta_flows.reporting import escaped, markdown, question, shortened
+from meta_flows.reporting import escaped, field_in_words, markdown, question, shortened
 
 
 def test_a_message_as_long_as_a_file_is_cut() -> None:
@@ -97,6 +97,19 @@ def test_the_question_about_a_few_changes_shows_all_of_them() -> None:
     assert text.count("to update") == 3
     assert text.count("; and 1 more") == 3  # fields of each
     assert text.endswith("\nSee [the full plan](http://server/plan).")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (["project:a", "eu"], ["project:a", "us"], "tags: +us -eu"),
+        (["project:a"], ["project:a", "us", "eu"], "tags: +us +eu"),
+        (["a", "b"], ["b", "a"], 'tags.0: "a" → "b", tags.1: "b" → "a"'),
+        (None, ["a"], 'tags: null → ["a"]'),
+    ],
+)
+def test_what_comes_and_goes_in_a_list_of_texts_is_named(old: list[str] | None, new: list[str], words: str) -> None:
+    assert field_in_words(FieldChange(path="tags", old=old, new=new)) == words
 
 
 def test_code_in_a_message_stays_code_unless_a_backtick_is_missing() -> None:
