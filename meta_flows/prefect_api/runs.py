@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,13 +13,11 @@ from prefect.client.schemas.objects import FlowRun, Log
 from prefect.client.schemas.sorting import LogSort
 from prefect.states import Cancelling
 
-from meta_flows.diagnostics import refuse
 from meta_flows.models import LiveResource
 from meta_flows.prefect_api.connection import Api
-from meta_flows.prefect_api.reads import has_live_worker
 from meta_flows.resources.resource_type import PAGE
 
-__all__ = ["FlowRun", "Log", "cancel_run", "follow", "follow_run", "last_logs", "start_run"]
+__all__ = ["FlowRun", "Log", "cancel_run", "follow", "start_run"]
 
 POLL_SECONDS = 0.5
 LAST_LOGS_SECONDS = 10
@@ -30,24 +28,6 @@ LATE_LINES = 50
 def start_run(api: Api, deployment: LiveResource, parameters: Mapping[str, Any]) -> FlowRun:
     """Trigger a deployment, as a person does from the UI."""
     return api.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters))  # type: ignore[arg-type]
-
-
-def follow_run(api: Api, run: FlowRun, work_pool: str, timeout: timedelta) -> FlowRun:
-    """Wait until a run has ended.
-
-    Raises:
-        MetaFlowsError: MF507, it has not ended in time.
-    """
-    deadline = time.monotonic() + timeout.total_seconds()
-    while True:
-        now = api.read_flow_run(run.id)
-        if now.state is not None and now.state.is_final():
-            return now
-        if time.monotonic() > deadline:
-            reason = "" if has_live_worker(api, work_pool) else f": no worker polls work pool {work_pool}"
-            name = now.state.name if now.state else "unknown"
-            raise refuse("MF507", run=run.name, state=name, seconds=timeout.total_seconds(), reason=reason)
-        time.sleep(POLL_SECONDS)
 
 
 def follow(api: Api, run: FlowRun, seen: dict[UUID, datetime]) -> Iterator[tuple[FlowRun, list[Log]]]:
@@ -75,17 +55,6 @@ def follow(api: Api, run: FlowRun, seen: dict[UUID, datetime]) -> Iterator[tuple
 def cancel_run(api: Api, run: FlowRun) -> None:
     """Request the cancellation of a run; its worker cancels it, or the server where no worker has it."""
     api.set_flow_run_state(run.id, Cancelling())
-
-
-def last_logs(api: Api, run: FlowRun, count: int) -> list[Log]:
-    """Return the newest log lines of an ended run, oldest first; wait up to 10 s for those sent after its end."""
-    deadline = time.monotonic() + LAST_LOGS_SECONDS
-    while True:
-        newest = api.read_logs(_of_run(run), limit=count, sort=LogSort.TIMESTAMP_DESC)
-        complete = newest and run.end_time is not None and newest[0].timestamp >= run.end_time
-        if complete or time.monotonic() > deadline:
-            return list(reversed(newest))
-        time.sleep(POLL_SECONDS)
 
 
 def _of_run(run: FlowRun) -> LogFilter:

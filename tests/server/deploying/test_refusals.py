@@ -55,6 +55,27 @@ def test_an_unknown_environment_is_wrong_use(shop: Shop) -> None:
     assert "did you mean 'staging'?" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "add --parameter path=..."),
+        (("--parameter", "pth=x"), "no parameter 'pth', did you mean 'path'?"),
+    ],
+)
+def test_a_run_that_the_server_or_the_flow_would_refuse_is_not_started(
+    shop: Shop, words: tuple[str, ...], says: str
+) -> None:
+    flow = "from prefect import flow\n@flow(name='{0}-d')\ndef d(path: str, count: int = 1): ...\n"
+    shop.write("flows/d/workflow.py", flow.format(shop.project))
+    shop.deploy("--flow", "d")
+    done = shop.meta_flows("run", "d", *words)
+    assert done.returncode in (1, 2)
+    assert says in done.stderr
+    assert "409" not in done.stderr
+    unknown = shop.meta_flows("run", "dd")
+    assert "MF506" in unknown.stderr and "did you mean" in unknown.stderr
+
+
 def test_an_unknown_option_is_wrong_use(shop: Shop) -> None:
     done = shop.meta_flows("deploy", "--nothing-like-it")
     assert done.returncode == 2
