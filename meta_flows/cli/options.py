@@ -165,7 +165,7 @@ def parsed_parameters(texts: Sequence[str]) -> dict[str, Any]:
             values[key] = json.loads(value)
         except ValueError:
             values[key] = value
-    if secrets := list(plain_secrets(Document.stated({"parameters": values}, "command line"))):  # kept with the run
+    if secrets := list(plain_secrets(Document.from_data({"parameters": values}, "command line"))):  # kept with the run
         raise MetaFlowsError(secrets)
     return values
 

@@ -19,7 +19,7 @@ class Document:
     places: dict[KeyPath, Location] = field(default_factory=dict)
 
     @classmethod
-    def stated(cls, data: dict[str, Any], origin: str) -> Document:
+    def from_data(cls, data: dict[str, Any], origin: str) -> Document:
         """Make a document of data that is in no file but comes from the command line or the shell."""
         return cls(data, {path: Location(path=origin) for path in paths(data)})
 

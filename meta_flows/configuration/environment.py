@@ -334,7 +334,7 @@ def _docker_variables() -> Iterator[Document]:
     variables = {"registry": settings().docker_registry, "namespace": settings().docker_namespace}
     for key, value in variables.items():
         if value is not None:
-            yield Document.stated({"docker": {key: value}}, f"shell DOCKER_{key.upper()}")
+            yield Document.from_data({"docker": {key: value}}, f"shell DOCKER_{key.upper()}")
 
 
 def _with_job_templates(document: Document, root: Path) -> Document:

@@ -167,7 +167,7 @@ def _home(flow: FlowMetadata) -> str:
 def _parameter_overrides(flow: FlowMetadata, parameters: Mapping[str, Any]) -> Document:
     names = {parameter.name for parameter in flow.parameters if not parameter.variadic}
     values = {key: value for key, value in parameters.items() if key in names}
-    return Document.stated({"parameters": values} if values else {}, "command line")
+    return Document.from_data({"parameters": values} if values else {}, "command line")
 
 
 def _selected_kinds(

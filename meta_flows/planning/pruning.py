@@ -54,9 +54,9 @@ def deletions(
         names = ", ".join(live.name for live in to_delete)
         raise refuse("MF513", count=len(to_delete), of=of, limit=f"{prune.limit:.0%}", names=names)
     changes = [_deletion(undeclared[address], f"replaced by {name}") for address, name in sorted(replaced.items())]
-    changes += [_deletion(live, "nobody asks for it any more") for live in to_delete]
+    changes += [_deletion(live, "no longer declared") for live in to_delete]
     return changes, tuple(
-        f"kept although nobody asks for it: {', '.join(names)} ({reason})" for reason, names in skipped.items()
+        f"kept although no longer declared: {', '.join(names)} ({reason})" for reason, names in skipped.items()
     )
 
 

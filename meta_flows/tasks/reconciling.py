@@ -72,7 +72,7 @@ def check_out_branch(environment: Environment, root: Path) -> Iterator[Path]:
         raise refuse("MF521", detail="the environment's source is a local folder")
     branch = environment.reconcile.branch or source.branch
     if not branch:
-        raise refuse("MF521", detail="no branch is stated")
+        raise refuse("MF521", detail="no branch is declared")
     with TemporaryDirectory() as folder:
         credentials: Any = run_coro_as_sync(resolve_block_document_references(source.credentials))
         repository = GitRepository(source.repository, branch=branch, credentials=credentials, name="checkout")

@@ -34,14 +34,14 @@ from meta_flows.configuration.documents import Document, merge
     ],
 )
 def test_the_later_layer_wins(layers: list[dict[str, Any]], merged: dict[str, Any]) -> None:
-    documents = [Document.stated(data, f"layer {number}") for number, data in enumerate(layers)]
+    documents = [Document.from_data(data, f"layer {number}") for number, data in enumerate(layers)]
     assert merge(*documents).data == merged
     assert [document.data for document in documents] == layers
 
 
 def test_places_follow_the_winner() -> None:
-    lower = Document.stated({"a": {"b": 1, "c": 2}, "l": [{"x": 1}, 2]}, "lower")
-    upper = Document.stated({"a": {"c": 3}, "l": [4]}, "upper")
+    lower = Document.from_data({"a": {"b": 1, "c": 2}, "l": [{"x": 1}, 2]}, "lower")
+    upper = Document.from_data({"a": {"c": 3}, "l": [4]}, "upper")
     assert {path: str(place) for path, place in merge(lower, upper).places.items()} == {
         ("a",): "upper",
         ("a", "b"): "lower",
@@ -52,7 +52,7 @@ def test_places_follow_the_winner() -> None:
 
 
 def test_a_section_can_be_taken_out_and_put_elsewhere() -> None:
-    document = Document.stated({"a": {"b": {"c": 1}}, "d": 2}, "file")
+    document = Document.from_data({"a": {"b": {"c": 1}}, "d": 2}, "file")
     moved = document.section("a", "b").under("x", "y")
     assert moved.data == {"x": {"y": {"c": 1}}}
     assert {path: str(place) for path, place in moved.places.items()} == {("x", "y"): "file", ("x", "y", "c"): "file"}
@@ -62,6 +62,6 @@ def test_a_section_can_be_taken_out_and_put_elsewhere() -> None:
 
 
 def test_the_place_of_what_stands_nowhere_is_that_of_what_is_around_it() -> None:
-    document = Document.stated({"a": {"b": 1}}, "file")
+    document = Document.from_data({"a": {"b": 1}}, "file")
     assert str(document.place(("a", "x", "y"))) == "file"
     assert document.place(("x",)) is None

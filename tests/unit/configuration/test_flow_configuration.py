@@ -67,7 +67,7 @@ def test_the_later_layer_wins_and_is_named(write: Write) -> None:
                 """,
         }
     )
-    given = Document.stated({"parameters": {"limit": 7}}, "command line")
+    given = Document.from_data({"parameters": {"limit": 7}}, "command line")
     development = configured(root, "dev", "cleanup", "batch_size", "limit", overrides=given)
     settings = {setting.path: (setting.value, setting.origin) for setting in explain(development)}
     assert settings == {
@@ -286,7 +286,7 @@ def test_what_goes_into_kwargs_is_one_parameter(write: Write) -> None:
 
 def test_an_unknown_parameter_of_the_command_line_is_refused(write: Write) -> None:
     with pytest.raises(MetaFlowsError) as refused:
-        configured(write({FILE: ""}), overrides=Document.stated({"parameters": {"x": 1}}, "command line"))
+        configured(write({FILE: ""}), overrides=Document.from_data({"parameters": {"x": 1}}, "command line"))
     assert errors_of(refused) == [("MF211", "command line", None)]
 
 

@@ -18,7 +18,7 @@ HOURLY = {"interval": 3600.0, "anchor_date": "2020-01-01T00:00:00Z", **UTC}
 
 
 def schedule(**stated: Any) -> Schedule:
-    return validate(Schedule, Document.stated(stated, "deployment.yaml"))
+    return validate(Schedule, Document.from_data(stated, "deployment.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_prefect_would_not_take_is_refused(stated: dict[str, Any], code: st
 )
 def test_the_schedules_of_a_flow_are_told_apart_by_slug(slugs: list[str | None], wrong: list[str]) -> None:
     schedules = [{"cron": "0 6 * * *", **({"slug": slug} if slug else {})} for slug in slugs]
-    document = Document.stated({"schedules": schedules}, "deployment.yaml")
+    document = Document.from_data({"schedules": schedules}, "deployment.yaml")
     if not wrong:
         assert [item.slug for item in validate(FlowFile, document).schedules or ()] == [
             slug or "default" for slug in slugs
