@@ -40,7 +40,7 @@ class Approval(RunInput):
     """
 
     decision: Literal["approve", "reject"] = Field(
-        title="Decision", description="approve carries out this plan, exactly as it is shown; reject ends the run."
+        title="Decision", description="approve applies exactly this plan; reject ends the run, and nothing is written."
     )
     name: str = Field("", title="Your name", description="Kept with the release: Prefect does not know who you are.")
     reason: str = Field("", title="Reason", description="Why it may be done, or why not; kept with the release.")
@@ -48,7 +48,7 @@ class Approval(RunInput):
     @model_validator(mode="before")
     @classmethod
     def _read_answer_to_earlier_form(cls, answer: Any) -> Any:
-        """Accept `approve: true` or `false`, with which runs are answered that version 0.1 has suspended."""
+        """Accept `approve: true` or `false`: the form of a run that an earlier version suspended asks for that."""
         if isinstance(answer, dict) and "approve" in answer:
             decision = "approve" if answer["approve"] else "reject"
             return {"decision": decision, **{key: value for key, value in answer.items() if key != "approve"}}
@@ -104,19 +104,18 @@ def confirm_deletion(environment: Environment, proposal: Proposal, confirmed: st
     if environment.name != PROTECTED or confirmed in (environment.name, environment.short_name):
         return
     if confirmed is None and deployment.id:
-        names = "\n".join(f"- {change.name}" for change in proposal.plan.pending)
-        text = f"Type **{environment.name}** to delete for good:\n\n{names}"
-        if _ask(Confirmation, environment, proposal.plan, lambda: text).environment == environment.name:
+        describe = partial(_show_plan, proposal, f"Type **{environment.name}** to delete for good:\n\n")
+        if _ask(Confirmation, environment, proposal.plan, describe).environment == environment.name:
             return
     raise refuse("MF520", environment=environment.name)
 
 
-def _show_plan(proposal: Proposal) -> str:
-    """Write the full plan as an artifact, and return a summary that links to it."""
+def _show_plan(proposal: Proposal, heading: str = "") -> str:
+    """Write the full plan as an artifact, and return a heading and a summary that links to it."""
     result = sum_up("Planned", proposal)
     key = joined("plan", proposal.plan.project, proposal.plan.environment)
     artifact = create_markdown_artifact(markdown(result), key=key, description=result.message)
-    return question(result, f"{result.ui_url}/artifacts/artifact/{artifact}" if result.ui_url else None)
+    return heading + question(result, f"{result.ui_url}/artifacts/artifact/{artifact}" if result.ui_url else None)
 
 
 def _ask(form: type[Form], environment: Environment, plan: Plan, describe: Callable[[], str]) -> Form:
