@@ -6,8 +6,7 @@ import html
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -90,17 +89,6 @@ def runs_in_words(health: Health | None) -> tuple[str, str]:
     last = health.last_run
     next_run = f"{health.next_run:%Y-%m-%d %H:%M}Z" if health.next_run else ""
     return next_run, f"{last.state} {last.ended:%Y-%m-%d %H:%M}Z" if last else ""
-
-
-def schedule_in_words(schedule: Mapping[str, Any]) -> str:
-    """Return a short form of a spec's schedule, e.g. `0 6 * * 1-5 Europe/Berlin`."""
-    timing = schedule["schedule"]
-    if "interval" in timing:
-        words = f"every {timedelta(seconds=timing['interval'])}"
-    else:
-        rule = timing.get("cron") or timing["rrule"].rpartition("\n")[2].removeprefix("RRULE:").replace(";", "; ")
-        words = f"{rule} {timing.get('timezone') or 'UTC'}"
-    return words if schedule.get("active", True) else f"{words} (paused)"
 
 
 def deployments(outcomes: Iterable[Outcome]) -> list[Outcome]:

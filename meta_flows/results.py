@@ -8,12 +8,13 @@ from types import MappingProxyType
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
+from meta_flows.configuration.schedules import schedule_in_words
 from meta_flows.diagnostics import diagnostic
 from meta_flows.engine import DONE, ApplyResult, Result
 from meta_flows.models import Change, DeployResult, Diagnostic, Health, LiveResource, Outcome
 from meta_flows.prefect_api.compat import url_for
 from meta_flows.proposals import Proposal
-from meta_flows.reporting import PLANNED, counts_in_words, schedule_in_words
+from meta_flows.reporting import PLANNED, counts_in_words
 from meta_flows.resources import described
 
 

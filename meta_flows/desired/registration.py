@@ -12,7 +12,6 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 
 from meta_flows.configuration import Environment, GitSource, Schedule
 from meta_flows.desired import sources
-from meta_flows.desired.rendering import render_schedule
 from meta_flows.diagnostics import refuse
 from meta_flows.models import Resource
 from meta_flows.prefect_api import compat
@@ -87,7 +86,7 @@ def render_meta_flow(
         "job_variables": {**variables, **environment.registration.job_variables},
         "concurrency_limit": 1,
         "concurrency_options": {"collision_strategy": "ENQUEUE"},
-        "schedules": {schedule.slug: render_schedule(schedule, environment)} if schedule else {},
+        "schedules": {schedule.slug: schedule.spec(active=environment.schedules_active)} if schedule else {},
     }
     return Resource(flow_name=flow.name, name=registered_name(flow.name, environment), kind="meta-flow", spec=spec)
 

@@ -12,7 +12,6 @@ from meta_flows.configuration import (
     Environment,
     GitSource,
     LocalSource,
-    Schedule,
     Template,
     deployment_name,
     placeholders,
@@ -93,7 +92,7 @@ def render(
         "pull_steps": filled["pull"] if template.pull is not None else list(pull_steps),
         "work_pool_name": filled["work_pool"],
         "job_variables": job_variables,
-        "schedules": {schedule.slug: render_schedule(schedule, environment) for schedule in schedules},
+        "schedules": {schedule.slug: schedule.spec(active=environment.schedules_active) for schedule in schedules},
         **_optional(item, kind),
     }
     _ensure_no_secret(spec, [*environment.allow_plain, *configuration.allow_plain], locate)
@@ -179,18 +178,6 @@ def _mount(
     container = {"user": f"{owner.st_uid}:{owner.st_gid}", **options}
     absolute = [f"{root}/{volume[2:]}" if volume in relative else volume for volume in map(str, volumes)]
     return {**job_variables, "volumes": absolute, "container_create_kwargs": container}
-
-
-def render_schedule(schedule: Schedule, environment: Environment) -> dict[str, Any]:
-    """Return one schedule of a spec; fields that no file sets, such as `active`, stay as operators leave them."""
-    active = schedule.active if schedule.active is not None else environment.schedules_active
-    optional = {"active": active, "max_scheduled_runs": schedule.max_scheduled_runs}
-    return {
-        "slug": schedule.slug,
-        "schedule": schedule.timing(),
-        "parameters": dict(schedule.parameters),
-        **{key: value for key, value in optional.items() if value is not None},
-    }
 
 
 def _ensure_no_secret(spec: Mapping[str, Any], allowed: Sequence[str], locate: Locate) -> None:

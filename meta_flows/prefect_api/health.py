@@ -9,12 +9,12 @@ from typing import Any
 import pydantic
 from prefect.exceptions import PrefectHTTPStatusError
 
+from meta_flows.configuration.schedules import follow
 from meta_flows.health import RUNS, Facts, ScheduleFacts
 from meta_flows.models import FinishedRun, LiveResource, Resource
 from meta_flows.prefect_api.connection import Api
 from meta_flows.prefect_api.reads import read_paused_queues, read_work_pools
 from meta_flows.resources.resource_type import PAGE
-from meta_flows.validation.schedules import follow
 
 HORIZON = timedelta(days=100)
 """How far ahead Prefect schedules runs, unless the server's settings say otherwise."""

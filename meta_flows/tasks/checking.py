@@ -21,6 +21,7 @@ from prefect.settings import get_current_settings
 from meta_flows import planning
 from meta_flows.browser import Seen, look_at
 from meta_flows.configuration import Environment
+from meta_flows.configuration.schedules import schedule_in_words
 from meta_flows.diagnostics import MetaFlowsError, diagnostic, error_summary
 from meta_flows.engine import ApplyResult
 from meta_flows.health import GRAVITY, Facts, health, in_words
@@ -32,7 +33,7 @@ from meta_flows.prefect_api.health import read_facts
 from meta_flows.prefect_api.store import PrefectStore
 from meta_flows.prefect_api.ui import check_ui
 from meta_flows.proposals import Proposal
-from meta_flows.reporting import counts_in_words, schedule_in_words
+from meta_flows.reporting import counts_in_words
 from meta_flows.tasks import publish, step
 
 SYNC = {"create": "Missing", "update": "Drifted", "unchanged": "InSync"}

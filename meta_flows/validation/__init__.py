@@ -26,12 +26,12 @@ from meta_flows.validation.deployments import (
     Reference,
     ServerObjects,
     check_deployment,
+    check_schedules,
     newly_invalid_job_variables,
     references,
 )
 from meta_flows.validation.dockerfiles import check_dockerfile, check_volumes
 from meta_flows.validation.requirements import Declarations
-from meta_flows.validation.schedules import check_schedules
 from meta_flows.validation.sources import check_signature, check_variables
 
 __all__ = [

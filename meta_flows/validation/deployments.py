@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from meta_flows.configuration import ConfiguredFlow, Document, Template, placeholders
 from meta_flows.configuration.documents import KeyPath
+from meta_flows.configuration.schedules import follow
 from meta_flows.configuration.secrets import masked
 from meta_flows.diagnostics import diagnostic, did_you_mean
 from meta_flows.models import Diagnostic, Location, Resource
 from meta_flows.prefect_api.compat import PlaceholderType, schema_errors
 
 LONGEST_DETAIL = 200
+
+OFTEN_SECONDS = 60
 
 PARAMETER_BYTES = 524_288
 """Largest parameters that a server accepts, unless its `PREFECT_SERVER_API_MAX_PARAMETER_SIZE` differs."""
@@ -207,3 +211,22 @@ def _without_placeholders(value: Any) -> Any:
 def _is_made_by_prefect(value: Any) -> bool:
     """Return whether Prefect makes the value when a run starts, from JSON text, a template or a variable."""
     return isinstance(value, Mapping) and "__prefect_kind" in value
+
+
+def check_schedules(item: ConfiguredFlow) -> Iterator[Diagnostic]:
+    """Report schedules that never fire, have fired for the last time, or fire more than once a minute."""
+    scheduled = any(item.configuration.kinds[kind].scheduled for kind in item.kinds)
+    for index, schedule in enumerate(item.configuration.schedules if scheduled else ()):
+        rule = next(name for name in ("cron", "rrule", "interval") if getattr(schedule, name) is not None)
+        place = place_of(item, "schedules", index, rule)
+        facts = {"schedule": schedule.slug, "rule": " ".join(str(getattr(schedule, rule)).split())}
+        active = schedule.active is not False
+        times = follow(schedule.timing())
+        if isinstance(times, str):
+            yield diagnostic("MF205", place, **facts, detail=f"Prefect's scheduler cannot follow it: {times}")
+            continue
+        gaps = [(later - sooner).total_seconds() for sooner, later in pairwise(times.next)]
+        if gaps and min(gaps) < OFTEN_SECONDS and active:
+            yield diagnostic("MF223", place, **facts, seconds=min(gaps))
+        elif not times.next and times.followed and (active or not times.past):
+            yield diagnostic("MF224" if times.past else "MF222", place, **facts)
