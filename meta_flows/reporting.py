@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -80,6 +80,20 @@ def health_in_words(health: Health | None) -> str:
         return ""
     reasons = "; ".join(reason.message for reason in health.reasons)
     return f"{health.status}: {reasons}" if reasons else health.status
+
+
+def health_reasons(rows: Iterable[Outcome], known: Collection[Diagnostic] = ()) -> tuple[Diagnostic, ...]:
+    """Return each reason of poor health once, with the deployments that it is about, except what is known already."""
+    names_by_reason: defaultdict[Diagnostic, list[str]] = defaultdict(list)
+    for row in rows:
+        for reason in row.health.reasons if row.health else ():
+            names_by_reason[reason].append(row.name)
+    reasons = []
+    for reason, names in names_by_reason.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        about = reason.model_copy(update={"message": f"{names[0]}{others}: {reason.message}"})
+        reasons += [about] if reason not in known and about not in known else []
+    return tuple(reasons)
 
 
 def runs_in_words(health: Health | None) -> tuple[str, str]:

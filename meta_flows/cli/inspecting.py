@@ -15,7 +15,7 @@ from rich.text import Text
 from meta_flows import engine
 from meta_flows.cli.options import Flag, Flows, LocalOrRemote, OnServer
 from meta_flows.cli.output import err, out, print_diagnostics, print_json, print_table
-from meta_flows.cli.runner import conclude, health_reasons, run_meta_flow, standing_rows
+from meta_flows.cli.runner import conclude, run_meta_flow, standing_rows
 from meta_flows.diagnostics import refuse
 from meta_flows.doctor import Finding, examine
 from meta_flows.flows import check_ui as check_ui_flow
@@ -23,7 +23,7 @@ from meta_flows.local_server import connect
 from meta_flows.models import Outcome, Release
 from meta_flows.prefect_api.compat import url_for
 from meta_flows.prefect_api.store import connected_store
-from meta_flows.reporting import changes_by_action, counts_in_words
+from meta_flows.reporting import changes_by_action, counts_in_words, health_reasons
 from meta_flows.tasks.checking import inspect, outcomes
 from meta_flows.tasks.reconciling import legacy_switch, switch
 
@@ -66,7 +66,7 @@ def check_ui(
     screenshots: Annotated[
         Path | None, Parameter(help="Folder for pictures of the pages; build/screenshots/<environment> by default.")
     ] = None,
-    wait: Annotated[float, Parameter(help="Seconds the scheduler may take for runs that are not scheduled yet.")] = 75,
+    wait: Annotated[float, Parameter(help="Seconds to wait for the scheduler to create missing runs.")] = 75,
     on: LocalOrRemote = LocalOrRemote(),
 ) -> int:
     """Check that everything is as released, is scheduled, and can be seen in the UI."""

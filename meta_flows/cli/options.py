@@ -119,7 +119,13 @@ Yes = Annotated[
 ]
 
 AllEnvironments = Annotated[
-    bool, Parameter(name="--all-environments", negative="", show_default=False, help="All, one after the other.")
+    bool,
+    Parameter(
+        name="--all-environments",
+        negative="",
+        show_default=False,
+        help="Do this for every environment, one after the other.",
+    ),
 ]
 
 DetailedExitCode = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from inspect import signature
 from typing import Any
@@ -22,7 +22,7 @@ from meta_flows.desired.registration import owner, registered_name
 from meta_flows.diagnostics import MetaFlowsError, error_summary, refuse
 from meta_flows.discovery import discover
 from meta_flows.local_server import connect
-from meta_flows.models import DeployResult, Diagnostic, LiveResource, Outcome
+from meta_flows.models import DeployResult, LiveResource, Outcome
 from meta_flows.prefect_api import runs
 from meta_flows.prefect_api.compat import url_for
 from meta_flows.prefect_api.connection import Api, client
@@ -37,6 +37,7 @@ from meta_flows.reporting import (
     changes_in_words,
     deployments,
     health_in_words,
+    health_reasons,
     others,
     runs_in_words,
     titled,
@@ -205,21 +206,6 @@ def show(result: DeployResult, rows: Rows = change_rows, *, wide: bool = False) 
     )
     if result.ui_url:
         out.print(f"UI: {result.ui_url}\nrun: {result.run_link}")
-
-
-def health_reasons(rows: Iterable[Outcome], known: Container[Diagnostic] = ()) -> list[Diagnostic]:
-    """Return each reason of poor health once, with the number of deployments that it is about, but for known ones."""
-    concerned: dict[Diagnostic, list[str]] = {}
-    for row in rows:
-        for reason in row.health.reasons if row.health else ():
-            if reason not in known:
-                concerned.setdefault(reason, []).append(row.name)
-    return [
-        reason.model_copy(
-            update={"message": f"{names[0] if len(names) == 1 else f'{len(names)} deployments'}: {reason.message}"}
-        )
-        for reason, names in concerned.items()
-    ]
 
 
 def _run_registered(

@@ -21,7 +21,7 @@ from meta_flows.configuration.secrets import masked
 from meta_flows.desired import sources
 from meta_flows.desired.parameter_schemas import LoadedSchema, parameter_schemas
 from meta_flows.desired.rendering import render, version
-from meta_flows.diagnostics import MetaFlowsError, diagnostic, outcome
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, result_or_error
 from meta_flows.discovery import discover
 from meta_flows.images import Context, Image, describe_image
 from meta_flows.models import Diagnostic, FlowMetadata, Resource
@@ -80,7 +80,7 @@ def describe_images(root: Path, configured: Configured, environment: Environment
         uses_image = any(template(kind).uses_image for kind in item.kinds)
         return describe_image(item.flow, environment, context) if uses_image else None
 
-    found = {item.flow.entrypoint: outcome(image, item) for item in configured.flows}
+    found = {item.flow.entrypoint: result_or_error(image, item) for item in configured.flows}
     return {entrypoint: item for entrypoint, item in found.items() if item is not None}
 
 
@@ -127,7 +127,7 @@ def render_all(
         if error := not_loaded(item.flow, loaded):
             (refused if error.severity == "error" else warnings).append(error)
         if loaded.schema is not None:
-            rendered = outcome(render_flow, item, loaded.schema, earlier)
+            rendered = result_or_error(render_flow, item, loaded.schema, earlier)
             if isinstance(rendered, MetaFlowsError):
                 refused += rendered.errors
             else:

@@ -91,7 +91,7 @@ def refuse(code: str, place: Location | None = None, **facts: object) -> MetaFlo
     return MetaFlowsError([diagnostic(code, place, **facts)])
 
 
-def outcome(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | MetaFlowsError:
+def result_or_error(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | MetaFlowsError:
     """Call a function and return its result, or the MetaFlowsError that it raises."""
     try:
         return function(*args, **kwargs)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from meta_flows.configuration import Environment, load_environment
 from meta_flows.configuration.secrets import MASK
-from meta_flows.diagnostics import MetaFlowsError, diagnostic, outcome
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, result_or_error
 from meta_flows.doctor import machine, server
 from meta_flows.models import Diagnostic, Model
 from meta_flows.prefect_api.connection import Api, Server, choose_server, client, connected
@@ -79,14 +79,14 @@ def examine(root: Path, name: str | None = None, api_url: str | None = None) -> 
         name: Long or short name of the environment.
         api_url: Server to use instead of the one that the shell or the environment's file names.
     """
-    environment = outcome(load_environment, root, name)
+    environment = result_or_error(load_environment, root, name)
     if isinstance(environment, MetaFlowsError):
         yield from _findings("environment", environment.errors)
         yield from _run(ALONE)
         return
     yield from _findings("environment", [f"{environment.name} of project {environment.project}"])
     yield from _run({**ALONE, **_with_arguments(CONFIGURED, root, environment)})
-    chosen = outcome(choose_server, environment.name, environment.prefect_api_url, api_url)
+    chosen = result_or_error(choose_server, environment.name, environment.prefect_api_url, api_url)
     if isinstance(chosen, MetaFlowsError):
         yield from _findings("server", chosen.errors)
         return

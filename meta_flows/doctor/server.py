@@ -114,7 +114,9 @@ def check_work_pools(api: Api, environment: Environment) -> Iterator[str | Diagn
 def judge_work_pool(environment: str, name: str, desired: str, live: Mapping[str, Any] | None) -> str | Diagnostic:
     """Compare a work pool with its type in the environment's file."""
     if live is None:
-        return diagnostic("MF410", pool=name, suggestion=" yet: a deploy creates it").as_warning()
+        return diagnostic(
+            "MF410", pool=name, suggestion=", which the environment's file names: a deploy creates it"
+        ).as_warning()
     if live["type"] != desired:
         return diagnostic("MF407", pool=name, live=live["type"], environment=environment, desired=desired)
     return diagnostic("MF411", what=f"work pool '{name}'") if live["is_paused"] else f"{name} of type {desired}"

@@ -29,7 +29,7 @@ def read_history(context: Context) -> list[Release]:
 
     def read() -> list[Release]:
         if context.store.latest_release(ownership) is None:
-            raise refuse("MF517", environment=ownership.environment)
+            raise refuse("MF517", environment=ownership.environment, missing="release")
         found = context.store.read_releases(ownership)
         return [release for _, release in found if release and release.state != "rejected"]
 
@@ -48,7 +48,7 @@ def choose_release(found: Sequence[Release], release_id: str | None, environment
         candidates = list(succeeded.values())
         chosen = history.predecessor(candidates) if current_is_newest else next(iter(candidates), None)
         if chosen is None:
-            raise refuse("MF517", environment=environment.name)
+            raise refuse("MF517", environment=environment.name, missing="release before the current one")
         return chosen
     if release_id not in succeeded:
         suggestion = did_you_mean(release_id, succeeded)

@@ -8,7 +8,7 @@ from pathlib import Path
 from meta_flows import planning
 from meta_flows.configuration import Configured, Environment
 from meta_flows.desired.deployments import Desired, Images
-from meta_flows.diagnostics import MetaFlowsError, diagnostic, outcome, refuse
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, refuse, result_or_error
 from meta_flows.discovery import ignored_paths
 from meta_flows.models import FlowMetadata, LiveResource, Resource
 from meta_flows.proposals.observing import observe, observe_others
@@ -87,7 +87,7 @@ def _ignored(root: Path, flows: Iterable[FlowMetadata], live: Iterable[LiveResou
 def check_plan(context: Context, desired: Desired, observed: Observed, pools: PlannedPools) -> Desired:
     """Return the desired deployments with the diagnostics of planning them added."""
     policy = planning.Policy()
-    proposal = outcome(propose, context, observed, desired.deployments, policy, pools)
+    proposal = result_or_error(propose, context, observed, desired.deployments, policy, pools)
     refused = proposal.errors if isinstance(proposal, MetaFlowsError) else proposal.refused
     return desired._replace(refused=(*desired.refused, *refused))
 

@@ -15,7 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from meta_flows.configuration import Configured, Environment, LocalSource
 from meta_flows.desired.deployments import Images, describe_images
-from meta_flows.diagnostics import MetaFlowsError, outcome, refuse
+from meta_flows.diagnostics import MetaFlowsError, refuse, result_or_error
 from meta_flows.images import Image
 from meta_flows.models import DeployResult, Resource
 from meta_flows.prefect_api.progress import progress
@@ -57,7 +57,7 @@ def observe_images(root: Path, configured: Configured, environment: Environment,
     try:
         with engine.connected() as client:
             find = engine.find_here if local else engine.find
-            found = {name: outcome(find, client, image) for name, image in _by_name(described.values()).items()}
+            found = {name: result_or_error(find, client, image) for name, image in _by_name(described.values()).items()}
     except MetaFlowsError as error:
         if environment.strict or local:
             return Images(dict.fromkeys(described, error))
@@ -211,7 +211,7 @@ def _run(
     results = {}
     with progress(doing, len(futures)) as advance:
         for name, future in futures.items():
-            results[name] = outcome(future.result)
+            results[name] = result_or_error(future.result)
             advance()
     return results
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,7 +33,7 @@ from meta_flows.prefect_api.health import read_facts
 from meta_flows.prefect_api.store import PrefectStore
 from meta_flows.prefect_api.ui import check_ui
 from meta_flows.proposals import Proposal
-from meta_flows.reporting import counts_in_words
+from meta_flows.reporting import counts_in_words, health_reasons
 from meta_flows.tasks import publish, step
 
 SYNC = {"create": "Missing", "update": "Drifted", "unchanged": "InSync"}
@@ -178,7 +178,7 @@ def report_check(
         message="; ".join(filter(None, counts)),
         outcomes=rows,
         refused=failures,
-        warnings=_remedies(rows),
+        warnings=health_reasons(rows),
         notes=(f"pictures of the pages are in {folder}",) if seen else (),
     )
     return publish(result, "check-ui", environment.ownership, appendix=_pictures(seen))
@@ -197,20 +197,6 @@ def _differences(environment: Environment, found: Inspection, rows: Sequence[Out
     ]
     unscheduled = [diagnostic("MF703", schedules=in_words(found.unscheduled))] if found.unscheduled else []
     return missing + drifted + unscheduled
-
-
-def _remedies(rows: Sequence[Outcome]) -> tuple[Diagnostic, ...]:
-    """Return each reason of poor health once, with the deployments that it is about."""
-    names_by_reason: defaultdict[Diagnostic, list[str]] = defaultdict(list)
-    for row in rows:
-        for reason in row.health.reasons if row.health else ():
-            if reason.severity == "warning":
-                names_by_reason[reason].append(row.name)
-    warnings = []
-    for reason, names in names_by_reason.items():
-        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        warnings.append(reason.model_copy(update={"message": f"{names[0]}{others}: {reason.message}"}))
-    return tuple(warnings)
 
 
 def _pictures(seen: Sequence[Seen]) -> str:

@@ -16,7 +16,7 @@ from meta_flows.configuration import (
     deployment_name,
     load_template,
 )
-from meta_flows.diagnostics import MetaFlowsError, diagnostic, outcome
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, result_or_error
 from meta_flows.discovery import find_undeployable
 from meta_flows.images import Context
 from meta_flows.models import Diagnostic, FlowMetadata, Resource, ValidationResult
@@ -56,7 +56,7 @@ def check_configured(
     """
     declarations, context = Declarations(root), Context(root)
     kinds = {kind for item in configured.flows for kind in item.kinds}
-    templates = {kind: outcome(load_template, root, kind) for kind in kinds}  # rendering reports a broken one
+    templates = {kind: result_or_error(load_template, root, kind) for kind in kinds}  # rendering reports a broken one
     uses_image = {kind for kind, item in templates.items() if isinstance(item, Template) and item.uses_image}
 
     def rules(item: ConfiguredFlow) -> Iterator[Diagnostic]:

@@ -8,7 +8,7 @@ from meta_flows import validation
 from meta_flows.configuration import ConfiguredFlow, Environment, Selection, configure, load_environment
 from meta_flows.desired.deployments import as_error, not_loaded, render_offline
 from meta_flows.desired.parameter_schemas import parameter_schemas
-from meta_flows.diagnostics import MetaFlowsError, outcome, refuse
+from meta_flows.diagnostics import MetaFlowsError, refuse, result_or_error
 from meta_flows.discovery import discover, find_undeployable, select
 from meta_flows.models import Diagnostic, FlowMetadata, ValidationResult
 from meta_flows.validation.requirements import Declarations
@@ -47,10 +47,10 @@ def _default_environment(
     root: Path, flows: tuple[FlowMetadata, ...]
 ) -> tuple[Environment | None, dict[str, ConfiguredFlow]]:
     """Return the environment used where none is named, and its configured flows by entrypoint, as far as valid."""
-    environment = outcome(load_environment, root)
+    environment = result_or_error(load_environment, root)
     if isinstance(environment, MetaFlowsError):
         return None, {}
-    configured = outcome(configure, root, flows, environment, Selection(), parameters={}, allow_none=True)
+    configured = result_or_error(configure, root, flows, environment, Selection(), parameters={}, allow_none=True)
     found = () if isinstance(configured, MetaFlowsError) else configured.flows
     return environment, {item.flow.entrypoint: item for item in found}
 

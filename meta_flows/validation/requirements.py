@@ -15,7 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from meta_flows.configuration.reading import read_text
 from meta_flows.configuration.secrets import masked
-from meta_flows.diagnostics import MetaFlowsError, diagnostic, outcome, refuse
+from meta_flows.diagnostics import MetaFlowsError, diagnostic, refuse, result_or_error
 from meta_flows.discovery.tree import join, parent
 from meta_flows.files import is_there
 from meta_flows.models import Diagnostic, FlowMetadata, Location
@@ -96,7 +96,7 @@ def _joined(parts: Iterable[Declared]) -> Declared:
 
 
 def _or_errors(read: Callable[[Path, str], Declared], root: Path, path: str) -> Declared:
-    found = outcome(read, root, path)
+    found = result_or_error(read, root, path)
     return Declared(errors=found.errors) if isinstance(found, MetaFlowsError) else found
 
 
@@ -182,7 +182,7 @@ def _pyproject(root: Path, path: str) -> Declared:
 
 
 def _inline(root: Path, path: str) -> Declared:
-    text = outcome(read_text, root / path, root)
+    text = result_or_error(read_text, root / path, root)
     found = None if isinstance(text, MetaFlowsError) else INLINE.search(text)
     if found is None:
         return Declared()

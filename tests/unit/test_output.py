@@ -8,9 +8,10 @@ import pytest
 
 from meta_flows.cli import output
 from meta_flows.cli.output import PlainConsole, print_diagnostics, print_table
-from meta_flows.cli.runner import change_rows, health_reasons, standing_rows
+from meta_flows.cli.runner import change_rows, standing_rows
 from meta_flows.diagnostics import diagnostic
 from meta_flows.models import Health, Outcome
+from meta_flows.reporting import health_reasons
 
 NAME = "polygon-intraday-ingestion-python-dev"
 LINK = f"http://127.0.0.1:4200/v2/deployments/deployment/{'0' * 36}"
@@ -64,6 +65,6 @@ def test_ten_findings_with_one_remedy_have_it_once(capsys: pytest.CaptureFixture
 def test_a_reason_that_many_deployments_share_is_one_line() -> None:
     poor = Health(status="Degraded", reasons=(diagnostic("MF412", pool="dev-python"),))
     [reason] = health_reasons([row(f"f{number}", health=poor) for number in range(10)])
-    assert reason.message.startswith("10 deployments: ")
+    assert reason.message.startswith("f0 and 9 more: ")
     [alone] = health_reasons([row("f", health=poor)])
     assert alone.message.startswith("f: ")

@@ -75,7 +75,7 @@ def test_what_was_changed_by_hand_fails_it_field_by_field(deployed: Deployed) ->
     deployed.change("c", description="Typed in the UI.", version="mine", entrypoint="else.py:where", tags=[])
     failures = deployed.failures()
     assert failures.keys() == {"MF702"}
-    assert failures["MF702"].endswith("was changed by hand: description, entrypoint, tags, version")
+    assert failures["MF702"].endswith("differs from its release: description, entrypoint, tags, version")
 
 
 def test_nothing_released_is_nothing_verified(shop: Shop) -> None:

@@ -13,7 +13,7 @@ from meta_flows import validation
 from meta_flows.configuration import Environment, Selection, configure, load_environment, load_template
 from meta_flows.desired.deployments import Images, describe_images, render_all
 from meta_flows.desired.parameter_schemas import LoadedSchema
-from meta_flows.diagnostics import MetaFlowsError, catalogue, outcome
+from meta_flows.diagnostics import MetaFlowsError, catalogue, result_or_error
 from meta_flows.discovery import discover
 from meta_flows.models import Resource, kebab
 from meta_flows.validation import Pool, Reference, ServerObjects
@@ -66,9 +66,9 @@ def findings(root: Path, *, import_flows: bool = False, flows_alone: bool = Fals
         flows_alone: Whether the flows are checked for no environment.
     """
     found = (
-        outcome(validate_flows, root, Selection(), import_flows=import_flows)
+        result_or_error(validate_flows, root, Selection(), import_flows=import_flows)
         if flows_alone
-        else outcome(validate_deployments, root, "development", Selection(), import_flows=import_flows)
+        else result_or_error(validate_deployments, root, "development", Selection(), import_flows=import_flows)
     )
     return in_full(found if isinstance(found, MetaFlowsError) else found[0])
 
