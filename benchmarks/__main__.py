@@ -17,7 +17,7 @@ from benchmarks.measuring import Measurement, Phase, Result, benchmark
 from benchmarks.repository import write_repository
 from benchmarks.server import Database
 from meta_flows.configuration import Selection
-from meta_flows.validation.pipeline import validate_deployments
+from meta_flows.validation.pipeline import validate_offline
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -56,7 +56,7 @@ def rules(flows: int = 300) -> None:
         root = Path(folder) / "rules"
         write_repository(root, flows)
         started = perf_counter()
-        found, checked = validate_deployments(root, "development", Selection(), import_flows=False)
+        found, checked = validate_offline(root, "development", Selection(), import_flows=False)
         console.print(f"{perf_counter() - started:.2f} s, {len(found.errors)} errors; {checked}")
 
 

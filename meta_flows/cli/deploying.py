@@ -12,8 +12,8 @@ from rich.prompt import Prompt
 
 from meta_flows.cli.options import (
     AllEnvironments,
+    DeployFlags,
     DeploymentFilter,
-    DeployOptions,
     DetailedExitCode,
     DryRun,
     Flows,
@@ -48,7 +48,7 @@ def plan(
     flow: Flows = (),
     *,
     only: DeploymentFilter = DeploymentFilter(),
-    options: DeployOptions = DeployOptions(),
+    options: DeployFlags = DeployFlags(),
     file: Annotated[Path | None, Parameter(name="--out", help="Write the plan to a file, for `deploy --plan`.")] = None,
     markdown: Annotated[
         Path | None, Parameter(help="Write the report to a file, short enough for a comment on a pull request.")
@@ -71,7 +71,7 @@ def deploy(
     flow: Flows = (),
     *,
     only: DeploymentFilter = DeploymentFilter(),
-    options: DeployOptions = DeployOptions(),
+    options: DeployFlags = DeployFlags(),
     dry_run: DryRun = False,
     file: Annotated[
         Path | None, Parameter(name="--plan", help="Apply exactly the plan that `plan --out` wrote to this file.")
@@ -83,7 +83,7 @@ def deploy(
     arguments = deploy_arguments(flow, only, options)
     if file:
         planned = _read_plan(file)
-        selected = flow or only != DeploymentFilter() or options != DeployOptions()
+        selected = flow or only != DeploymentFilter() or options != DeployFlags()
         if selected or on.environment not in (None, planned.plan.environment):
             raise refuse("MF901", detail="--plan takes no selection or environment: the file has them")
         on = replace(on, environment=planned.plan.environment)

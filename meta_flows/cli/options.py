@@ -140,7 +140,7 @@ Parameters = Annotated[
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class DeployOptions:
+class DeployFlags:
     """What a deploy may do beside creating and updating.
 
     Attributes:
@@ -176,7 +176,7 @@ def parsed_parameters(texts: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def deploy_arguments(flows: tuple[str, ...], only: DeploymentFilter, options: DeployOptions) -> dict[str, Any]:
+def deploy_arguments(flows: tuple[str, ...], only: DeploymentFilter, options: DeployFlags) -> dict[str, Any]:
     """Return the arguments of `deploy_all` for what was typed.
 
     Raises:

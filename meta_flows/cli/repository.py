@@ -147,10 +147,10 @@ def validate(
             raise refuse("MF901", detail=detail)
         return conclude(_run(selection, on, import_flows), on)
     if not (on.environment or selection.kinds or selection.pattern):
-        found, checked = pipeline.validate_flows(on.repository, selection, import_flows=import_flows)
+        found, checked = pipeline.validate_repository(on.repository, selection, import_flows=import_flows)
         return _print_validation(found, checked, on)
     without_server = partial(
-        pipeline.validate_deployments, on.repository, on.environment, selection, import_flows=import_flows
+        pipeline.validate_offline, on.repository, on.environment, selection, import_flows=import_flows
     )
     try:
         found, checked = without_server() if offline else _with_server(selection, on, import_flows)

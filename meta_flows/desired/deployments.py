@@ -23,7 +23,7 @@ from meta_flows.desired.parameter_schemas import LoadedSchema, parameter_schemas
 from meta_flows.desired.rendering import render, version
 from meta_flows.diagnostics import MetaFlowsError, diagnostic, result_or_error
 from meta_flows.discovery import discover
-from meta_flows.images import Context, Image, describe_image
+from meta_flows.images import BuildContext, Image, describe_image
 from meta_flows.models import Diagnostic, FlowMetadata, Resource
 
 Spec = Mapping[str, Any]
@@ -74,7 +74,7 @@ def flows_with_new_code(configured: Configured, environment: Environment, releas
 
 def describe_images(root: Path, configured: Configured, environment: Environment) -> dict[str, Image | MetaFlowsError]:
     """Return the image of each flow with a selected kind that runs in one, or its error, by entrypoint."""
-    context, template = Context(root), cache(partial(load_template, root))
+    context, template = BuildContext(root), cache(partial(load_template, root))
 
     def image(item: ConfiguredFlow) -> Image | None:
         uses_image = any(template(kind).uses_image for kind in item.kinds)

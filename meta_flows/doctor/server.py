@@ -98,7 +98,7 @@ def check_database(api: Api, environment: Environment) -> Iterator[str | Diagnos
 def check_ui(api: Api, _: Environment) -> Iterator[str | Diagnostic]:
     """Check that the UI calls an API that answers and allows it; there may be no UI."""
     shown = str(get_current_settings().ui_url)
-    found = list(ui.check_ui(shown, str(api.api_url).rstrip("/")))
+    found = list(ui.find_ui_faults(shown, str(api.api_url).rstrip("/")))
     yield from (item.as_warning() if item.code == "MF711" else item for item in found)
     if not found:
         yield f"{shown} asks an API that answers"

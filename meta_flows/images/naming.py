@@ -59,7 +59,7 @@ class Image(Model):
         return f"{self.repository}:{self.tag}"
 
 
-def describe_image(flow: FlowMetadata, environment: Environment, context: Context) -> Image:
+def describe_image(flow: FlowMetadata, environment: Environment, context: BuildContext) -> Image:
     """Return the image of a flow, from its Dockerfile and the files that it copies; no engine is needed.
 
     The tag covers the Dockerfile, the build arguments that it uses, the names of its base images, the platform, and the
@@ -111,7 +111,7 @@ def _folder_name(dockerfile: str, environment: Environment) -> str:
 IGNORE_FILE = ".dockerignore"
 
 
-class Context:
+class BuildContext:
     """The build context: the files of a repository that `.dockerignore` does not exclude.
 
     Attributes:

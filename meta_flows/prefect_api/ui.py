@@ -17,7 +17,7 @@ V2 = "/v2"
 """Where the newer UI is, below the older one, which has the settings of both."""
 
 
-def check_ui(ui_url: str, api_url: str, known: str = "/health") -> Iterator[Diagnostic]:
+def find_ui_faults(ui_url: str, api_url: str, known: str = "/health") -> Iterator[Diagnostic]:
     """Yield what keeps people's browsers from showing what the server has.
 
     Args:

@@ -31,7 +31,7 @@ from meta_flows.prefect_api.compat import url_for
 from meta_flows.prefect_api.connection import Api, translate_http_errors
 from meta_flows.prefect_api.health import read_facts
 from meta_flows.prefect_api.store import PrefectStore
-from meta_flows.prefect_api.ui import check_ui
+from meta_flows.prefect_api.ui import find_ui_faults
 from meta_flows.proposals import Proposal
 from meta_flows.reporting import counts_in_words, health_reasons
 from meta_flows.tasks import publish, step
@@ -140,7 +140,7 @@ def observe_runs(store: PrefectStore, environment: Environment, wait: float) -> 
 def verify_ui_settings() -> tuple[Diagnostic, ...]:
     """Return what keeps browsers from showing what the server has; only this server knows this very run."""
     settings = get_current_settings()
-    return tuple(check_ui(str(settings.ui_url), str(settings.api.url), known=f"/flow_runs/{flow_run.id}"))
+    return tuple(find_ui_faults(str(settings.ui_url), str(settings.api.url), known=f"/flow_runs/{flow_run.id}"))
 
 
 @step("verify UI in a browser")

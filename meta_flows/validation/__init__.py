@@ -18,7 +18,7 @@ from meta_flows.configuration import (
 )
 from meta_flows.diagnostics import MetaFlowsError, diagnostic, result_or_error
 from meta_flows.discovery import find_undeployable
-from meta_flows.images import Context
+from meta_flows.images import BuildContext
 from meta_flows.models import Diagnostic, FlowMetadata, Resource, ValidationResult
 from meta_flows.validation.dependencies import check_dependencies
 from meta_flows.validation.deployments import (
@@ -54,7 +54,7 @@ def check_configured(
 
     With `whole`, which fits a run without a selection, files that belong to none of the `flows` are reported as well.
     """
-    declarations, context = Declarations(root), Context(root)
+    declarations, context = Declarations(root), BuildContext(root)
     kinds = {kind for item in configured.flows for kind in item.kinds}
     templates = {kind: result_or_error(load_template, root, kind) for kind in kinds}  # rendering reports a broken one
     uses_image = {kind for kind, item in templates.items() if isinstance(item, Template) and item.uses_image}

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from meta_flows.configuration import ConfiguredFlow, Environment, LocalSource, looks_secret
 from meta_flows.diagnostics import diagnostic
-from meta_flows.images import Context
+from meta_flows.images import BuildContext
 from meta_flows.images.dockerfiles import Dockerfile, Stage, read_dockerfile
 from meta_flows.models import Diagnostic, FlowMetadata, Location
 from meta_flows.validation.dependencies import may_require
@@ -32,7 +32,7 @@ OPTIONS_WITH_VALUE = ("-c", "--constraint", "--target", "--python", "--prefix")
 
 
 def check_dockerfile(
-    flow: FlowMetadata, environment: Environment, context: Context, declarations: Declarations
+    flow: FlowMetadata, environment: Environment, context: BuildContext, declarations: Declarations
 ) -> Iterator[Diagnostic]:
     """Check the Dockerfile of a flow that runs in a container.
 
@@ -93,7 +93,7 @@ def _check_bases(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
                 yield diagnostic("MF621", stage.place, base=stage.base, detail=detail)
 
 
-def _check_copies(dockerfile: Dockerfile, context: Context) -> Iterator[Diagnostic]:
+def _check_copies(dockerfile: Dockerfile, context: BuildContext) -> Iterator[Diagnostic]:
     for copy in (copy for copy in dockerfile.copies if copy.certain):
         for source in copy.sources:
             optional = GLOB.search(source) and any(map(context.taken_by, copy.sources))

@@ -14,7 +14,7 @@ from meta_flows.models import Diagnostic, FlowMetadata, ValidationResult
 from meta_flows.validation.requirements import Declarations
 
 
-def validate_flows(root: Path, selection: Selection, *, import_flows: bool) -> tuple[ValidationResult, str]:
+def validate_repository(root: Path, selection: Selection, *, import_flows: bool) -> tuple[ValidationResult, str]:
     """Check flows and what they import, for no environment; return the findings, and what was checked in words.
 
     Of the default environment's configuration, only ignored codes, parameters and environment variables are used.
@@ -63,7 +63,7 @@ def _import_errors(root: Path, flows: list[FlowMetadata], configured: dict[str, 
     return [as_error(error) for error in errors if error]
 
 
-def validate_deployments(
+def validate_offline(
     root: Path, environment: str | None, selection: Selection, *, import_flows: bool
 ) -> tuple[ValidationResult, str]:
     """Apply every rule that needs no server; return the findings, and what was checked in words.

@@ -15,7 +15,7 @@ import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
 from meta_flows.prefect_api.connection import ui_url
-from meta_flows.prefect_api.ui import check_ui, is_loopback
+from meta_flows.prefect_api.ui import find_ui_faults, is_loopback
 from tests.servers import Server, free_port
 
 
@@ -61,7 +61,7 @@ def front(server: Server) -> Iterator[StartFront]:
 
 def found(ui_url: str, api_url: str, known: str = "/health") -> list[str]:
     """Codes and messages of what is wrong."""
-    return [f"{item.code} {item.message}" for item in check_ui(ui_url, api_url, known)]
+    return [f"{item.code} {item.message}" for item in find_ui_faults(ui_url, api_url, known)]
 
 
 def test_a_server_s_own_ui_is_right_in_either_version(server: Server) -> None:

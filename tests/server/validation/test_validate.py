@@ -10,7 +10,7 @@ import pytest
 
 from meta_flows.configuration import Selection
 from meta_flows.flows import validate as meta_flow
-from meta_flows.validation.pipeline import validate_deployments
+from meta_flows.validation.pipeline import validate_offline
 from tests.server.deploying.test_deploy import states
 from tests.servers import free_port
 from tests.shops import Shop
@@ -155,7 +155,7 @@ def test_the_meta_flow_takes_what_the_command_takes() -> None:
 def test_a_selection_checks_the_selected_flows_only(shop: Shop) -> None:
     shop.write("flows/c/.env", "A=1\nA=2\n")
     shop.write("flows/lost/deployment.yaml", {"slug": "lost"})
-    everything, _ = validate_deployments(shop.root, "dev", Selection(), import_flows=False)
-    only_a, _ = validate_deployments(shop.root, "dev", Selection(flows=("a",)), import_flows=False)
+    everything, _ = validate_offline(shop.root, "dev", Selection(), import_flows=False)
+    only_a, _ = validate_offline(shop.root, "dev", Selection(flows=("a",)), import_flows=False)
     assert {error.code for error in everything.errors} == {"MF304", "MF114"}
     assert only_a.errors == ()

@@ -12,7 +12,7 @@ import yaml
 from meta_flows.configuration import load_environment
 from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.discovery import discover
-from meta_flows.images import Context, Image, describe_image
+from meta_flows.images import BuildContext, Image, describe_image
 from meta_flows.images.dockerfiles import read_dockerfile
 from tests.trees import build_tree
 
@@ -52,7 +52,7 @@ TREE: dict[str, str] = {
 
 def images(root: Path) -> dict[str, Image]:
     """The image of each flow of a tree, by the flow's name."""
-    environment, context = load_environment(root), Context(root)
+    environment, context = load_environment(root), BuildContext(root)
     return {flow.name: describe_image(flow, environment, context) for flow in discover(root)}
 
 
@@ -235,6 +235,6 @@ def test_what_could_not_run_is_refused_before_a_build(
     spoil(root)
     flow = next(flow for flow in discover(root) if flow.name == "a")
     with pytest.raises(MetaFlowsError) as refused:
-        describe_image(flow, load_environment(root), Context(root))
+        describe_image(flow, load_environment(root), BuildContext(root))
     [error] = refused.value.errors
     assert (error.code, error.file_path, error.line_number) == (code, path, line)

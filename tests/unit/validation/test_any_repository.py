@@ -25,7 +25,7 @@ from meta_flows.configuration import Selection
 from meta_flows.diagnostics import MetaFlowsError, catalogue
 from meta_flows.images.dockerfiles import INSTRUCTIONS
 from meta_flows.models import Diagnostic, printable
-from meta_flows.validation.pipeline import validate_deployments, validate_flows
+from meta_flows.validation.pipeline import validate_offline, validate_repository
 from tests.budgets import examples
 from tests.trees import build_tree
 
@@ -74,7 +74,7 @@ def deployments_of(root: Path) -> Said:
     """What is said of the deployments to development."""
     with in_time():
         try:
-            result, checked = validate_deployments(root, "development", Selection(), import_flows=False)
+            result, checked = validate_offline(root, "development", Selection(), import_flows=False)
         except MetaFlowsError as refused:
             return Said(refused.errors)
     return Said((*result.errors, *result.warnings), int(checked.split()[0]))
@@ -84,7 +84,7 @@ def flows_of(root: Path) -> Said:
     """What is said of the flows alone."""
     with in_time():
         try:
-            result, _ = validate_flows(root, Selection(), import_flows=False)
+            result, _ = validate_repository(root, Selection(), import_flows=False)
         except MetaFlowsError as refused:
             return Said(refused.errors)
     return Said((*result.errors, *result.warnings))

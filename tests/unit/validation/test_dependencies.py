@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from meta_flows.configuration import Selection
-from meta_flows.validation.pipeline import validate_flows
+from meta_flows.validation.pipeline import validate_repository
 from tests.trees import build_tree
 
 FLOW = "import no_such_library\nfrom prefect import flow\n\n@flow\ndef main(): ...\n"
@@ -26,5 +26,5 @@ def test_an_undeclared_import_is_named_only_where_the_repository_declares_its_re
     tmp_path: Path, files: dict[str, str], codes: list[str]
 ) -> None:
     build_tree(tmp_path, {"flows/a/workflow.py": FLOW, **files})
-    found, _ = validate_flows(tmp_path, Selection(), import_flows=False)
+    found, _ = validate_repository(tmp_path, Selection(), import_flows=False)
     assert [error.code for error in (*found.errors, *found.warnings)] == codes

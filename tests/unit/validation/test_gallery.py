@@ -17,7 +17,7 @@ from meta_flows.diagnostics import MetaFlowsError, catalogue, result_or_error
 from meta_flows.discovery import discover
 from meta_flows.models import Resource, kebab
 from meta_flows.validation import Pool, Reference, ServerObjects
-from meta_flows.validation.pipeline import validate_deployments, validate_flows
+from meta_flows.validation.pipeline import validate_offline, validate_repository
 from tests.gallery import (
     FOLDER,
     GALLERY,
@@ -66,9 +66,9 @@ def findings(root: Path, *, import_flows: bool = False, flows_alone: bool = Fals
         flows_alone: Whether the flows are checked for no environment.
     """
     found = (
-        result_or_error(validate_flows, root, Selection(), import_flows=import_flows)
+        result_or_error(validate_repository, root, Selection(), import_flows=import_flows)
         if flows_alone
-        else result_or_error(validate_deployments, root, "development", Selection(), import_flows=import_flows)
+        else result_or_error(validate_offline, root, "development", Selection(), import_flows=import_flows)
     )
     return in_full(found if isinstance(found, MetaFlowsError) else found[0])
 
