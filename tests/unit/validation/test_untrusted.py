@@ -12,7 +12,7 @@ import pytest
 from meta_flows.configuration import Selection
 from meta_flows.diagnostics import MetaFlowsError
 from meta_flows.models import ValidationResult
-from meta_flows.validation import pipeline as offline
+from meta_flows.validation import pipeline
 from tests.trees import build_tree
 
 WHOLE = {
@@ -82,8 +82,8 @@ def test_a_file_that_is_none_of_the_repository_is_named_and_not_read(path: str, 
     (root / path).unlink()
     FAULTS[fault](root / path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    alone = findings(lambda: offline.validate_repository(root, Selection(), import_flows=False))
-    deployed = findings(lambda: offline.validate_offline(root, "development", Selection(), import_flows=False))
+    alone = findings(lambda: pipeline.validate_repository(root, Selection(), import_flows=False))
+    deployed = findings(lambda: pipeline.validate_offline(root, "development", Selection(), import_flows=False))
     assert MARKER not in alone + deployed
     assert path in alone + deployed, (alone, deployed)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
@@ -91,8 +91,8 @@ def test_a_file_that_is_none_of_the_repository_is_named_and_not_read(path: str, 
 
 def test_the_whole_repository_is_fine(tmp_path: Path) -> None:
     root = build_tree(tmp_path, WHOLE)
-    assert findings(lambda: offline.validate_repository(root, Selection(), import_flows=False)) == ""
-    deployed = findings(lambda: offline.validate_offline(root, "development", Selection(), import_flows=False))
+    assert findings(lambda: pipeline.validate_repository(root, Selection(), import_flows=False)) == ""
+    deployed = findings(lambda: pipeline.validate_offline(root, "development", Selection(), import_flows=False))
     assert "MF2" not in deployed
     assert "MF1" not in deployed
 
@@ -100,7 +100,7 @@ def test_the_whole_repository_is_fine(tmp_path: Path) -> None:
 def test_a_link_within_the_repository_is_followed(tmp_path: Path) -> None:
     root = build_tree(tmp_path, {**WHOLE, "flows/sales/.env": Path("../../region.env"), "region.env": "REGION=north\n"})
     assert "MF216" not in findings(
-        lambda: offline.validate_offline(root, "development", Selection(), import_flows=False)
+        lambda: pipeline.validate_offline(root, "development", Selection(), import_flows=False)
     )
 
 
@@ -108,5 +108,5 @@ def test_a_folder_of_the_name_of_a_file_is_something_else(tmp_path: Path) -> Non
     root = build_tree(tmp_path, {**{path: text for path, text in WHOLE.items() if path != "flows/sales/.env"}})
     (root / "flows/sales/.env").mkdir()  # a virtual environment
     assert "MF216" not in findings(
-        lambda: offline.validate_offline(root, "development", Selection(), import_flows=False)
+        lambda: pipeline.validate_offline(root, "development", Selection(), import_flows=False)
     )
