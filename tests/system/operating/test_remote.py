@@ -253,7 +253,7 @@ def test_ctrl_c_cancels_the_run_for_who_says_yes_and_waits_for_its_end(registere
 def test_ctrl_c_leaves_the_run_to_who_says_no(registered: Registered) -> None:
     """No worker polls the pool, which is said, and the run waits for one."""
     terminal = Terminal(registered)
-    terminal.waits_for(f"no worker polls work pool {registered.pool}")
+    terminal.waits_for(f"no worker polls '{registered.pool}' yet")
     terminal.waits_for(": Scheduled")
     terminal.interrupt()
     terminal.waits_for("Cancel the run?")
