@@ -152,7 +152,8 @@ def propose(
             "digest": planning.digest(changes, names=image_names),
         }
         for change in pending:
-            context.shell.log(INFO, f"{change.action} {change}: {', '.join(field.path for field in change.fields)}")
+            fields = ", ".join(field.path for field in change.fields)
+            context.shell.log(INFO, f"{change.action} {change}" + (f": {fields}" if fields else ""))
         return plan.model_copy(update=added)
 
     plan = context.shell.step(f"plan {environment.name}", plan_all)
