@@ -117,15 +117,13 @@ def _environ(process: Path) -> bytes:
         return b""
 
 
-on_each_database = pytest.mark.parametrize(
-    "watched_server", ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)], indirect=True
-)
-"""For tests of what has to work on both."""
+on_postgresql = pytest.mark.parametrize("watched_server", ["postgresql"], indirect=True)
+"""For tests of what is run in production as well; all others are on SQLite."""
 
 
 @pytest.fixture(scope="module")
 def watched_server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server that ends at once what nobody has answered in time; on SQLite unless `on_each_database`."""
+    """A server that ends at once what nobody has answered in time; on SQLite unless `on_postgresql`."""
     looks = {"PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "1"}
     database: Database = getattr(request, "param", "sqlite")
     with ExitStack() as stack:

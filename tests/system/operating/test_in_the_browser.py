@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meta_flows.browser import BROWSERS
-from tests.desks import Desk, on_each_database
+from tests.desks import Desk, on_postgresql
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -121,7 +121,7 @@ def screen(page: Page, desk: Desk) -> Screen:
     return Screen(page, desk)
 
 
-@on_each_database
+@on_postgresql
 def test_a_dry_run_ends_as_planned_with_the_plan_and_a_run_as_deployed(screen: Screen, worker: Worker) -> None:
     desk = screen.desk
     dry = screen.deploy(dry_run=True)
@@ -138,7 +138,7 @@ def test_a_dry_run_ends_as_planned_with_the_plan_and_a_run_as_deployed(screen: S
     assert "3 created" in screen.report(run)
 
 
-@on_each_database
+@on_postgresql
 def test_a_plan_is_approved_and_rejected_in_the_form_that_shows_it(screen: Screen, worker: Worker) -> None:
     desk = screen.desk
     desk.write("environments/development.yaml", {"require_approval": True})

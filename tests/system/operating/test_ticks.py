@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.desks import Desk, on_each_database
+from tests.desks import Desk, on_postgresql
 from tests.waiting import wait_until
 
 Worker = subprocess.Popen[bytes]
@@ -42,7 +42,7 @@ def standing(desk: Desk) -> dict[str, Any]:
     }
 
 
-@on_each_database
+@on_postgresql
 def test_a_change_by_hand_is_gone_within_two_ticks_and_otherwise_ticks_write_nothing(
     ticking: Desk, worker: Worker
 ) -> None:
