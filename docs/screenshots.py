@@ -102,7 +102,7 @@ def scene(folder: Path) -> Iterator[Scene]:
         shell = {**server.shell, "PYTHONPATH": str(REPOSITORY), "DOCKER_HOST": f"unix://{folder}/none.sock"}
         register = [sys.executable, "-m", "meta_flows", "register", "--environment", ENVIRONMENT]
         subprocess.run(register, cwd=root, env=shell, check=True, stdout=subprocess.DEVNULL)
-        work = [sys.executable, "-m", "prefect", "worker", "start", "--pool", f"{ENVIRONMENT}-python"]
+        work = [sys.executable, "-m", "prefect", "worker", "start", "--pool", f"{ENVIRONMENT}-meta-flows"]
         with (folder / "worker.log").open("wb") as log:
             worker = subprocess.Popen(work, cwd=root, env=shell, stdout=log, stderr=log)
         try:

@@ -319,13 +319,15 @@ def by_file(findings: Iterable[Diagnostic]) -> list[tuple[str, list[Diagnostic]]
 
 
 def _change_cells(outcome: Outcome) -> dict[str, str]:
+    health = outcome.health
+    waits = health is not None and health.status == "Progressing"  # the report's warnings say for what, once
     return {
         "deployment": _linked(outcome),
         "flow": escaped(outcome.flow_name),
         "kind": outcome.kind,
         "change": escaped(f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state),
         "schedule": _schedules(outcome),
-        "health": escaped(health_in_words(outcome.health)),
+        "health": "Progressing" if waits else escaped(health_in_words(health)),
     }
 
 
