@@ -103,7 +103,7 @@ def _held_back(facts: Facts) -> Iterator[Reason]:
     if facts.queue_paused:
         yield "Degraded", diagnostic("MF411", what=f"work queue '{facts.queue}' of '{facts.pool}'")
     if facts.pool_status == "NOT_READY":
-        yield "Degraded" if facts.finished or facts.late_since else "Progressing", diagnostic("MF412", pool=facts.pool)
+        yield "Degraded" if facts.finished else "Progressing", diagnostic("MF412", pool=facts.pool)
 
 
 def _runs(facts: Facts, now: datetime) -> Iterator[Reason]:

@@ -110,6 +110,7 @@ class Calls(list[tuple[Call, OnServer]]):
         **arguments: Any,
     ) -> DeployResult:
         self.append(((meta_flow.name, on.environment, arguments), on))
+        assert remote == getattr(on, "remote", False)
         return DeployResult(environment=on.environment or "development", state="InSync", message="")
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from meta_flows.cli import output
 from meta_flows.cli.output import PlainConsole, print_diagnostics, print_table
-from meta_flows.cli.runner import change_rows, standing_rows
+from meta_flows.cli.runner import change_rows, show, standing_rows
 from meta_flows.diagnostics import diagnostic
-from meta_flows.models import Health, Outcome
+from meta_flows.models import DeployResult, Health, Outcome
 from meta_flows.reporting import health_reasons
 
 NAME = "polygon-intraday-ingestion-python-dev"
@@ -68,3 +68,18 @@ def test_a_reason_that_many_deployments_share_is_one_line() -> None:
     assert reason.message.startswith("f0 and 9 more: ")
     [alone] = health_reasons([row("f", health=poor)])
     assert alone.message.startswith("f: ")
+
+
+def test_what_a_warning_says_and_what_a_deploy_has_just_changed_is_not_said_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    no_worker = diagnostic("MF412", pool="dev-python")
+    waits = Health(status="Progressing", reasons=(no_worker, diagnostic("MF736")))
+    show(
+        DeployResult(
+            environment="dev", state="Deployed", message="", outcomes=(row("a", health=waits),), warnings=(no_worker,)
+        )
+    )
+    shown = capsys.readouterr().err
+    assert shown.count("MF412") == 1
+    assert "MF736" not in shown

@@ -17,6 +17,13 @@ def test_a_deploy_creates_what_is_desired_and_the_next_one_has_nothing_to_do(wor
     assert all(call.is_read for call in again.store.calls)
 
 
+def test_a_rejected_plan_is_recorded_and_nothing_else_is_written(world: World) -> None:
+    world.approve = lambda proposal: proposal._replace(blocked="Rejected")
+    assert world.deploy([deployment("a")]).how == "nothing"
+    assert world.server.resources == {}
+    assert [release.state for release in world.server.releases()] == ["rejected"]
+
+
 def test_a_rollback_makes_the_release_before_current_again(world: World) -> None:
     world.deploy([deployment("a")])
     before = world.server.snapshot()

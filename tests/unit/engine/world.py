@@ -91,6 +91,7 @@ class World:
     environment: Environment
     server: MemoryServer = field(default_factory=MemoryServer)
     runs: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    approve: Callable[[Proposal], Proposal] = lambda proposal: proposal
 
     def copy(self) -> World:
         """Another one in the same state."""
@@ -159,7 +160,7 @@ class World:
             _, result = proposals.apply_proposal(
                 context,
                 proposal,
-                lambda item: item,
+                self.approve,
                 once_more,
                 partial(self._writing, store),
                 partial(self._record, run_id),
