@@ -84,8 +84,8 @@ class Screen:
             self.page.get_by_role("switch", name=name.replace("_", " ").capitalize()).set_checked(on)
         return self.submit()
 
-    def report(self, run: str) -> str:
-        """The text of a run's report, which the tab of its artifacts lists."""
+    def open_report(self, run: str, *texts: str) -> None:
+        """Open a run's report, listed in the tab of its artifacts, until it shows these texts; it is drawn in steps."""
         self.page.goto(f"{self.url}/runs/flow-run/{run}?tab=Artifacts")
         key = f"deploy--{self.desk.project}--development"
         self.page.get_by_role("tabpanel").get_by_role("heading", name=key).wait_for()
@@ -93,7 +93,8 @@ class Screen:
         self.page.goto(f"{self.url}/artifacts/artifact/{artifact['id']}")
         self.page.get_by_role("heading", name=": development").first.wait_for()
         self.page.get_by_role("heading", name="Deployments", exact=True).first.wait_for()
-        return self.page.locator("main").text_content() or ""
+        main = self.page.locator("main")
+        wait_until(lambda: all(text in (main.text_content() or "") for text in texts))
 
     def open_question(self, run: str) -> Locator:
         """Open the form of a suspended run."""
@@ -128,15 +129,11 @@ def test_a_dry_run_ends_as_planned_with_the_plan_and_a_run_as_deployed(screen: S
     dry = screen.deploy(dry_run=True)
     assert desk.settled(dry) == "Planned"
     assert desk.live() == {}
-    report = screen.report(dry)
-    assert "Planned: development" in report
-    assert "3 to create" in report
-    for letter in "abc":
-        assert f"{letter}-python-dev" in report
+    screen.open_report(dry, "Planned: development", "3 to create", *(f"{letter}-python-dev" for letter in "abc"))
     run = screen.deploy()
     assert desk.settled(run) == "Deployed"
     assert len(desk.live()) == 3
-    assert "3 created" in screen.report(run)
+    screen.open_report(run, "3 created")
 
 
 @on_postgresql
@@ -199,9 +196,7 @@ def test_what_others_wrote_is_shown_as_they_wrote_it_and_is_no_part_of_the_page(
     assert desk.settled(run) == "Suspended"
     assert HOSTILE in screen.answer(run, decision="approve", name="<b>Ada</b>", reason=HOSTILE)
     assert desk.settled(run) == "Deployed"
-    screen.report(run)
-    main = screen.page.locator("main")
-    wait_until(lambda: HOSTILE in (report := main.text_content() or "") and "<b>Ada</b>" in report)  # drawn bit by bit
+    screen.open_report(run, HOSTILE, "<b>Ada</b>")
     assert screen.page.get_by_role("link", name="here", exact=True).count() == 0
     assert not [url for url in asked if "hostile.png" in url]
 
