@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import re
 import sys
 import threading
 from contextlib import suppress
@@ -133,9 +134,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _explain(error: MetaFlowsError, words: list[str]) -> int:
     """Print what was refused, and return the exit code; wrong use names the help of its command."""
-    help_page = f"`meta-flows {' '.join([*app.parse_commands(words)[0], '--help'])}` lists what it takes."
-    errors = [item.model_copy(update={"remedy": help_page}) if item.code == "MF901" else item for item in error.errors]
-    if "--json" in words or any(words[index : index + 2] == ["-o", "json"] for index in range(len(words))):
+    errors = error.errors
+    if any(item.code == "MF901" for item in errors):
+        remedy = f"`meta-flows {' '.join([*app.parse_commands(words)[0], '--help'])}` lists what it takes."
+        errors = tuple(item.model_copy(update={"remedy": remedy}) if item.code == "MF901" else item for item in errors)
+    if "--json" in words or re.search(r"(^| )(-o|--format)[ =]?json( |$)", " ".join(words)):
         print_json({"errors": errors})
     else:
         print_diagnostics(errors)

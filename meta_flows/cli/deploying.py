@@ -136,8 +136,10 @@ def clean(
             "Cleaning", clean_deployments, there, dry_run=dry_run, yes=yes, pattern=pattern, confirm=confirmed
         )
 
-    named = load_environment(on.repository, on.environment).name
-    names = environment_names(on.repository) if all_environments else [named]
+    if all_environments:
+        names = [*environment_names(on.repository)]
+    else:
+        names = [load_environment(on.repository, on.environment).name]
     return _conclude_each([clean_one(name) for name in names], on, all_environments=all_environments)
 
 

@@ -61,7 +61,7 @@ def _matches(row: Outcome, glob: str, short_name: str) -> bool:
 def check_ui(
     *,
     browser: Annotated[
-        Flag, Parameter(help="Open the UI in a browser, too, and compare what each deployment's page displays.")
+        Flag, Parameter(help="Open the UI in a browser, too: it has to list each deployment, and to show its page.")
     ] = False,
     screenshots: Annotated[
         Path | None, Parameter(help="Folder for pictures of the pages; build/screenshots/<environment> by default.")

@@ -77,7 +77,7 @@ def run_approved(
             show(planned)
             if not Confirm.ask("Carry out this plan?", console=err, default=False):
                 rejected = run_meta_flow("Recording", meta_flow, on, approved="none", **arguments)
-                return rejected.model_copy(update={"outcomes": ()})  # they are on the screen
+                return rejected if on.wants_json else rejected.model_copy(update={"outcomes": ()})  # they were shown
         approved = planned.plan.digest
     return run_meta_flow(activity, meta_flow, on, remote=on.remote, dry_run=dry_run, approved=approved, **arguments)
 
@@ -197,7 +197,8 @@ def show(result: DeployResult, rows: Rows = change_rows, *, wide: bool = False) 
             out.print(Text(f"  {field}"))
     if result.outcomes:
         out.print()
-    reasons = (item for item in health_reasons(shown, known=result.warnings) if item.code != CHANGED_JUST_NOW)
+    known_codes = {CHANGED_JUST_NOW, *(error.code for error in result.refused)}
+    reasons = (item for item in health_reasons(shown, known=result.warnings) if item.code not in known_codes)
     print_diagnostics((*result.refused, *result.warnings, *reasons))
     for text in result.notes:
         note(f"note: {text}")

@@ -26,7 +26,7 @@ def check_ui(
 
     Args:
         environment: Environment to look at, by its long or short name.
-        browser: Open the UI in a browser, too, and compare what each deployment's page displays.
+        browser: Open the UI in a browser, too: it has to list each deployment, and to show its page.
         screenshots: Folder for pictures of the pages; build/screenshots/<environment> if not given.
         wait: How many seconds the scheduler may take for runs that are not scheduled yet.
         root: The repository; the working directory if not given.

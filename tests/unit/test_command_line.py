@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -205,3 +206,10 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
     )
     os.close(writing)
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("words", ["--json", "-o json", "--format=json", "-ojson"])
+def test_wrong_use_is_json_where_json_is_asked_for(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    assert exit_code("rollback", "surplus", *words.split()) == 2
+    [error] = json.loads(capsys.readouterr().out)["errors"]
+    assert (error["code"], error["remedy"]) == ("MF901", "`meta-flows rollback --help` lists what it takes.")
