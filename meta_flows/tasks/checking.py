@@ -178,9 +178,7 @@ def report_check(
         message="; ".join(filter(None, counts)),
         outcomes=rows,
         refused=failures,
-        warnings=tuple(
-            item for item in health_reasons(rows) if item.severity == "warning"
-        ),  # errors are failures above
+        warnings=tuple(item for item in health_reasons(rows) if item.severity == "warning"),
         notes=(f"pictures of the pages are in {folder}",) if seen else (),
     )
     return publish(result, "check-ui", environment.ownership, appendix=_pictures(seen))
